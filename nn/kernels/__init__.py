@@ -1,0 +1,8 @@
+"""Numba kernels and their NumPy twins: arrays in, arrays out, nothing about gradients.
+
+The only package that imports Numba. Each file holds one topic; ``jit`` holds the compiler flags.
+"""
+
+from nn.kernels.jit import get_num_threads, set_num_threads, twins
+
+__all__ = ["get_num_threads", "set_num_threads", "twins"]

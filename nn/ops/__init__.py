@@ -1,0 +1,1 @@
+"""Differentiable operations on plain arrays, forward beside backward, one topic a file."""

@@ -1,0 +1,30 @@
+"""What every differentiable operation is: a forward and, right beside it, its backward."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Operation:
+    """One call of a differentiable function on plain arrays.
+
+    The engine (``nn.tensor.apply``) makes an instance per call, runs ``forward`` and keeps the
+    instance as the node of the graph. What ``backward`` needs later, ``forward`` stores on
+    ``self``; the engine drops it once the gradients have passed through.
+
+    Attributes:
+        needs_grad: one bool per array argument of ``forward``, True where the gradient is wanted.
+    """
+
+    needs_grad: tuple[bool, ...] = ()
+
+    def forward(self, *arrays: np.ndarray, **options) -> np.ndarray:
+        raise NotImplementedError
+
+    def backward(self, grad_output: np.ndarray):
+        """The gradient of each array argument, given the gradient of the output.
+
+        One array for an operation of one argument, else a tuple with None where
+        ``needs_grad`` is False. Must not write into ``grad_output``.
+        """
+        raise NotImplementedError
