@@ -1,0 +1,40 @@
+"""Functions of one number, applied to every element: exp, log, abs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nn.ops.operation import Operation
+
+
+class Exp(Operation):
+    """e^x, its own derivative."""
+
+    def forward(self, input):
+        self.output = np.exp(input)
+        return self.output
+
+    def backward(self, grad_output):
+        return grad_output * self.output
+
+
+class Log(Operation):
+    """ln x, with derivative 1 / x."""
+
+    def forward(self, input):
+        self.input = input
+        return np.log(input)
+
+    def backward(self, grad_output):
+        return grad_output / self.input
+
+
+class Abs(Operation):
+    """|x|, with derivative sign x (0 at 0)."""
+
+    def forward(self, input):
+        self.sign = np.sign(input)
+        return np.abs(input)
+
+    def backward(self, grad_output):
+        return grad_output * self.sign
