@@ -80,7 +80,12 @@ class MomentumSGD:
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
         self.groups = [
-            {"lr_scale": 1.0, "weight_decay": weight_decay, **group, "params": list(group["params"])}
+            {
+                "lr_scale": 1.0,
+                "weight_decay": weight_decay,
+                **group,
+                "params": list(group["params"]),
+            }
             for group in groups
         ]
         self.velocities = [np.zeros_like(parameter.data) for parameter in self._parameters()]

@@ -79,7 +79,7 @@ class Tensor:
         if data.dtype.kind not in "fiub":
             raise TypeError(f"a Tensor holds numbers, not {data.dtype}")
         if requires_grad and data.dtype.kind != "f":
-            raise ValueError(f"only floating point tensors have gradients, this one is {data.dtype}")
+            raise ValueError(f"gradients need floating point numbers, this tensor has {data.dtype}")
         self.data: np.ndarray = data
         self.grad: np.ndarray | None = None
         self.requires_grad = requires_grad
@@ -296,7 +296,8 @@ def _from_output_to_leaves(output: Tensor) -> list[Tensor]:
             if tensor.node is not None:
                 if tensor.node.operation is None:
                     raise RuntimeError("backward: this graph was already used and freed")
-                stack.extend((source, False) for source in tensor.node.inputs if source.requires_grad)
+                inputs = tensor.node.inputs
+                stack.extend((source, False) for source in inputs if source.requires_grad)
     return order[::-1]
 
 
