@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 # One stream per use; two uses never share numbers even where seed, epoch and index are the same.
-TRAIN_SCENES, VAL_SCENES, SHUFFLE, TRANSFORM, VOC_SPLIT = range(5)
+TRAIN_SCENES, VAL_SCENES, SHUFFLE, TRANSFORM, VOC_SPLIT, SAMPLING = range(6)
 
 
 def generator(seed: int, stream: int, epoch: int = 0, index: int = 0) -> np.random.Generator:
