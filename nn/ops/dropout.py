@@ -1,0 +1,26 @@
+"""Dropout: in training some values are left out, so that no unit relies on another."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nn.ops.operation import Operation
+
+
+class Dropout(Operation):
+    """Each element is 0 with probability p and divided by 1 - p otherwise, so the mean stays.
+
+    Options: p, 0 to 1; rng: the stream the choice is drawn from.
+
+    Source: Srivastava et al., Dropout, 2014. Raises ValueError for a p that is no probability.
+    """
+
+    def forward(self, input, *, p, rng: np.random.Generator):
+        if not 0 <= p <= 1:
+            raise ValueError(f"dropout: p is a probability, 0 to 1, not {p}")
+        stays = rng.random(input.shape, np.float32) >= p
+        self.factor = stays * input.dtype.type(1 / (1 - p) if p < 1 else 0)
+        return input * self.factor
+
+    def backward(self, grad_output):
+        return grad_output * self.factor

@@ -1,0 +1,144 @@
+"""Batch norm and group norm: values to mean 0 and variance 1, then times weight plus bias."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nn.kernels import batch_norm
+from nn.ops.layout import contiguous
+from nn.ops.operation import Operation
+
+
+class BatchNorm(Operation):
+    """weight_c (x - mean_c) / sqrt(variance_c + eps) + bias_c for each channel c.
+
+    Args of forward:
+        input: (N, C, ...); weight, bias: (C,).
+        running_mean, running_var: (C,). In training they are updated in place,
+            running = (1 - momentum) running + momentum batch, with the batch's unbiased variance
+            (M - 1 in the denominator), and may be None. In evaluation they are the statistics.
+        training: normalise by the batch's own mean and (biased) variance.
+        momentum, eps: numbers.
+
+    Source: Ioffe and Szegedy, Batch Normalization, 2015, algorithms 1 and 2; the update as in
+    PyTorch. Raises ValueError for shapes that do not fit and for one value per channel in training.
+    """
+
+    def forward(
+        self, input, weight, bias, *, running_mean, running_var, training, momentum, eps
+    ):  # fmt: skip
+        planes = _planes(input)
+        channels = planes.shape[1]
+        statistics = {"running_mean": running_mean, "running_var": running_var}
+        _check_per_channel("batch_norm", input, weight=weight, bias=bias, **statistics)
+        self.training = training
+        self.weight = weight.astype(np.float64)
+        out = np.empty_like(planes)
+        if training:
+            count = planes.shape[0] * planes.shape[2]
+            if count < 2:
+                raise ValueError(
+                    f"batch_norm: training needs more than one value per channel, got {input.shape}"
+                )
+            mean, variance = np.empty(channels), np.empty(channels)
+            batch_norm.batch_norm_forward(
+                planes, self.weight, bias.astype(np.float64), float(eps), mean, variance, out
+            )
+            if running_mean is not None:
+                unbiased = variance * (count / (count - 1))
+                running_mean[:] = (1 - momentum) * running_mean + momentum * mean
+                running_var[:] = (1 - momentum) * running_var + momentum * unbiased
+        else:
+            if running_mean is None or running_var is None:
+                raise ValueError("batch_norm: evaluation needs running_mean and running_var")
+            mean, variance = running_mean.astype(np.float64), running_var.astype(np.float64)
+            scale = self.weight / np.sqrt(variance + eps)
+            batch_norm.batch_norm_apply(planes, mean, scale, bias.astype(np.float64), out)
+        self.mean, self.inverse_std = mean, 1 / np.sqrt(variance + eps)
+        # Evaluation, and so frozen training, is linear: its gradient does not need the input.
+        self.parameters_learn = any(self.needs_grad[1:])
+        self.planes = planes if training or self.parameters_learn else None
+        return out.reshape(input.shape)
+
+    def backward(self, grad_output):
+        grad = _planes(grad_output)
+        grad_input = np.empty_like(grad)
+        if self.planes is None:
+            none = np.zeros(grad.shape[1])
+            batch_norm.batch_norm_apply(
+                grad, none, self.weight * self.inverse_std, none, grad_input
+            )
+            return grad_input.reshape(grad_output.shape), None, None
+        grad_weight, grad_bias = np.empty(grad.shape[1]), np.empty(grad.shape[1])
+        batch_norm.batch_norm_backward(
+            grad, self.planes, self.mean, self.inverse_std, self.weight, bool(self.training),
+            grad_input, grad_weight, grad_bias,
+        )  # fmt: skip
+        return grad_input.reshape(grad_output.shape), grad_weight, grad_bias
+
+
+class GroupNorm(Operation):
+    """The mean and variance are those of a group of channels of one image; no running statistics.
+
+    Args of forward: input (N, C, ...); weight, bias (C,); num_groups divides C; eps.
+
+    Source: Wu and He, Group Normalization, 2018. To the kernels a group of one image is a channel:
+    (N, C, P) seen as (1, N groups, C / groups P). Raises ValueError for shapes that do not fit.
+    """
+
+    def forward(self, input, weight, bias, *, num_groups, eps):
+        planes = _planes(input)
+        images, channels, size = planes.shape
+        _check_per_channel("group_norm", input, weight=weight, bias=bias)
+        if num_groups < 1 or channels % num_groups:
+            raise ValueError(f"group_norm: {num_groups} groups do not divide {channels} channels")
+        self.weight = weight.astype(np.float64)
+        self.group_shape = (1, images * num_groups, channels // num_groups * size)
+        ones, zeros = np.ones(self.group_shape[1]), np.zeros(self.group_shape[1])
+        mean, variance = np.empty_like(ones), np.empty_like(ones)
+        normal, out = np.empty_like(planes), np.empty_like(planes)
+        batch_norm.batch_norm_forward(
+            planes.reshape(self.group_shape), ones, zeros, float(eps), mean, variance,
+            normal.reshape(self.group_shape),
+        )  # fmt: skip
+        batch_norm.batch_norm_apply(
+            normal, np.zeros(channels), self.weight, bias.astype(np.float64), out
+        )
+        self.normal, self.inverse_std = normal, 1 / np.sqrt(variance + eps)
+        return out.reshape(input.shape)
+
+    def backward(self, grad_output):
+        grad = _planes(grad_output)
+        channels, groups = grad.shape[1], self.group_shape[1]
+        # First through weight and bias, then through the normalisation. Both see the normalised
+        # values, whose mean is 0 and whose deviation is 1.
+        grad_normal, grad_input = np.empty_like(grad), np.empty_like(grad)
+        grad_weight, grad_bias = np.empty(channels), np.empty(channels)
+        batch_norm.batch_norm_backward(
+            grad, self.normal, np.zeros(channels), np.ones(channels), self.weight, False,
+            grad_normal, grad_weight, grad_bias,
+        )  # fmt: skip
+        batch_norm.batch_norm_backward(
+            grad_normal.reshape(self.group_shape), self.normal.reshape(self.group_shape),
+            np.zeros(groups), np.ones(groups), self.inverse_std, True,
+            grad_input.reshape(self.group_shape), np.empty(groups), np.empty(groups),
+        )  # fmt: skip
+        return grad_input.reshape(grad_output.shape), grad_weight, grad_bias
+
+
+def _planes(array: np.ndarray) -> np.ndarray:
+    """(N, C, ...) -> (N, C, P)"""
+    if array.ndim < 2:
+        raise ValueError(f"normalisation needs an input (N, C, ...), got {array.shape}")
+    return contiguous(array).reshape(*array.shape[:2], math.prod(array.shape[2:]))
+
+
+def _check_per_channel(name: str, input: np.ndarray, **arrays: np.ndarray | None) -> None:
+    for argument, array in arrays.items():
+        if array is not None and array.shape != input.shape[1:2]:
+            raise ValueError(
+                f"{name}: {argument} {array.shape} does not fit the {input.shape[1]} channels of "
+                f"an input {input.shape}"
+            )

@@ -1,0 +1,131 @@
+"""Max and average pooling over windows, and averages over as many parts as asked for.
+
+Every pair is (vertical, horizontal). Inputs are (N, C, H, W) or (C, H, W).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nn.kernels import pooling
+from nn.ops.layout import contiguous
+from nn.ops.operation import Operation
+
+
+class MaxPool2d(Operation):
+    """The largest value of each window; of equal ones the first, which gets the gradient.
+
+    Options: kernel_size, stride, padding, dilation: pairs; ceil_mode: windows that start inside the
+    map or its upper left border but reach beyond it count. Padding never wins. Raises ValueError
+    where no window fits and for padding above half a window.
+    """
+
+    def forward(self, input, *, kernel_size, stride, padding, dilation, ceil_mode):
+        planes = _planes("max_pool2d", input)
+        size = [
+            _output_size("max_pool2d", *each, ceil_mode)
+            for each in zip(planes.shape[1:], kernel_size, stride, padding, dilation, strict=True)
+        ]
+        self.shape, self.plane_shape = input.shape, planes.shape
+        out = np.empty((len(planes), *size), planes.dtype)
+        self.indices = np.empty(out.shape, np.int32)
+        pooling.max_pool2d_forward(
+            planes, kernel_size, stride, padding, dilation, out, self.indices
+        )
+        return out.reshape(*input.shape[:-2], *size)
+
+    def backward(self, grad_output):
+        grad_input = np.empty(self.plane_shape, grad_output.dtype)
+        pooling.max_pool2d_backward(
+            contiguous(grad_output).reshape(self.indices.shape), self.indices, grad_input
+        )
+        return grad_input.reshape(self.shape)
+
+
+class _AveragePool(Operation):
+    """The mean over rectangles given as tables of rows and columns."""
+
+    def pool(self, input, planes, rows, columns, divisor):
+        self.shape, self.plane_shape = input.shape, planes.shape
+        self.windows = rows, columns, divisor.astype(np.float64)
+        out = np.empty((len(planes), len(rows), len(columns)), planes.dtype)
+        pooling.avg_pool2d_forward(planes, *self.windows, out)
+        return out.reshape(*input.shape[:-2], *out.shape[1:])
+
+    def backward(self, grad_output):
+        grad_input = np.empty(self.plane_shape, grad_output.dtype)
+        grad = contiguous(grad_output).reshape(len(grad_input), *grad_output.shape[-2:])
+        pooling.avg_pool2d_backward(grad, *self.windows, grad_input)
+        return grad_input.reshape(self.shape)
+
+
+class AvgPool2d(_AveragePool):
+    """The mean of each window.
+
+    Options as for ``MaxPool2d``; count_include_pad: the zeros of the padding count as values
+    (PyTorch's default), else the mean is over what lies on the map.
+    """
+
+    def forward(self, input, *, kernel_size, stride, padding, ceil_mode, count_include_pad=True):
+        planes = _planes("avg_pool2d", input)
+        inside, lengths = [], []
+        for size, kernel, step, pad in zip(
+            planes.shape[1:], kernel_size, stride, padding, strict=True
+        ):
+            count = _output_size("avg_pool2d", size, kernel, step, pad, 1, ceil_mode)
+            start = np.arange(count) * step - pad
+            # What ceil_mode adds beyond the padding does not count either way.
+            end = np.minimum(start + kernel, size + pad)
+            inside.append(np.stack([np.maximum(start, 0), np.minimum(end, size)], axis=1))
+            lengths.append(end - start if count_include_pad else np.diff(inside[-1])[:, 0])
+        return self.pool(input, planes, *inside, np.outer(*lengths))
+
+
+class AdaptiveAvgPool2d(_AveragePool):
+    """The mean over OH x OW nearly equal parts: part i covers floor(i H / OH) up to, not
+    including, ceil((i + 1) H / OH).
+
+    Option output_size: the pair (OH, OW).
+    """
+
+    def forward(self, input, *, output_size):
+        planes = _planes("adaptive_avg_pool2d", input)
+        if min(output_size) < 1 or min(planes.shape[1:]) < 1:
+            raise ValueError(f"adaptive_avg_pool2d: {input.shape} does not go into {output_size}")
+        inside = []
+        for size, count in zip(planes.shape[1:], output_size, strict=True):
+            part = np.arange(count)
+            inside.append(np.stack([part * size // count, -(-(part + 1) * size // count)], axis=1))
+        return self.pool(input, planes, *inside, np.outer(*(np.diff(each) for each in inside)))
+
+
+def _planes(name: str, input: np.ndarray) -> np.ndarray:
+    """(N, C, H, W) or (C, H, W) -> (S, H, W)"""
+    if input.ndim not in (3, 4):
+        raise ValueError(f"{name}: input (N, C, H, W) expected, got {input.shape}")
+    return contiguous(input).reshape(math.prod(input.shape[:-2]), *input.shape[-2:])
+
+
+def _output_size(
+    name: str, size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool
+) -> int:
+    """How many windows fit into ``size`` pixels."""
+    if min(kernel, stride, dilation) < 1 or padding < 0:
+        raise ValueError(
+            f"{name}: kernel {kernel}, stride {stride} and dilation {dilation} must be at least 1, "
+            f"padding {padding} at least 0"
+        )
+    if 2 * padding > kernel:
+        raise ValueError(f"{name}: padding {padding} is more than half of the kernel, {kernel}")
+    room = size + 2 * padding - dilation * (kernel - 1) - 1
+    count = (room + (stride - 1 if ceil_mode else 0)) // stride + 1
+    if ceil_mode and (count - 1) * stride >= size + padding:
+        count -= 1
+    if room < 0 and not ceil_mode or count < 1:
+        raise ValueError(
+            f"{name}: a window of {dilation * (kernel - 1) + 1} does not fit into {size} pixels "
+            f"with padding {padding}"
+        )
+    return count
