@@ -1,24 +1,11 @@
-"""The operations on tensors under PyTorch's names: check the arguments, then ``apply``.
-
-Shapes are N C H W. Kernel sizes, strides, paddings and dilations are an int or a pair (H, W).
-"""
+"""Convolution and its special case without neighbours, the fully connected layer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from nn.functional.arguments import pair
 from nn.ops.convolution import Conv2d
 from nn.ops.linear import Linear
-from nn.ops.shape import Cat
-from nn.tensor import Tensor, apply, as_tensor
-
-
-def pair(value: int | Sequence[int]) -> tuple[int, int]:
-    """3 -> (3, 3); (3, 5) stays."""
-    if isinstance(value, Sequence):
-        first, second = value
-        return int(first), int(second)
-    return int(value), int(value)
+from nn.tensor import Tensor, apply
 
 
 def conv2d(
@@ -54,11 +41,3 @@ def conv2d(
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y = x W^T + b: (..., IN), (OUT, IN), (OUT,) -> (..., OUT)."""
     return apply(Linear, input, weight) if bias is None else apply(Linear, input, weight, bias)
-
-
-def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """The tensors one after the other along ``dim``; their other sizes must agree."""
-    tensors = [as_tensor(tensor) for tensor in tensors]
-    if not tensors:
-        raise ValueError("cat: there is nothing to concatenate")
-    return apply(Cat, *tensors, dim=dim)
