@@ -1,0 +1,257 @@
+"""Convolution with any stride, padding, dilation and groups: forward and both gradients.
+
+    out[n, o, y, x] = bias[o] + sum_{c, i, j} weight[o, c, i, j] input[n, c, row(y, i), col(x, j)]
+    row(y, i) = y stride + i dilation - padding, and col(x, j) likewise
+
+N images, C -> OC channels, H W -> OH OW pixels, KH x KW taps; K = C / groups * KH * KW.
+
+Every convolution is a matrix product with the matrix of patches (K, OH * OW), "im2col". That
+matrix is KH * KW times as large as the image, so it is never built: a task gathers the few columns
+it multiplies next into a buffer that stays in the cache. Pointwise convolutions need no gathering
+and go to ``nn.kernels.matmul`` directly; depthwise ones have ``nn.kernels.depthwise``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import prange
+
+from nn.kernels.jit import device, kernel
+from nn.kernels.matmul import (
+    DOT_K_BLOCK,
+    DOT_N_BLOCK,
+    K_BLOCK,
+    add_dot_products,
+    add_sections,
+    ceil_div,
+    clear,
+    multiples,
+    rows_per_task,
+    sections_of,
+)
+from nn.kernels.simd import COLUMNS, ROWS, outer_block
+
+
+def patches_reference(input, kernel_size, out_size, stride, padding, dilation):
+    """The patch under every output pixel: (N, C, KH, KW, OH, OW), zero outside the image."""
+    N, C, H, W = input.shape
+    (KH, KW), (OH, OW) = kernel_size, out_size
+    top, left = (max(p, 0) for p in padding)
+    reach = [
+        (o - 1) * s + (k - 1) * d + 1
+        for o, s, k, d in zip(out_size, stride, kernel_size, dilation, strict=True)
+    ]
+    crop = [max(-p, 0) for p in padding]
+    canvas = np.zeros((N, C, max(reach[0], H) + top + crop[0], max(reach[1], W) + left + crop[1]),
+                      input.dtype)  # fmt: skip
+    canvas[:, :, top : top + H, left : left + W] = input
+    canvas = canvas[:, :, crop[0] :, crop[1] :]
+    patches = np.empty((N, C, KH, KW, OH, OW), input.dtype)
+    for i in range(KH):
+        for j in range(KW):
+            rows = slice(i * dilation[0], i * dilation[0] + (OH - 1) * stride[0] + 1, stride[0])
+            columns = slice(j * dilation[1], j * dilation[1] + (OW - 1) * stride[1] + 1, stride[1])
+            patches[:, :, i, j] = canvas[:, :, rows, columns]
+    return patches
+
+
+def conv2d_forward_reference(input, weight, bias, out, stride, padding, dilation, relu):
+    """Weight matrix times patch matrix, one product per group; twin of ``conv2d_forward``."""
+    N, OC, OH, OW = out.shape
+    K = math.prod(weight.shape[1:])
+    groups = input.shape[1] // weight.shape[1]
+    patches = patches_reference(input, weight.shape[2:], (OH, OW), stride, padding, dilation)
+    products = weight.reshape(groups, OC // groups, K) @ patches.reshape(N, groups, K, OH * OW)
+    out[:] = products.reshape(out.shape) + bias[:, None, None]
+    if relu:
+        np.maximum(out, 0, out=out)
+
+
+@kernel(twin=conv2d_forward_reference)
+def conv2d_forward(input, weight, bias, out, stride, padding, dilation, relu):
+    """Fill ``out`` (N, OC, OH, OW) with the convolution and, if ``relu``, max(0, .) of it.
+
+    ``input`` (N, C, H, W), ``weight`` (OC, C / groups, KH, KW), ``bias`` (OC,); ``stride``,
+    ``padding`` and ``dilation`` are (vertical, horizontal) pairs. Pixels beyond the image count
+    as zeros, wherever they lie, so padding may be negative and ``out`` of any size.
+    """
+    N, OC, OH, OW = out.shape
+    C, group_C = input.shape[1], weight.shape[1]
+    groups, K = C // group_C, group_C * weight.shape[2] * weight.shape[3]
+    M, pixels = OC // groups, OH * OW
+    flat_weight, flat_out = weight.reshape(-1), out.reshape(-1)
+    panel_offsets = multiples(COLUMNS, min(K, K_BLOCK))
+    out_offsets = multiples(pixels, OC)
+
+    tiles = ceil_div(pixels, COLUMNS)
+    rows = ROWS * rows_per_task(ceil_div(M, ROWS), N * groups * tiles)
+    row_blocks = ceil_div(M, rows)
+    for task in prange(N * groups * tiles * row_blocks):
+        n = task // (groups * tiles * row_blocks)
+        group = task // (tiles * row_blocks) % groups
+        pixel = task // row_blocks % tiles * COLUMNS
+        first = group * M + task % row_blocks * rows
+        count = min(COLUMNS, pixels - pixel)
+        panel = np.empty((min(K, K_BLOCK), COLUMNS), input.dtype)
+        planes = input[n, group * group_C : (group + 1) * group_C]
+        for k in range(0, K, K_BLOCK):
+            depth = min(K_BLOCK, K - k)
+            gather_patches(
+                planes, k, depth, pixel, count, OW,
+                weight.shape[2], weight.shape[3], stride, padding, dilation, panel,
+            )  # fmt: skip
+            last = min(first + rows, (group + 1) * M)
+            for m in range(first, last, ROWS):
+                outer_block(
+                    flat_weight, m * K + k, K, 1,
+                    panel.reshape(-1), 0, panel_offsets,
+                    flat_out, n * OC * pixels + pixel, out_offsets, m,
+                    bias, depth, min(ROWS, last - m), count, k > 0, relu and k + K_BLOCK >= K,
+                )  # fmt: skip
+
+
+@device
+def gather_patches(
+    planes, first, depth, pixel, count, OW, KH, KW, stride, padding, dilation, panel
+):
+    """panel[k, j] = the input value that tap ``first + k`` sees at output pixel ``pixel + j``.
+
+    ``planes`` (C, H, W) are the channels of one image and group; taps count channel by channel,
+    row by row, output pixels row by row with ``OW`` in a row; k < ``depth``, j < ``count``.
+    """
+    H, W = planes.shape[1:]
+    step = stride[1]
+    for k in range(depth):
+        c, tap = divmod(first + k, KH * KW)
+        i, j = divmod(tap, KW)
+        shift = j * dilation[1] - padding[1]
+        # The output columns [inside, outside) are those whose input column lies in the image.
+        inside = min(max(ceil_div(-shift, step), 0), OW)
+        outside = max(min(ceil_div(W - shift, step), OW), inside)
+        y, x = divmod(pixel, OW)
+        done = 0
+        while done < count:
+            end = min(OW, x + count - done)
+            row = y * stride[0] + i * dilation[0] - padding[0]
+            at = done - x
+            if 0 <= row < H:
+                low, high = min(max(inside, x), end), max(min(outside, end), x)
+                for column in range(x, low):
+                    panel[k, at + column] = 0
+                if step == 1:
+                    for column in range(low, high):
+                        panel[k, at + column] = planes[c, row, column + shift]
+                else:
+                    for column in range(low, high):
+                        panel[k, at + column] = planes[c, row, column * step + shift]
+                for column in range(max(high, low), end):
+                    panel[k, at + column] = 0
+            else:
+                for column in range(x, end):
+                    panel[k, at + column] = 0
+            done += end - x
+            y, x = y + 1, 0
+
+
+def conv2d_grad_weight_reference(input, grad_output, grad_weight, stride, padding, dilation):
+    """Output gradient times patch matrix transposed, summed over images."""
+    N, OC, OH, OW = grad_output.shape
+    K = math.prod(grad_weight.shape[1:])
+    groups = input.shape[1] // grad_weight.shape[1]
+    kernel_size = grad_weight.shape[2:]
+    patches = patches_reference(input, kernel_size, (OH, OW), stride, padding, dilation)
+    patches = patches.reshape(N, groups, K, OH * OW).transpose(0, 1, 3, 2)
+    products = grad_output.reshape(N, groups, OC // groups, OH * OW) @ patches
+    grad_weight[:] = products.sum(0).reshape(grad_weight.shape)
+
+
+@kernel(twin=conv2d_grad_weight_reference)
+def conv2d_grad_weight(input, grad_output, grad_weight, stride, padding, dilation):
+    """Fill ``grad_weight`` (OC, C / groups, KH, KW) from ``input`` and ``grad_output``.
+
+    grad_weight[o, k] = sum over images and pixels of grad_output[n, o, p] patch[n, k, p].
+    A task owns a block of taps k and gathers their patches, some hundred pixels at a time; as in
+    ``matmul_transposed``, few taps make the pixels be summed in sections.
+    """
+    N, OC, OH, OW = grad_output.shape
+    KH, KW = grad_weight.shape[2:]
+    C, group_C = input.shape[1], grad_weight.shape[1]
+    groups, K = C // group_C, group_C * KH * KW
+    M, pixels = OC // groups, OH * OW
+    flat_grad = grad_output.reshape(-1)
+    column_blocks = ceil_div(K, DOT_N_BLOCK)
+    blocks = groups * column_blocks
+    stretches = ceil_div(pixels, DOT_K_BLOCK)
+    sections = sections_of(N * stretches, blocks)
+    partial = np.empty((sections, OC, K), input.dtype)
+    for task in prange(sections * blocks):
+        section = task // blocks
+        group = task // column_blocks % groups
+        k = task % column_blocks * DOT_N_BLOCK
+        depth = min(DOT_N_BLOCK, K - k)
+        panel = np.empty((depth, DOT_K_BLOCK), input.dtype)
+        target = partial[section, group * M : (group + 1) * M, k : k + depth]
+        clear(target)
+        first = section * N * stretches // sections
+        last = (section + 1) * N * stretches // sections
+        for stretch in range(first, last):
+            n, pixel = stretch // stretches, stretch % stretches * DOT_K_BLOCK
+            count = min(DOT_K_BLOCK, pixels - pixel)
+            planes = input[n, group * group_C : (group + 1) * group_C]
+            gather_patches(
+                planes, k, depth, pixel, count, OW, KH, KW, stride, padding, dilation, panel
+            )
+            add_dot_products(
+                flat_grad, (n * OC + group * M) * pixels + pixel, pixels,
+                panel.reshape(-1), 0, DOT_K_BLOCK, count, target,
+            )  # fmt: skip
+    add_sections(partial, grad_weight.reshape(OC, K))
+
+
+def conv2d_grad_input(grad_output, weight, grad_input, stride, padding, dilation):
+    """Fill ``grad_input`` (N, C, H, W) from ``grad_output`` (N, OC, OH, OW).
+
+    The gradient of a stride-1 convolution is itself a convolution, of the output gradient with
+    the weights turned by 180 degrees and input and output channels exchanged. With stride s an
+    input row y meets only the taps i for which y + padding - i dilation is a multiple of s; that
+    depends on y modulo s alone. So the input falls into s x s phases, each the stride-1 gradient
+    of a smaller kernel.
+    """
+    N, C, H, W = grad_input.shape
+    groups = C // weight.shape[1]
+    turned = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)
+    turned = turned.reshape(C, -1, *weight.shape[2:])
+    bias = np.zeros(C, weight.dtype)
+    for y in range(min(stride[0], H)):
+        rows = phase_taps(y, weight.shape[2], stride[0], padding[0], dilation[0])
+        for x in range(min(stride[1], W)):
+            columns = phase_taps(x, weight.shape[3], stride[1], padding[1], dilation[1])
+            phase = grad_input[:, :, y :: stride[0], x :: stride[1]]
+            if rows is None or columns is None:
+                phase[:] = 0
+                continue
+            taps = np.ascontiguousarray(turned[:, :, rows[0], columns[0]][:, :, ::-1, ::-1])
+            out = phase if phase.flags.c_contiguous else np.empty(phase.shape, phase.dtype)
+            conv2d_forward(
+                grad_output, taps, bias, out, (1, 1), (rows[1], columns[1]), (rows[2], columns[2]),
+                False,
+            )  # fmt: skip
+            if out is not phase:
+                phase[:] = out
+
+
+def phase_taps(position, kernel_size, stride, padding, dilation):
+    """Along one axis: (slice of taps, padding, dilation) of the phase ``position``; None if empty.
+
+    Tap i contributes where position + padding - i dilation is a multiple of the stride, which
+    recurs every stride / gcd(stride, dilation) taps.
+    """
+    hits = [i for i in range(kernel_size) if (position + padding - i * dilation) % stride == 0]
+    if not hits:
+        return None
+    step = stride // math.gcd(stride, dilation)
+    phase_dilation = step * dilation // stride
+    shift = (position + padding - hits[0] * dilation) // stride
+    return slice(hits[0], None, step), (len(hits) - 1) * phase_dilation - shift, phase_dilation

@@ -1,0 +1,182 @@
+"""Matrix products: pointwise convolutions, fully connected layers and all their gradients.
+
+    matmul              out[i] = A[i] B[i] + bias         vectors along the columns of B
+    matmul_transposed   out    = bias + sum_i A[i] B[i]^T   vectors along the summed axis
+
+M rows, N columns, K the summed axis. Neither copies an operand: the register blocks of
+``nn.kernels.simd`` read both where they lie. The product is cut into column blocks that are
+independent tasks, and K into stretches short enough for what is read again and again to stay in
+the cache (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008).
+
+How the work is cut depends on the shapes alone, so the bits do not depend on the threads.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from nn.kernels.jit import device, kernel
+from nn.kernels.simd import COLUMNS, DOT_COLUMNS, DOT_ROWS, ROWS, dot_block, outer_block
+
+K_BLOCK = 256  # summed elements a stretch: 64 columns x 256 floats are 64 KB of the L2 cache
+DOT_K_BLOCK = 512  # the same for dot products: 10 rows x 512 floats are 20 KB of the L1 cache
+DOT_N_BLOCK = 8 * DOT_COLUMNS  # rows of B that one task of dot products multiplies
+DOT_M_BLOCK = 16 * DOT_ROWS  # rows of A that one task of dot products multiplies
+ENOUGH_TASKS = 16  # cut further only while there are fewer tasks than this
+
+
+@device
+def ceil_div(a, b):
+    return (a + b - 1) // b
+
+
+def matmul_reference(a, b, bias, out, transpose_a, relu):
+    """out[i] = A[i] B[i] + bias[:, None], the NumPy twin of ``matmul``."""
+    rows = a.transpose(0, 2, 1) if transpose_a else a
+    np.matmul(rows, b, out=out)
+    out += bias[:, None]
+    if relu:
+        np.maximum(out, 0, out=out)
+
+
+@kernel(twin=matmul_reference)
+def matmul(a, b, bias, out, transpose_a, relu):
+    """Fill ``out`` (batch, M, N) with A[i] ``b``[i] + ``bias`` and, if ``relu``, max(0, .) of it.
+
+    A[i] is ``a[i]`` (batch, M, K), or its transpose if ``transpose_a`` and ``a`` is (batch, K, M);
+    a batch of one serves every i. ``b`` is (batch, K, N), ``bias`` (M,) belongs to rows.
+    """
+    batch, M, N = out.shape
+    K = b.shape[1]
+    a_row, a_column = (1, M) if transpose_a else (K, 1)
+    a_matrix = M * K if a.shape[0] > 1 else 0
+    flat_a, flat_b, flat_out = a.reshape(-1), b.reshape(-1), out.reshape(-1)
+    b_offsets = multiples(N, min(K, K_BLOCK))
+    out_offsets = multiples(N, M)
+
+    tiles = ceil_div(N, COLUMNS)
+    rows = ROWS * rows_per_task(ceil_div(M, ROWS), batch * tiles)
+    row_blocks = ceil_div(M, rows)
+    for task in prange(batch * tiles * row_blocks):
+        i = task // (tiles * row_blocks)
+        n = task // row_blocks % tiles * COLUMNS
+        first = task % row_blocks * rows
+        for k in range(0, max(K, 1), K_BLOCK):
+            for m in range(first, min(first + rows, M), ROWS):
+                outer_block(
+                    flat_a, i * a_matrix + m * a_row + k * a_column, a_row, a_column,
+                    flat_b, (i * K + k) * N + n, b_offsets,
+                    flat_out, i * M * N + n, out_offsets, m,
+                    bias, min(K_BLOCK, K - k), min(ROWS, M - m), min(COLUMNS, N - n),
+                    k > 0, relu and k + K_BLOCK >= K,
+                )  # fmt: skip
+
+
+@device
+def multiples(step, count):
+    """0, step, 2 step, ...: where equally spaced rows begin."""
+    offsets = np.empty(count, np.int64)
+    for i in range(count):
+        offsets[i] = i * step
+    return offsets
+
+
+@device
+def rows_per_task(row_groups, column_tasks):
+    """Groups of rows for one task: all of them, unless the columns alone make too few tasks."""
+    parts = max(1, ceil_div(ENOUGH_TASKS, max(column_tasks, 1)))
+    return max(ceil_div(row_groups, parts), 1)
+
+
+def matmul_transposed_reference(a, b, bias, out):
+    """out = sum_i A[i] B[i]^T + bias[None, :], the NumPy twin of ``matmul_transposed``."""
+    out[:] = np.matmul(a, b.transpose(0, 2, 1)).sum(0) + bias
+
+
+@kernel(twin=matmul_transposed_reference)
+def matmul_transposed(a, b, bias, out):
+    """Fill ``out`` (M, N) with ``bias`` (N,) + the sum over i of a[i] (M, K) times b[i] (N, K)^T.
+
+    When ``out`` is too small to make enough tasks, the sum is cut into sections, each summed into
+    a matrix of its own; these are added in order.
+    """
+    batch, M, K = a.shape
+    N = b.shape[1]
+    flat_a, flat_b = a.reshape(-1), b.reshape(-1)
+    row_blocks, column_blocks = ceil_div(M, DOT_M_BLOCK), ceil_div(N, DOT_N_BLOCK)
+    blocks = row_blocks * column_blocks
+    stretches = ceil_div(K, DOT_K_BLOCK)
+    sections = sections_of(batch * stretches, blocks)
+    partial = np.empty((sections, M, N), out.dtype)
+    for task in prange(sections * blocks):
+        section = task // blocks
+        m = task // column_blocks % row_blocks * DOT_M_BLOCK
+        n = task % column_blocks * DOT_N_BLOCK
+        row_count, column_count = min(DOT_M_BLOCK, M - m), min(DOT_N_BLOCK, N - n)
+        target = partial[section, m : m + row_count, n : n + column_count]
+        clear(target)
+        first = section * batch * stretches // sections
+        last = (section + 1) * batch * stretches // sections
+        for stretch in range(first, last):
+            i, k = stretch // stretches, stretch % stretches * DOT_K_BLOCK
+            add_dot_products(
+                flat_a, (i * M + m) * K + k, K, flat_b, (i * N + n) * K + k, K,
+                min(DOT_K_BLOCK, K - k), target,
+            )  # fmt: skip
+    add_sections(partial, out)
+    add_to_rows(bias, out)
+
+
+@device
+def sections_of(stretches, blocks):
+    """How many parts to cut a sum of ``stretches`` into, given ``blocks`` independent outputs."""
+    return max(1, min(stretches, ceil_div(ENOUGH_TASKS, max(blocks, 1))))
+
+
+@device
+def clear(matrix):
+    """Set a matrix to zero. (In a parallel kernel ``matrix[:] = 0`` would start the threads.)"""
+    for m in range(matrix.shape[0]):
+        for n in range(matrix.shape[1]):
+            matrix[m, n] = 0
+
+
+@device
+def add_dot_products(a, a_at, a_row, b, b_at, b_row, K, out):
+    """out[m, n] += sum_k a[a_at + m a_row + k] b[b_at + n b_row + k]."""
+    M, N = out.shape
+    a_offsets = np.empty(DOT_ROWS, np.int64)
+    b_offsets = np.empty(DOT_COLUMNS, np.int64)
+    sums = np.empty(DOT_ROWS * DOT_COLUMNS, out.dtype)
+    for m in range(0, M, DOT_ROWS):
+        # Rows beyond the edge repeat the last one; their sums are dropped.
+        for r in range(DOT_ROWS):
+            a_offsets[r] = min(m + r, M - 1) * a_row
+        for n in range(0, N, DOT_COLUMNS):
+            for r in range(DOT_COLUMNS):
+                b_offsets[r] = min(n + r, N - 1) * b_row
+            dot_block(a, a_at, a_offsets, b, b_at, b_offsets, K, sums)
+            for r in range(min(DOT_ROWS, M - m)):
+                for s in range(min(DOT_COLUMNS, N - n)):
+                    out[m + r, n + s] += sums[r * DOT_COLUMNS + s]
+
+
+@device
+def add_sections(partial, out):
+    """out = the sum of ``partial`` (sections, M, N) over sections, in order."""
+    sections, M, N = partial.shape
+    for m in range(M):
+        for n in range(N):
+            total = partial[0, m, n]
+            for section in range(1, sections):
+                total += partial[section, m, n]
+            out[m, n] = total
+
+
+@device
+def add_to_rows(bias, out):
+    """out[m, n] += bias[n]."""
+    for m in range(out.shape[0]):
+        for n in range(out.shape[1]):
+            out[m, n] += bias[n]

@@ -1,0 +1,141 @@
+"""Two-dimensional convolution, forward and backward, on plain arrays.
+
+Chooses among three kernels: depthwise (a channel sees only itself), pointwise (a pixel sees only
+itself: a matrix product), and the general one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nn.kernels import convolution, depthwise
+from nn.kernels.matmul import matmul, matmul_transposed
+from nn.ops.operation import Operation
+
+Pair = tuple[int, int]
+
+
+class Conv2d(Operation):
+    """out[n, o, y, x] = bias[o] + sum of weight[o, c, i, j] * input[n, c, y s + i d - p, ...].
+
+    ``input`` (N, C, H, W), ``weight`` (OC, C / groups, KH, KW), ``bias`` (OC,) or not given;
+    stride s, padding p and dilation d are (vertical, horizontal) pairs. The output is
+    (N, OC, OH, OW) with OH = (H + 2 p - d (KH - 1) - 1) // s + 1.
+
+    Raises:
+        ValueError: shapes that do not go together, or an output without pixels.
+    """
+
+    def forward(
+        self,
+        input: np.ndarray,
+        weight: np.ndarray,
+        bias: np.ndarray | None = None,
+        *,
+        stride: Pair = (1, 1),
+        padding: Pair = (0, 0),
+        dilation: Pair = (1, 1),
+        groups: int = 1,
+    ) -> np.ndarray:
+        out_size = output_size(input, weight, bias, stride, padding, dilation, groups)
+        self.has_bias = bias is not None
+        dtype = np.result_type(input, weight)
+        input = np.ascontiguousarray(input, dtype)
+        weight = np.ascontiguousarray(weight, dtype)
+        bias = np.ascontiguousarray(bias, dtype) if self.has_bias else np.zeros(len(weight), dtype)
+        out = np.empty((input.shape[0], weight.shape[0], *out_size), dtype)
+
+        self.geometry = tuple(stride), tuple(padding), tuple(dilation)
+        self.is_depthwise = groups == input.shape[1] == weight.shape[0] > 1
+        self.is_pointwise = (
+            groups == 1 and weight.shape[2:] == (1, 1) and self.geometry[:2] == ((1, 1), (0, 0))
+        )
+        if self.is_depthwise:
+            depthwise.depthwise_forward(input, weight, bias, out, *self.geometry, False)
+        elif self.is_pointwise:
+            matmul(matrix(weight), planes(input), bias, planes(out), False, False)
+        else:
+            convolution.conv2d_forward(input, weight, bias, out, *self.geometry, False)
+
+        self.input_shape, self.weight_shape = input.shape, weight.shape
+        self.input = input if self.needs_grad[1] else None
+        self.weight = weight if self.needs_grad[0] else None
+        return out
+
+    def backward(self, grad_output: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        grad_output = np.ascontiguousarray(grad_output)
+        grads = [
+            self.grad_input(grad_output) if self.needs_grad[0] else None,
+            self.grad_weight(grad_output) if self.needs_grad[1] else None,
+        ]
+        if self.has_bias:
+            grads.append(grad_output.sum((0, 2, 3)) if self.needs_grad[2] else None)
+        return tuple(grads)
+
+    def grad_input(self, grad_output: np.ndarray) -> np.ndarray:
+        grad_input = np.empty(self.input_shape, grad_output.dtype)
+        if self.is_depthwise:
+            depthwise.depthwise_grad_input(grad_output, self.weight, grad_input, *self.geometry)
+        elif self.is_pointwise:
+            zeros = np.zeros(self.input_shape[1], grad_output.dtype)
+            grads = planes(grad_output)
+            matmul(matrix(self.weight), grads, zeros, planes(grad_input), True, False)
+        else:
+            convolution.conv2d_grad_input(grad_output, self.weight, grad_input, *self.geometry)
+        return grad_input
+
+    def grad_weight(self, grad_output: np.ndarray) -> np.ndarray:
+        grad_weight = np.empty(self.weight_shape, grad_output.dtype)
+        if self.is_depthwise:
+            depthwise.depthwise_grad_weight(self.input, grad_output, grad_weight, *self.geometry)
+        elif self.is_pointwise:
+            zeros = np.zeros(self.weight_shape[1], grad_output.dtype)
+            matmul_transposed(
+                planes(grad_output), planes(self.input), zeros, matrix(grad_weight)[0]
+            )
+        else:
+            convolution.conv2d_grad_weight(self.input, grad_output, grad_weight, *self.geometry)
+        return grad_weight
+
+
+def planes(images: np.ndarray) -> np.ndarray:
+    """(N, C, H, W) as N matrices (C, H * W), without a copy."""
+    N, C, H, W = images.shape
+    return images.reshape(N, C, H * W)
+
+
+def matrix(weight: np.ndarray) -> np.ndarray:
+    """Pointwise weights (OC, C, 1, 1) as a batch of one matrix (1, OC, C), without a copy."""
+    return weight.reshape(1, *weight.shape[:2])
+
+
+def output_size(input, weight, bias, stride, padding, dilation, groups) -> Pair:
+    """(OH, OW) of a convolution; ValueError if the arguments do not go together."""
+    shapes = f"input {input.shape}, weight {weight.shape}"
+    if input.ndim != 4 or weight.ndim != 4:
+        raise ValueError(f"conv2d wants N C H W and OC C/groups KH KW, got {shapes}")
+    C, OC = input.shape[1], weight.shape[0]
+    if groups < 1 or C != weight.shape[1] * groups or OC % groups:
+        raise ValueError(
+            f"conv2d channels do not match: {shapes}, groups {groups}; the weight must have "
+            f"shape[1] = {C} / groups and shape[0] a multiple of groups"
+        )
+    if bias is not None and bias.shape != (OC,):
+        raise ValueError(f"conv2d bias must have shape ({OC},), got {bias.shape} with {shapes}")
+    if min(stride) < 1 or min(dilation) < 1 or min(padding) < 0:
+        raise ValueError(
+            f"conv2d wants stride and dilation >= 1 and padding >= 0, got stride {stride}, "
+            f"padding {padding}, dilation {dilation}"
+        )
+    size = tuple(
+        (length + 2 * p - d * (k - 1) - 1) // s + 1
+        for length, k, s, p, d in zip(
+            input.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
+        )
+    )
+    if min(size) < 1:
+        raise ValueError(
+            f"conv2d output would be {size[0]} x {size[1]} pixels: {shapes}, stride {stride}, "
+            f"padding {padding}, dilation {dilation}; use a larger image or more padding"
+        )
+    return size
