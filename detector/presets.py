@@ -1,0 +1,205 @@
+"""Named recipes: every number of a training run, with the reason for it.
+
+``tiny`` is the demo, ``laptop`` trains on photographs in half an hour on two cores, ``thesis-s``
+and ``thesis-l`` are the thesis's own settings. The command line's options change single numbers;
+what a run really used stands in its ``config.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+
+from detector.errors import UserError, did_you_mean
+from nn import optim
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Network
+        backbone: name of a network in ``nn.models``.
+        setting: "S" or "L" of the thesis.
+        model: options of ``detector.config.DetectorConfig`` that differ from its defaults.
+        fit_anchors: (sizes, ratios): that many anchor sizes and shapes fitted to the boxes of the
+            training images; None for the anchors of ``model``.
+        frozen_stages: how many parts of the backbone stay as loaded: 1 the stem, 2 also stage 2.
+        frozen_batch_norm: whether the backbone's batch norm keeps to the statistics it was loaded
+            with. Without loaded weights there is nothing to keep and both are ignored.
+    Pictures
+        short_sides: the shorter side of a training picture, one of these at random for each batch.
+            The middle one is also used for detection.
+        max_side: no picture is longer.
+        horizontal_flip, vertical_flip: probability of mirroring a picture.
+    Steps
+        batch: pictures a step.
+        epochs: how often every picture is seen.
+        lr_per_image: learning rate of a step = this * batch (Goyal et al. 2017: linear scaling).
+        momentum, weight_decay: of MomentumSGD; biases and batch norm do not decay.
+        backbone_lr_scale: the loaded backbone learns at this part of the rate.
+        warmup: iterations from a third of the rate to all of it, at most a quarter of the run.
+        schedule: "cosine" to 0, or "steps".
+        milestones: for "steps", the parts of the run after which the rate becomes a tenth.
+        clip_norm: the joint length to which longer gradients are cut; None leaves them.
+        evaluate_every: epochs between two validations.
+    """
+
+    backbone: str
+    setting: str = "S"
+    model: dict = field(default_factory=dict)
+    fit_anchors: tuple[int, int] | None = None
+    frozen_stages: int = 0
+    frozen_batch_norm: bool = False
+
+    short_sides: tuple[int, ...] = (800,)
+    max_side: int = 1200
+    horizontal_flip: float = 0.5
+    vertical_flip: float = 0.0
+
+    batch: int = 2
+    epochs: int = 30
+    lr_per_image: float = 0.00125
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    backbone_lr_scale: float = 1.0
+    warmup: int = 1000
+    schedule: str = "steps"
+    milestones: tuple[float, ...] = ()
+    clip_norm: float | None = None
+    evaluate_every: int = 1
+
+    def __post_init__(self):
+        for name in ("short_sides", "milestones", "fit_anchors"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, tuple(value))
+        if self.schedule not in ("cosine", "steps"):
+            raise ValueError(f"schedule must be 'cosine' or 'steps', not {self.schedule!r}")
+        for name in ("batch", "epochs", "lr_per_image", "evaluate_every"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be greater than 0, not {getattr(self, name)}")
+
+    @property
+    def lr(self) -> float:
+        """The highest learning rate of the run."""
+        return self.lr_per_image * self.batch
+
+    @property
+    def short_side(self) -> int:
+        """The shorter side of a picture in detection."""
+        return sorted(self.short_sides)[len(self.short_sides) // 2]
+
+    def learning_rates(self, iterations: int) -> Callable[[int], float]:
+        """The function from the iteration (0, 1, ...) to the learning rate of a run this long."""
+        warmup = optim.warmup(min(self.warmup, iterations // 4))
+        if self.schedule == "cosine":
+            decay = optim.cosine_decay(iterations)
+        else:
+            decay = optim.step_decay(round(part * iterations) for part in self.milestones)
+        factor = optim.product(warmup, decay)
+        return lambda iteration: self.lr * factor(iteration)
+
+    def as_dict(self) -> dict:
+        """The fields by name, as JSON keeps them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Recipe:
+        """What ``as_dict`` returned, also after a way through JSON.
+
+        Raises:
+            ValueError: a field is unknown: the run is of another version.
+        """
+        unknown = set(values) - {entry.name for entry in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown training options {', '.join(sorted(unknown))}")
+        return cls(**values)
+
+    def changed(self, **changes) -> Recipe:
+        """A copy with other values; those given as None stay."""
+        return replace(self, **{name: v for name, v in changes.items() if v is not None})
+
+
+# What makes so small a network learn in minutes instead of days, each measured alone (see README).
+FAST_MODEL = {
+    "init": "he",
+    "rpn_norm": "batch",
+    "thin_map_norm": "batch",
+    "rpn_anchors_per_box": 9,
+    "rpn_positive_iou": 0.7,
+    "rpn_inside_only": False,
+    "pre_nms_train": 1000,
+    "post_nms_train": 128,
+    "pre_nms_test": 1000,
+    "post_nms_test": 300,
+    "roi_samples": 64,
+    "roi_foreground_fraction": 0.33,
+    "hard_examples": None,
+    "score_threshold": 0.01,
+}
+
+THESIS = Recipe(
+    backbone="shufflenet_v2_x1_5",  # the thesis's 31.8 mmAP are those of 1.5x, 300 M multiply-adds
+    setting="S",
+    short_sides=(800,),
+    max_side=1200,
+    batch=2,  # images of one of its 8 GPUs
+    epochs=30,
+    lr_per_image=0.00125,  # 0.02 for 16 images
+    weight_decay=1e-4,
+    warmup=1000,
+    schedule="steps",
+    milestones=(19 / 30, 25 / 30),  # the official code's epochs 19 and 25 of 30
+    frozen_stages=1,
+    frozen_batch_norm=True,
+    model={"head_box_weight": 2.0},
+)
+
+PRESETS = {
+    "tiny": Recipe(
+        backbone="shufflenet_v2_x0_5",
+        model=FAST_MODEL | {"post_nms_train": 48, "roi_samples": 32, "post_nms_test": 100},
+        fit_anchors=(5, 3),
+        short_sides=(160,),
+        max_side=320,
+        vertical_flip=0.5,  # a shape upside down is a shape
+        batch=16,
+        epochs=12,
+        lr_per_image=0.1 / 16,
+        warmup=100,
+        schedule="cosine",
+        clip_norm=10.0,
+    ),
+    "laptop": Recipe(
+        backbone="shufflenet_v2_x0_5",
+        model=FAST_MODEL,
+        fit_anchors=(5, 3),
+        short_sides=(480,),
+        max_side=800,
+        vertical_flip=0.0,
+        batch=4,
+        epochs=24,
+        lr_per_image=0.05 / 4,
+        warmup=100,
+        schedule="cosine",
+        clip_norm=10.0,
+        evaluate_every=2,
+    ),
+    "thesis-s": THESIS,
+    "thesis-l": replace(THESIS, setting="L"),
+}
+
+
+def preset(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        UserError: there is none; suggests the nearest.
+    """
+    if name not in PRESETS:
+        raise UserError(
+            f"there is no preset {name!r}{did_you_mean(name, PRESETS)}: choose one of "
+            f"{', '.join(PRESETS)}"
+        )
+    return PRESETS[name]

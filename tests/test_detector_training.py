@@ -1,0 +1,250 @@
+"""The training loop: its bits, its interruptions and its bad days, on a stand-in of a detector."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import standin_detector as standin
+
+from detector import training
+from detector.errors import UserError
+from detector.interruption import Interrupted
+from detector.non_finite import NonFiniteError
+from detector.run_folder import MetricsLog, RunFolder, read_metrics
+
+
+def same_bits(a: dict, b: dict) -> bool:
+    return list(a) == list(b) and all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    standin.trainer(folder).fit()
+    return folder
+
+
+def without_seconds(path: Path) -> list[dict]:
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(path)]
+
+
+def test_same_seed_same_bits(uninterrupted, tmp_path):
+    standin.trainer(tmp_path).fit()
+    assert same_bits(standin.weights(tmp_path), standin.weights(uninterrupted))
+    # A guard on the test itself: training did change the weights, every one of them.
+    untrained = standin.StandIn().state_dict()
+    trained = standin.weights(uninterrupted)
+    assert not any(np.array_equal(untrained[name], trained[name]) for name in trained)
+
+
+def test_metrics_have_a_row_an_iteration(uninterrupted):
+    rows = read_metrics(uninterrupted / "metrics.csv")
+    steps = [row for row in rows if "loss" in row]
+    assert [row["iteration"] for row in steps] == list(range(1, 21))
+    assert [row["epoch"] for row in steps] == [1 + k // 5 for k in range(20)]
+    for row in steps:
+        assert row["loss"] == pytest.approx(row["first"] + row["second"], rel=1e-4)
+    validations = [row for row in rows if "val_ap50" in row]
+    assert [row["iteration"] for row in validations] == [5, 10, 15, 20]
+
+
+def test_learning_rate_warms_up_and_falls():
+    rate = standin.RECIPE.learning_rates(20)
+    rates = [rate(iteration) for iteration in range(20)]
+    assert rates[0] == pytest.approx(0.04 / 3)
+    assert max(rates) < 0.04 and rates.index(max(rates)) == 3
+    assert rates[3:] == sorted(rates[3:], reverse=True) and rates[-1] < 0.001
+    steps = replace(standin.RECIPE, schedule="steps", milestones=(0.5, 0.75)).learning_rates(20)
+    assert [steps(9), steps(10), steps(15)] == pytest.approx([0.04, 0.004, 0.0004])
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 7, 20])
+def test_stopped_and_resumed_is_the_same(uninterrupted, tmp_path, monkeypatch, stop_after):
+    """Stops as a signal does, mid-epoch, at the end of one, and after the last iteration."""
+    run = standin.trainer(tmp_path)
+    step, done = run.step, []
+
+    def counted(batch):
+        done.append(batch)
+        run.watch.requested = len(done) == stop_after
+        return step(batch)
+
+    monkeypatch.setattr(run, "step", counted)
+    with pytest.raises(Interrupted):
+        run.fit()
+    resumed = standin.trainer(tmp_path)
+    resumed.resume()
+    assert resumed.position.iteration == stop_after
+    resumed.fit()
+    assert same_bits(standin.weights(tmp_path), standin.weights(uninterrupted))
+    assert without_seconds(tmp_path / "metrics.csv") == without_seconds(
+        uninterrupted / "metrics.csv"
+    )
+
+
+def test_rows_after_the_checkpoint_are_cut(uninterrupted, tmp_path):
+    """Killed a while after the last checkpoint: metrics.csv is ahead of it, and half a row torn."""
+    run = standin.trainer(tmp_path)
+    run.recipe = replace(run.recipe, epochs=2)
+    run.fit()
+    with open(tmp_path / "metrics.csv", "a") as file:
+        file.write("3,11,1.0,0.1\n3,12,1.")
+    resumed = standin.trainer(tmp_path)
+    resumed.resume()
+    resumed.fit()
+    assert without_seconds(tmp_path / "metrics.csv") == without_seconds(
+        uninterrupted / "metrics.csv"
+    )
+
+
+def start(folder: Path, slow: float) -> subprocess.Popen:
+    tests = Path(__file__).parent
+    path = os.pathsep.join([str(tests.parent), str(tests), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, str(tests / "standin_detector.py"), str(folder), "--slow", str(slow)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert process.stdout.readline().strip() == b"ready", process.stderr.read().decode()
+    return process
+
+
+def kill_again_and_again(folder: Path, seed: int, most: int) -> int:
+    """Kill and resume until a run ends by itself; how often it was killed."""
+    rng = np.random.default_rng(seed)
+    for kills in range(most):
+        process = start(folder, slow=0.005)
+        try:
+            process.wait(timeout=rng.uniform(0.0, 0.25))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate()
+        if process.returncode == 0:
+            return kills
+    process = start(folder, slow=0.0)
+    process.communicate()
+    assert process.returncode == 0
+    return most
+
+
+def test_killed_at_random_moments(uninterrupted, tmp_path):
+    assert kill_again_and_again(tmp_path / "run", seed=0, most=4) >= 1
+    assert same_bits(standin.weights(tmp_path / "run"), standin.weights(uninterrupted))
+    best = (tmp_path / "run" / "best.ckpt").read_bytes()
+    assert best == (uninterrupted / "best.ckpt").read_bytes()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(1, 8))
+def test_killed_at_many_random_moments(uninterrupted, tmp_path, seed):
+    kill_again_and_again(tmp_path / "run", seed, most=20)
+    assert same_bits(standin.weights(tmp_path / "run"), standin.weights(uninterrupted))
+    assert without_seconds(tmp_path / "run" / "metrics.csv") == without_seconds(
+        uninterrupted / "metrics.csv"
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
+def test_ctrl_c_saves(uninterrupted, tmp_path):
+    process = start(tmp_path / "run", slow=0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert b"Interrupted" in errors and b"KeyboardInterrupt" not in errors
+    resumed = standin.trainer(tmp_path / "run")
+    resumed.resume()
+    assert 0 < resumed.position.iteration < 20
+    resumed.fit()
+    assert same_bits(standin.weights(tmp_path / "run"), standin.weights(uninterrupted))
+
+
+class TestNonFinite:
+    def stop(self, run) -> str:
+        with pytest.raises(NonFiniteError) as caught:
+            run.fit()
+        return str(caught.value)
+
+    def name(self, index: int) -> str:
+        return f"picture{index}.jpg"
+
+    def test_layer_and_batch_are_named(self, tmp_path, monkeypatch):
+        run = standin.trainer(tmp_path, name_image=self.name)
+        forward = run.model.backbone[1].forward
+
+        def broken(input):
+            output = forward(input)
+            return output * np.nan if run.position.iteration == 7 else output
+
+        monkeypatch.setattr(run.model.backbone[1], "forward", broken)
+        message = self.stop(run)
+        assert "iteration 8" in message and "backbone.1 (BatchNorm2d) is NaN" in message
+        assert "picture4.jpg, picture2.jpg" in message  # batch 2 of its epoch
+        assert "\n" not in message
+
+    def test_last_good_checkpoint_stays(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        run = standin.trainer(tmp_path)
+        loss = run.model.loss
+
+        def broken(images, targets, rng):
+            losses = loss(images, targets, rng)
+            if run.position.iteration == 7:
+                losses["second"] = losses["second"] * np.inf
+            return losses
+
+        monkeypatch.setattr(run.model, "loss", broken)
+        assert "the loss second is inf" in self.stop(run)
+        resumed = standin.trainer(tmp_path)
+        resumed.resume()
+        assert resumed.position.iteration == 7
+        assert all(np.isfinite(array).all() for array in standin.weights(tmp_path).values())
+
+    def test_weight_is_named(self, tmp_path):
+        run = standin.trainer(tmp_path)
+        run.model.head.bias.data[1] = np.inf
+        assert "weight head.bias is infinite" in self.stop(run)
+
+    def test_gradient_is_named(self, tmp_path, monkeypatch):
+        """The square root of 0 is 0, its slope is not finite."""
+        run = standin.trainer(tmp_path)
+        monkeypatch.setattr(
+            run.model,
+            "loss",
+            lambda images, targets, rng: {"root": ((run.model.head.bias * 0.0) ** 0.5).sum()},
+        )
+        assert "gradient of head.bias" in self.stop(run)
+
+
+class TestRunFolder:
+    def test_refuses_a_folder_in_use(self, tmp_path):
+        (tmp_path / "notes.txt").touch()
+        with pytest.raises(UserError, match="not empty: choose another --out"):
+            RunFolder(tmp_path).create()
+        (tmp_path / "last.ckpt").touch()
+        with pytest.raises(UserError, match="--resume"):
+            RunFolder(tmp_path).create()
+
+    def test_unwritable(self, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(UserError, match="cannot write to"):
+            RunFolder(tmp_path / "file" / "run").create()
+
+    def test_damaged_config(self, tmp_path):
+        with pytest.raises(UserError, match="holds no run"):
+            RunFolder(tmp_path).read_config()
+        (tmp_path / "config.json").write_text('{"seed": ')
+        with pytest.raises(UserError, match="config.json is damaged"):
+            RunFolder(tmp_path).read_config()
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full device here")
+    def test_full_disk_names_the_file(self):
+        with pytest.raises(OSError) as caught:
+            MetricsLog("/dev/full").write({"loss": 1.0})
+        assert caught.value.filename == "/dev/full"
