@@ -17,6 +17,8 @@ The shape of the blocks follows the processor: see ``block_shape``.
 
 from __future__ import annotations
 
+import contextlib
+
 import llvmlite.binding
 import numba
 from llvmlite import ir
@@ -145,6 +147,34 @@ def _smaller(builder, a, b):
     return builder.select(builder.icmp_signed("<", a, b), a, b)
 
 
+@contextlib.contextmanager
+def _loop(builder, count):
+    """Emit a loop over 0 <= index < ``count`` that the compiler leaves as it is.
+
+    Unrolled by two, as LLVM likes it, the blocks need more registers than there are: half the
+    speed, or less, depending on where the stack happens to lie.
+    """
+    start = builder.block
+    head = builder.append_basic_block("block.head")
+    body = builder.append_basic_block("block.body")
+    end = builder.append_basic_block("block.end")
+    builder.branch(head)
+    builder.position_at_end(head)
+    index = builder.phi(INT)
+    index.add_incoming(_integer(0), start)
+    builder.cbranch(builder.icmp_signed("<", index, count), body, end)
+    builder.position_at_end(body)
+    yield index
+    following = builder.add(index, _integer(1))
+    index.add_incoming(following, builder.block)
+    module = builder.module
+    keep = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    name = module.add_metadata([keep, ir.MetaDataString(module, f"loop {len(module.metadata)}")])
+    name.operands = (name, keep)  # a loop's metadata begins with itself
+    builder.branch(head).set_metadata("llvm.loop", name)
+    builder.position_at_end(end)
+
+
 def make_outer_block(rows: int, vectors: int):
     """Build ``outer_block`` for blocks of ``rows`` rows and ``vectors`` vectors a row."""
 
@@ -204,15 +234,15 @@ def make_outer_block(rows: int, vectors: int):
                             for n in range(width):
                                 builder.store(start, sums[m][n])
 
-                with cgutils.for_range(builder, K, intp=INT) as loop:
-                    b_row = builder.gep(b, [builder.load(builder.gep(b_offsets, [loop.index]))])
+                with _loop(builder, K) as k:
+                    b_row = builder.gep(b, [builder.load(builder.gep(b_offsets, [k]))])
                     b_vectors = [
                         vector.load(builder.gep(b_row, [_integer(n * LANES)]), masks[n])
                         for n in range(width)
                     ]
-                    k = builder.mul(loop.index, a_column)
+                    k_step = builder.mul(k, a_column)
                     for m in range(rows):
-                        a_value = vector.splat(builder.load(builder.gep(a_rows[m], [k])))
+                        a_value = vector.splat(builder.load(builder.gep(a_rows[m], [k_step])))
                         for n in range(width):
                             old = builder.load(sums[m][n])
                             new = vector.multiply_add(a_value, b_vectors[n], old)
@@ -290,8 +320,8 @@ def make_dot_block(rows: int, columns: int):
                         builder.store(vector.multiply_add(a_vector, b_vector, old), sums[m][n])
 
             whole = builder.sdiv(K, _integer(LANES))
-            with cgutils.for_range(builder, whole, intp=INT) as loop:
-                step(builder.mul(loop.index, _integer(LANES)), None)
+            with _loop(builder, whole) as step_index:
+                step(builder.mul(step_index, _integer(LANES)), None)
             done = builder.mul(whole, _integer(LANES))
             rest = builder.sub(K, done)
             with builder.if_then(builder.icmp_signed(">", rest, _integer(0))):
