@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -59,45 +60,56 @@ def test_what_numpy_saved_is_read_with_names_order_dtypes_and_values(tmp_path, s
         assert tensors[name].flags.c_contiguous and tensors[name].flags.writeable
 
 
+DTYPE = "is not a number or a bool"
+FILL = "does not fill"
+MALFORMED = "malformed shape"
+
 HOSTILE = {
-    "object array, a pickle": npy(np.array([{"a": 1}], object)),
-    "text": npy(np.array(["text"])),
-    "complex": npy(np.zeros(2, np.complex128)),
-    "structured": npy(np.zeros(2, [("a", "f4")])),
-    "dates": npy(np.zeros(2, "M8[s]")),
-    "wrong magic": npy(header=text(), data=b"1234", magic=b"\x94NUMPY"),
-    "version 9": npy(header=text(), data=b"1234", version=b"\x09\0"),
-    "nothing": b"",
-    "magic only": b"\x93NUMPY\1\0",
-    "header longer than the file": npy(header=text())[:-3],
-    "code in the header": npy(header=text(shape="__import__('os').system('true')"), data=b"1234"),
-    "nested header": npy(header="(" * 5000, data=b"1234"),
-    "list of everything": npy(header="[1, 2]", data=b"1234"),
-    "one key more": npy(header=text()[:-1] + ", 'x': 1}", data=b"1234"),
-    "huge shape": npy(header=text(shape=f"({2**62},)"), data=b"1234"),
-    "shape that overflows to the right size": npy(
-        header=text(shape=f"({2**62 + 1}, 4)"), data=b"12"
+    "object array, a pickle": (npy(np.array([{"a": 1}], object)), DTYPE),
+    "text": (npy(np.array(["text"])), DTYPE),
+    "complex": (npy(np.zeros(2, np.complex128)), DTYPE),
+    "structured": (npy(np.zeros(2, [("a", "f4")])), DTYPE),
+    "dates": (npy(np.zeros(2, "M8[s]")), DTYPE),
+    "subarray dtype": (npy(header=text(descr="('<f4', (1000000,))"), data=b"1234"), DTYPE),
+    "wrong magic": (npy(header=text(), data=b"1234", magic=b"\x94NUMPY"), "version"),
+    "version 9": (npy(header=text(), data=b"1234", version=b"\x09\0"), "version"),
+    "nothing": (b"", "version"),
+    "magic only": (b"\x93NUMPY\1\0", "header length"),
+    "header longer than the file": (npy(header=text())[:-3], "header length"),
+    "header over the cap": (npy(header=text() + " " * 10_000, data=b"1234"), "header length"),
+    "code in the header": (
+        npy(header=text(shape="__import__('os').system('true')"), data=b"1234"),
+        "not a Python literal",
     ),
-    "sizes beyond 64 bits beside a 0": npy(header=text(shape=f"(0, {2**80})")),
-    "negative shape": npy(header=text(shape="(-1,)"), data=b"1234"),
-    "two negative sizes": npy(header=text(shape="(-1, -1)"), data=b"1234"),
-    "bool in the shape": npy(header=text(shape="(True,)"), data=b"1234"),
-    "shape that is a number": npy(header=text(shape="1"), data=b"1234"),
-    "rank bomb": npy(header=text(shape="(" + "1," * 40 + ")"), data=b"1234"),
-    "subarray dtype": npy(header=text(descr="('<f4', (1000000,))"), data=b"1234"),
-    "fortran_order that is a number": npy(header=text(fortran_order="1"), data=b"1234"),
-    "too little data": npy(header=text(shape="(2,)"), data=b"1234"),
-    "too much data": npy(header=text(), data=b"12345"),
-    "bool that is neither": npy(header=text(descr="'|b1'"), data=b"\2"),
+    "nested header": (npy(header="(" * 5000, data=b"1234"), "not a Python literal"),
+    "list of everything": (npy(header="[1, 2]", data=b"1234"), "needs exactly"),
+    "one key more": (npy(header=text()[:-1] + ", 'x': 1}", data=b"1234"), "needs exactly"),
+    "huge shape": (npy(header=text(shape=f"({2**62},)"), data=b"1234"), FILL),
+    "shape whose product overflows to the right size": (
+        npy(header=text(shape=f"({2**62 + 1}, 4)"), data=bytes(16)),
+        FILL,
+    ),
+    "sizes beyond 64 bits beside a 0": (npy(header=text(shape=f"(0, {2**80})")), "impossible"),
+    "negative size": (npy(header=text(shape="(-1,)"), data=b"1234"), MALFORMED),
+    "two negative sizes": (npy(header=text(shape="(-1, -1)"), data=b"1234"), MALFORMED),
+    "bool in the shape": (npy(header=text(shape="(True,)"), data=b"1234"), MALFORMED),
+    "shape that is a number": (npy(header=text(shape="1"), data=b"1234"), MALFORMED),
+    "rank bomb": (npy(header=text(shape="(" + "1," * 40 + ")"), data=b"1234"), "40 dimensions"),
+    "fortran_order that is a number": (
+        npy(header=text(fortran_order="1"), data=b"1234"),
+        "neither True nor False",
+    ),
+    "too little data": (npy(header=text(shape="(2,)"), data=b"1234"), FILL),
+    "too much data": (npy(header=text(), data=b"12345"), FILL),
+    "bool that is neither": (npy(header=text(descr="'|b1'"), data=b"\2"), "neither 0 nor 1"),
 }
 
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_arrays_are_refused_by_file_and_member(tmp_path, case):
-    path = zip_of(
-        tmp_path / "hostile.npz", [("fine.npy", npy(np.ones(2))), ("x.npy", HOSTILE[case])]
-    )
-    with pytest.raises(WeightsError, match=r"hostile\.npz: member 'x\.npy'"):
+    content, message = HOSTILE[case]
+    path = zip_of(tmp_path / "hostile.npz", [("fine.npy", npy(np.ones(2))), ("x.npy", content)])
+    with pytest.raises(WeightsError, match=rf"hostile\.npz: member 'x\.npy': .*{message}"):
         read_weights(path)
 
 
@@ -134,22 +146,47 @@ def test_many_small_members_add_up_to_a_bomb(tmp_path):
         read_weights(path)
 
 
+def announce(path, true, false):
+    """Write another unpacked size into a zip, wherever the true one stands."""
+    true, false = struct.pack("<I", true), struct.pack("<I", false)
+    content = path.read_bytes()
+    assert true in content
+    path.write_bytes(content.replace(true, false))
+
+
 def test_a_bomb_that_lies_about_its_size_stops_at_the_size_it_announced(tmp_path):
     path = zip_of(tmp_path / "x.npz", [("x.npy", bytes(10_000_000))], zipfile.ZIP_DEFLATED)
-    true, false = struct.pack("<I", 10_000_000), struct.pack("<I", 100)
-    content = path.read_bytes()
-    assert content.count(true) == 2
-    path.write_bytes(content.replace(true, false))
+    announce(path, 10_000_000, 100)
+    tracemalloc.start()
     with pytest.raises(WeightsError, match=r"x\.npz: member 'x\.npy'"):
+        read_weights(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def test_a_member_that_unpacks_to_less_than_it_announced_is_refused(tmp_path):
+    path = zip_of(tmp_path / "x.npz", [("x.npy", bytes(10_000_000))], zipfile.ZIP_DEFLATED)
+    announce(path, 10_000_000, 10_000_001)
+    with pytest.raises(WeightsError, match="truncated: 10000000 of 10000001 bytes"):
         read_weights(path)
 
 
 def test_a_stored_member_larger_than_the_file_is_refused(tmp_path):
+    content = npy(np.ones(100))
+    path = zip_of(tmp_path / "x.npz", [("x.npy", content)])
+    announce(path, len(content), 2**31)
+    with pytest.raises(WeightsError, match="announces 2147483648 bytes, stored as 2147483648"):
+        read_weights(path)
+
+
+def test_a_stored_member_that_announces_two_sizes_is_refused(tmp_path):
     path = zip_of(tmp_path / "x.npz", [("x.npy", npy(np.ones(100)))])
-    size = len(npy(np.ones(100)))
-    content = path.read_bytes()
-    path.write_bytes(content.replace(struct.pack("<I", size), struct.pack("<I", 2**31)))
-    with pytest.raises(WeightsError, match="announces 2147483648 bytes"):
+    content = bytearray(path.read_bytes())
+    size_field = content.index(b"PK\1\2") + 24
+    content[size_field : size_field + 4] = struct.pack("<I", 2**20)
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="announces 1048576 bytes, stored as 928"):
         read_weights(path)
 
 

@@ -98,60 +98,100 @@ def test_the_package_reads_what_we_write_and_the_other_way_round(tmp_path):
     assert metadata == {"a": "b"}
 
 
+JSON = "not the expected JSON"
+KEYS = "needs exactly the keys"
+DTYPE = "has dtype"
+SHAPE = "malformed shape"
+OFFSETS = "malformed data_offsets"
+FILL = "does not fill"
+
 HOSTILE = {
-    "header that is a list": (b"[]", b""),
-    "header that is not JSON": (b"{'a': 1}", b""),
-    "header of another encoding": ('{"é": 1}'.encode("latin-1"), b""),
-    "header in UTF-16": ("{}".encode("utf-16"), b""),
-    "header after a space": (b" {}", b""),
-    "two headers": (b"{}{}", b""),
-    "nesting bomb": (b'{"a":' * 100_000, b""),
-    "number bomb": (b'{"a":' + b"9" * 100_000 + b"}", b""),
-    "NaN": (b'{"__metadata__": NaN}', b""),
+    "header that is a list": (b"[]", b"", "not a JSON object"),
+    "header that is not JSON": (b"{'a': 1}", b"", JSON),
+    "header of another encoding": ('{"é": 1}'.encode("latin-1"), b"", JSON),
+    "header in UTF-16": ("{}".encode("utf-16"), b"", JSON),
+    "header after a space": (b" {}", b"", "not a JSON object"),
+    "two headers": (b"{}{}", b"", JSON),
+    "nesting bomb": (b'{"a":' * 100_000, b"", JSON),
+    "number bomb": (b'{"a":' + b"9" * 100_000 + b"}", b"", ""),
+    "NaN": (b'{"__metadata__": {"a": NaN}}', b"", "NaN is not JSON"),
     "duplicate name": (
         b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
         b'"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
         b"x",
+        "occurs twice",
     ),
     "duplicate key inside": (
         b'{"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
         b"x",
+        "occurs twice",
     ),
-    "metadata of numbers": ({"__metadata__": {"a": 1}}, b""),
-    "metadata that is a list": ({"__metadata__": []}, b""),
-    "entry that is a number": ({"a": 1}, b""),
-    "entry without shape": ({"a": {"dtype": "F32", "data_offsets": [0, 4]}}, b"1234"),
-    "entry with more": ({"a": entry() | {"run": "me"}}, b"1234"),
-    "unknown dtype": ({"a": entry("F33")}, b"1234"),
-    "dtype that is a list": ({"a": entry(["F32"])}, b"1234"),
-    "negative size": ({"a": entry(shape=(-1,))}, b"1234"),
-    "two negative sizes": ({"a": entry(shape=(-1, -1))}, b"1234"),
-    "fractional size": ({"a": entry(shape=(1.0,))}, b"1234"),
-    "bool size": ({"a": entry(shape=(True,))}, b"1234"),
-    "shape that is a number": ({"a": entry() | {"shape": 1}}, b"1234"),
-    "rank bomb": ({"a": entry(shape=(1,) * 33)}, b"1234"),
-    "shape product that overflows 64 bits": ({"a": entry(shape=(2**62 + 1, 4))}, b"1234"),
-    "sizes beyond 64 bits beside a 0": ({"a": entry(shape=(0, 2**80), offsets=(0, 0))}, b""),
-    "one offset": ({"a": entry(offsets=(4,))}, b"1234"),
-    "offsets reversed": ({"a": entry(offsets=(4, 0))}, b"1234"),
-    "negative offset": ({"a": entry(offsets=(-4, 0))}, b"1234"),
-    "offsets past the end": ({"a": entry(shape=(100,), offsets=(0, 400))}, b"1234"),
-    "shape smaller than its bytes": ({"a": entry(offsets=(0, 8))}, b"12345678"),
-    "overlap": ({"a": entry(), "b": entry(offsets=(2, 6))}, b"123456"),
-    "the same bytes twice": ({"a": entry(), "b": entry()}, b"1234"),
-    "hole": ({"a": entry(), "b": entry(offsets=(6, 10))}, b"1234567890"),
-    "hole at the beginning": ({"a": entry(offsets=(4, 8))}, b"12345678"),
-    "bytes left over": ({"a": entry()}, b"12345"),
-    "BOOL that is neither": ({"a": entry("BOOL", offsets=(0, 1))}, b"\2"),
+    "metadata of numbers": ({"__metadata__": {"a": 1}}, b"", "must map strings"),
+    "metadata that is a list": ({"__metadata__": []}, b"", "must map strings"),
+    "entry that is a number": ({"a": 1}, b"", KEYS),
+    "entry without shape": ({"a": {"dtype": "F32", "data_offsets": [0, 4]}}, b"1234", KEYS),
+    "entry with more": ({"a": entry() | {"run": "me"}}, b"1234", KEYS),
+    "unknown dtype": ({"a": entry("F33")}, b"1234", DTYPE),
+    "dtype that is a list": ({"a": entry(["F32"])}, b"1234", DTYPE),
+    "negative size": ({"a": entry(shape=(-1,))}, b"1234", SHAPE),
+    "two negative sizes": ({"a": entry(shape=(-1, -1))}, b"1234", SHAPE),
+    "fractional size": ({"a": entry(shape=(1.0,))}, b"1234", SHAPE),
+    "bool size": ({"a": entry(shape=(True,))}, b"1234", SHAPE),
+    "shape that is a number": ({"a": entry() | {"shape": 1}}, b"1234", SHAPE),
+    "rank bomb": ({"a": entry(shape=(1,) * 33)}, b"1234", SHAPE),
+    "shape product that overflows 64 bits": (
+        {"a": entry(shape=(2**62 + 1, 4), offsets=(0, 16))},
+        bytes(16),
+        FILL,
+    ),
+    "sizes beyond 64 bits beside a 0": (
+        {"a": entry(shape=(0, 2**80), offsets=(0, 0))},
+        b"",
+        "impossible shape",
+    ),
+    "one offset": ({"a": entry(offsets=(4,))}, b"1234", OFFSETS),
+    "offsets reversed": ({"a": entry(offsets=(4, 0))}, b"1234", FILL),
+    "negative offset": ({"a": entry(offsets=(-4, 0))}, b"1234", OFFSETS),
+    "offsets past the end": (
+        {"a": entry(shape=(100,), offsets=(0, 400))},
+        b"1234",
+        "the tensors need 400 bytes, it has 4",
+    ),
+    "shape smaller than its bytes": ({"a": entry(offsets=(0, 8))}, b"12345678", FILL),
+    "overlap": ({"a": entry(), "b": entry(offsets=(2, 6))}, b"123456", "'b' overlaps"),
+    "the same bytes twice": ({"a": entry(), "b": entry()}, b"1234", "'b' overlaps"),
+    "hole": ({"a": entry(), "b": entry(offsets=(6, 10))}, b"1234567890", "'b' leaves a hole"),
+    "hole at the beginning": ({"a": entry(offsets=(4, 8))}, b"12345678", "'a' leaves a hole"),
+    "bytes left over": ({"a": entry()}, b"12345", "need 4 bytes, it has 5"),
+    "BOOL that is neither": ({"a": entry("BOOL", offsets=(0, 1))}, b"\2", "neither 0 nor 1"),
 }
 
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_files_are_refused_by_name(tmp_path, case):
-    header, data = HOSTILE[case]
+    header, data, message = HOSTILE[case]
     path = file_of(tmp_path / "hostile.safetensors", header, data)
-    with pytest.raises(WeightsError, match="hostile.safetensors: "):
+    with pytest.raises(WeightsError, match=rf"hostile\.safetensors: .*{message}"):
         safetensors.read(path)
+
+
+def test_a_header_over_the_cap_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(safetensors, "MAX_HEADER", 100)
+    path = file_of(tmp_path / "file", b"{" + b" " * 98 + b"}")
+    assert safetensors.read(path) == ({}, {})
+    with pytest.raises(WeightsError, match="the cap is 100"):
+        safetensors.read(file_of(path, b"{" + b" " * 99 + b"}"))
+    with pytest.raises(WeightsError, match="over the cap of 100"):
+        safetensors.write(path, {"a" * 100: np.zeros(1)})
+
+
+def test_every_tensor_begins_at_a_multiple_of_its_item_size(tmp_path):
+    path = tmp_path / "file"
+    safetensors.write(path, TENSORS)
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    for name, entry in json.loads(content[8:start]).items():
+        assert (start + entry["data_offsets"][0]) % TENSORS[name].itemsize == 0
 
 
 def test_a_huge_header_length_is_refused_before_anything_is_allocated(tmp_path):

@@ -160,129 +160,157 @@ def test_calls_are_refused_and_not_made(tmp_path, function, where):
     assert not proof.exists()
 
 
+CODE = "which is code"
+NOT_DATA = "is not one that describes data"
+UNKNOWN_CALL = "calls something that is not a known tensor function"
+NOT_A_DICT = "sets the inside of something that is not a dict"
+ORDERED_DICT = name("collections", "OrderedDict")
+
 HOSTILE = {
-    "GLOBAL of os.system": name("os", "system"),
-    "GLOBAL of a name that merely begins well": name(
-        "torch._utils", "_rebuild_tensor_v2.__globals__"
+    "GLOBAL of os.system": (name("os", "system"), CODE),
+    "GLOBAL below a known name": (name("torch._utils", "_rebuild_tensor_v2.__globals__"), CODE),
+    "GLOBAL with a space in the module": (name("torch._utils _rebuild_tensor_v2", ""), CODE),
+    "GLOBAL without an end": (b"cos", "ends in the middle"),
+    "STACK_GLOBAL": (string("os") + string("system") + b"\x93", NOT_DATA),
+    "INST": (b"(" + string("true") + b"ios\nsystem\n", NOT_DATA),
+    "OBJ": (b"(" + ORDERED_DICT + b"o", NOT_DATA),
+    "NEWOBJ": (ORDERED_DICT + b")\x81", NOT_DATA),
+    "EXT1": (b"\x82\x01", NOT_DATA),
+    "PERSID": (b"Pstorage\n", NOT_DATA),
+    "POP": (b"NN0", NOT_DATA),
+    "DUP": (b"N2", NOT_DATA),
+    "bytes": (b"C\x01a", NOT_DATA),
+    "a frame": (b"\x95" + struct.pack("<Q", 2**60), NOT_DATA),
+    "8-byte length": (b"\x8e" + struct.pack("<Q", 2**62) + b"a", NOT_DATA),
+    "an unknown instruction": (b"\xff", NOT_DATA),
+    "REDUCE of a storage type": (name("torch", "FloatStorage") + b")R", UNKNOWN_CALL),
+    "REDUCE of a string": (string("os.system") + b")R", UNKNOWN_CALL),
+    "REDUCE of a dict": (b"})R", UNKNOWN_CALL),
+    "REDUCE with a list": (ORDERED_DICT + b"]R", "are not a tuple"),
+    "OrderedDict with arguments": (ORDERED_DICT + group(b"]") + b"R", "made with arguments"),
+    "BUILD on a list": (b"]}b", "as a dict"),
+    "BUILD on a name": (ORDERED_DICT + b"}b", "as a dict"),
+    "BUILD on a tensor": (tensor() + b"}b", "as a dict"),
+    "BUILD with a list": (b"}]b", NOT_A_DICT),
+    "BUILD with nothing below": (b"}b", "empty stack"),
+    "nothing at all": (b"", "values left on the stack"),
+    "two values": (b"}}", "values left on the stack"),
+    "a group left open": (b"}(", "values left on the stack"),
+    "a pop from nothing": (b"\x85", "more values from the stack"),
+    "a pop through a mark": (b"N(N\x86", "more values from the stack"),
+    "a group that was not opened": (b"Nt", "not opened"),
+    "APPEND to a dict": (b"}Na", "as a list"),
+    "APPEND to a tuple": (b")Na", "as a list"),
+    "APPENDS to nothing": (b"(e", "empty stack"),
+    "SETITEMS on a list": (b"](" + string("a") + b"Nu", "as a dict"),
+    "SETITEMS of an odd number": (b"}(" + string("a") + b"u", "dict keys"),
+    "SETITEM with a list as key": (b"}]Ns", "dict keys"),
+    "SETITEM with a tensor as key": (b"}" + tensor() + b"Ns", "dict keys"),
+    "SETITEM through a mark": (b"}" + string("a") + b"(Ns", "more values from the stack"),
+    "memo that was not set": (b"h\x05", "before it is set"),
+    "memo of nothing": (b"q\x00", "empty stack"),
+    "protocol 5": (b"\x80\x05}", "pickle protocol 5"),
+    "a string longer than the file": (
+        b"X" + struct.pack("<I", 2**32 - 1) + b"a",
+        "ends in the middle",
     ),
-    "GLOBAL with a space in the module": name("torch._utils _rebuild_tensor_v2", ""),
-    "STACK_GLOBAL": string("os") + string("system") + b"\x93",
-    "INST": b"(" + string("true") + b"ios\nsystem\n",
-    "OBJ": b"(" + name("collections", "OrderedDict") + b"o",
-    "NEWOBJ": name("collections", "OrderedDict") + b")\x81",
-    "EXT1": b"\x82\x01",
-    "PERSID": b"Pstorage\n",
-    "REDUCE of a storage type": name("torch", "FloatStorage") + b")R",
-    "REDUCE of a string": string("os.system") + b")R",
-    "REDUCE of a dict": b"})R",
-    "REDUCE with a list": name("collections", "OrderedDict") + b"]R",
-    "OrderedDict with arguments": name("collections", "OrderedDict") + group(b"]") + b"R",
-    "BUILD on a list": b"]}b",
-    "BUILD on a name": name("collections", "OrderedDict") + b"}b",
-    "BUILD on a tensor": tensor() + b"}b",
-    "BUILD with a list": b"}]b",
-    "BUILD with nothing below": b"}b",
-    "nothing at all": b"",
-    "two values": b"}}",
-    "a group left open": b"}(",
-    "a pop from nothing": b"\x85",
-    "a pop through a mark": b"N(N\x86",
-    "a group that was not opened": b"Nt",
-    "APPEND to a dict": b"}Na",
-    "APPEND to a tuple": b")Na",
-    "APPENDS below a mark": b"](e",
-    "SETITEMS on a list": b"](" + string("a") + b"Nu",
-    "SETITEMS of an odd number": b"}(" + string("a") + b"u",
-    "SETITEM with a list as key": b"}]Ns",
-    "SETITEM with a tensor as key": b"}" + tensor() + b"Ns",
-    "SETITEM through a mark": b"}" + string("a") + b"(Ns",
-    "memo that was not set": b"h\x05",
-    "memo of nothing": b"q\x00",
-    "POP": b"NN0",
-    "DUP": b"N2",
-    "bytes": b"C\x01a",
-    "a frame": b"\x95" + struct.pack("<Q", 2**60),
-    "protocol 5 in the middle": b"\x80\x05}",
-    "a string longer than the file": b"X" + struct.pack("<I", 2**31) + b"a",
-    "8-byte length": b"\x8e" + struct.pack("<Q", 2**62) + b"a",
-    "text that is no UTF-8": b"X" + struct.pack("<I", 1) + b"\xff",
-    "an unknown instruction": b"\xff",
-    "a second pickle": b"}." + name("os", "system") + b")R",
-    "a list": b"]",
-    "a number": integer(3),
-    "a tensor alone": tensor(),
-    "an empty dict": b"}",
-    "a dict without tensors": state_dict(a=integer(3)),
-    "a dict that contains itself": b"}q\0" + string("model") + b"h\0s",
+    "text that is no UTF-8": (b"X" + struct.pack("<I", 1) + b"\xff", "not UTF-8"),
+    "a second pickle": (b"}." + name("os", "system") + b")R", "bytes follow its end"),
+    "a list": (b"]", "holds a list"),
+    "a number": (integer(3), "holds a int"),
+    "a tensor alone": (tensor(), "holds a ndarray"),
+    "an empty dict": (b"}", "no tensors"),
+    "a dict without tensors": (state_dict(a=integer(3)), "no tensors"),
+    "a dict that contains itself": (b"}q\0" + string("model") + b"h\0s", "no tensors"),
 }
 
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_programs_are_refused(tmp_path, case):
-    refuse(file_of(tmp_path / "x.pth", PROTO + HOSTILE[case] + STOP), "x.pth: ")
+    program, message = HOSTILE[case]
+    refuse(file_of(tmp_path / "x.pth", PROTO + program + STOP), message)
+
+
+REBUILD = name("torch._utils", "_rebuild_tensor_v2")
+PARAMETER = name("torch._utils", "_rebuild_parameter")
+FLOATS = name("torch", "FloatStorage")
+LEAVES = "overlaps itself or leaves its storage"
+MALFORMED = "malformed offset, size or stride"
+NO_STORAGE = "something that is not a storage"
+NO_TENSOR = "something that is not a tensor"
+
+
+def persistent(*parts):
+    return group(*parts) + b"Q"
 
 
 TENSORS = {
-    "past the end": tensor(offset=1),
-    "far past the end": tensor(offset=2**70),
-    "negative offset": tensor(offset=-1),
-    "bigger than its storage": tensor(size=(3, 3)),
-    "a size of 2**62": tensor(size=(2**62, 4), stride=(4, 1)),
-    "a size beyond 64 bits": tensor(size=(2**100,), stride=(1,)),
-    "negative size": tensor(size=(-2, -3)),
-    "negative stride": tensor(offset=5, size=(6,), stride=(-1,)),
-    "a stride beyond 64 bits": tensor(size=(2,), stride=(2**100,)),
-    "stride 0": tensor(size=(100_000_000,), stride=(0,)),
-    "the same place twice": tensor(size=(2, 2), stride=(1, 1)),
-    "overlapping windows": tensor(size=(2, 4), stride=(2, 1)),
-    "sizes and strides of other lengths": tensor(size=(6,)),
-    "too many dimensions": tensor(size=(1,) * 40, stride=(1,) * 40),
-    "impossible empty": tensor(size=(0, 2**100), stride=(1, 1)),
-    "bool as offset": tensor().replace(integer(0), b"\x88", 1),
-    "list as size": tensor().replace(integers((2, 3)), b"](J\2\0\0\0J\3\0\0\0e"),
-    "of a tensor": tensor(source=tensor()),
-    "of a string": tensor(source=string("0")),
-    "of a name": tensor(source=name("torch", "FloatStorage")),
-    "with two arguments": name("torch._utils", "_rebuild_tensor_v2")
-    + group(storage(), b"N")
-    + b"R",
-    "parameter of a string": name("torch._utils", "_rebuild_parameter")
-    + group(string("a"), b"\x88", b"}")
-    + b"R",
-    "parameter with one argument": name("torch._utils", "_rebuild_parameter")
-    + group(tensor())
-    + b"R",
-    "storage that is too small": tensor(source=storage(count=7)),
-    "storage that is too large": tensor(source=storage(count=5)),
-    "huge storage": tensor(source=storage(count=2**60), size=(2**60,), stride=(1,)),
-    "negative storage": tensor(source=storage(count=-6)),
-    "missing storage": tensor(source=storage(key="1")),
-    "storage by a path": tensor(source=storage(key="../../../etc/passwd")),
-    "storage that is the pickle": tensor(source=storage(key="../data.pkl")),
-    "storage of another dtype": tensor(source=storage(kind="DoubleStorage")),
-    "storage of no known dtype": tensor(source=storage(kind="UntypedStorage")),
-    "storage with a function as type": group(
-        string("storage"),
-        name("collections", "OrderedDict"),
-        string("0"),
-        string("cpu"),
-        integer(6),
-    )
-    + b"Q",
-    "storage id that is a string": string("storage") + b"Q",
-    "storage id that is short": group(string("storage")) + b"Q",
-    "storage of another kind": group(string("module"), b"N", b"N", b"N", b"N") + b"Q",
-    "storage with a number as key": group(
-        string("storage"), name("torch", "FloatStorage"), integer(0), string("cpu"), integer(6)
-    )
-    + b"Q",
+    "past the end": (tensor(offset=1), LEAVES),
+    "far past the end": (tensor(offset=2**70), LEAVES),
+    "negative offset": (tensor(offset=-1), MALFORMED),
+    "bigger than its storage": (tensor(size=(3, 3)), LEAVES),
+    "a size of 2**62": (tensor(size=(2**62, 4), stride=(4, 1)), LEAVES),
+    "a size beyond 64 bits": (tensor(size=(2**100,), stride=(1,)), LEAVES),
+    "negative size": (tensor(size=(-2, -3)), MALFORMED),
+    "negative stride": (tensor(offset=5, size=(6,), stride=(-1,)), MALFORMED),
+    "a stride beyond 64 bits": (tensor(size=(2,), stride=(2**100,)), LEAVES),
+    "stride 0": (tensor(size=(100_000_000,), stride=(0,)), LEAVES),
+    "the same place twice": (tensor(size=(2, 2), stride=(1, 1)), LEAVES),
+    "overlapping windows": (tensor(size=(2, 4), stride=(2, 1)), LEAVES),
+    "fewer sizes than strides": (tensor(size=(6,)), "1 sizes and 2 strides"),
+    "too many dimensions": (tensor(size=(1,) * 40, stride=(1,) * 40), "40 sizes and 40 strides"),
+    "impossible empty": (tensor(size=(0, 2**100), stride=(1, 1)), "impossible sizes"),
+    "bool as offset": (tensor().replace(integer(0), b"\x89", 1), MALFORMED),
+    "list as size": (tensor().replace(integers((2, 3)), b"](K\2K\3e"), MALFORMED),
+    "of a tensor": (tensor(source=tensor()), NO_STORAGE),
+    "of a string": (tensor(source=string("0")), NO_STORAGE),
+    "of a name": (tensor(source=FLOATS), NO_STORAGE),
+    "of two arguments": (REBUILD + group(storage(), b"N") + b"R", "2 arguments instead of 6"),
+    "parameter of a string": (
+        PARAMETER + group(string("a"), b"\x88", EMPTY_ORDERED_DICT) + b"R",
+        NO_TENSOR,
+    ),
+    "parameter of one argument": (PARAMETER + group(tensor()) + b"R", NO_TENSOR),
+    "storage that is too small": (tensor(source=storage(count=7)), "it has 24 bytes"),
+    "storage that is too large": (tensor(source=storage(count=5)), "it has 24 bytes"),
+    "huge storage": (tensor(source=storage(count=2**60)), "it has 24 bytes"),
+    "negative storage": (tensor(source=storage(count=-6)), "malformed key or size"),
+    "missing storage": (tensor(source=storage(key="1")), "it is missing"),
+    "storage by a path": (tensor(source=storage(key="../../../etc/passwd")), "it is missing"),
+    "storage that is the pickle": (tensor(source=storage(key="../data.pkl")), "it is missing"),
+    "storage of another dtype": (tensor(source=storage(kind="DoubleStorage")), "it has 24 bytes"),
+    "storage of no known dtype": (tensor(source=storage(kind="UntypedStorage")), CODE),
+    "storage with a function as type": (
+        persistent(string("storage"), ORDERED_DICT, string("0"), string("cpu"), integer(6)),
+        "no known type",
+    ),
+    "storage with a number as key": (
+        persistent(string("storage"), FLOATS, integer(0), string("cpu"), integer(6)),
+        "malformed key or size",
+    ),
+    "storage id that is a string": (string("storage") + b"Q", "does not describe a storage"),
+    "storage id that is short": (persistent(string("storage")), "does not describe a storage"),
+    "storage of another kind": (
+        persistent(string("module"), FLOATS, string("0"), string("cpu"), integer(6)),
+        "does not describe a storage",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", TENSORS)
 def test_tensors_that_lie_are_refused(tmp_path, case):
-    path = file_of(tmp_path / "x.pth", PROTO + state_dict(w=TENSORS[case]) + STOP)
-    refuse(path, "its pickle is refused: ")
+    program, message = TENSORS[case]
+    path = file_of(tmp_path / "x.pth", PROTO + state_dict(w=program) + STOP)
+    refuse(path, "its pickle is refused: .*" + message)
+
+
+def test_numbers_are_read_with_their_sign(tmp_path):
+    values = [0, 255, -1, -(2**31), 2**31, -(2**31) - 1, 2**70, -(2**70)]
+    program = PROTO + b"](" + b"".join(integer(value) for value in values) + b"e" + STOP
+    read = pickle_data.read_pickle(program, {}, frozenset(), None)
+    assert read == values
+    fits = pickle.dumps([3, 300, 70_000, 0.1, -2.5, True, False, None, "é", (), (1,)], 2)
+    assert pickle_data.read_pickle(fits, {}, frozenset(), None) == pickle.loads(fits)
 
 
 def test_sizes_of_one_may_have_any_stride(tmp_path):
@@ -303,8 +331,8 @@ def test_one_storage_used_by_many_tensors_cannot_fill_the_memory(tmp_path):
     count = 2**18  # 1 MiB
     big = tensor(source=storage(count=count), size=(count,), stride=(1,))
     # One storage and tensor description in the memo, called again and again.
-    again = name("torch._utils", "_rebuild_tensor_v2") + b"q\1"
-    arguments = big[len(name("torch._utils", "_rebuild_tensor_v2")) : -1] + b"q\2"
+    again = REBUILD + b"q\1"
+    arguments = big[len(REBUILD) : -1] + b"q\2"
     program = PROTO + b"}(" + string("first") + again + arguments + b"R"
     program += b"".join(string(str(index)) + b"h\1h\2R" for index in range(100)) + b"u" + STOP
     path = file_of(tmp_path / "x.pth", program, {"data/0": bytes(4 * count)})

@@ -90,8 +90,6 @@ class Archive:
         parts = name.replace("\\", "/").split("/")
         if ".." in parts or parts[0] == "" or ":" in parts[0]:
             raise WeightsError(self.path, f"member name {name!r} points outside the archive")
-        if member.flag_bits & 1:
-            raise WeightsError(self.path, f"member {name!r} is encrypted")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise WeightsError(self.path, f"member {name!r} is compressed in an unknown way")
         packed = member.compress_size
