@@ -45,7 +45,7 @@ def nms(
     # The largest float32 that is not above the threshold: comparing with it in float32 gives what
     # comparing with the threshold in float64 would give.
     threshold = np.float32(iou_threshold)
-    if threshold > iou_threshold:
+    if float(threshold) > iou_threshold:
         threshold = np.nextafter(threshold, np.float32(-np.inf))
     kept = np.empty(limit, np.int64)
     count = np.zeros(1, np.int64)

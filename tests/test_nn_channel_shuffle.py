@@ -1,0 +1,53 @@
+"""Channel shuffle: where every channel goes, and back."""
+
+import numpy as np
+import pytest
+from nn_checks import assert_threads_agree, assert_twin_agrees, leaves, random, run
+
+import nn
+from nn import functional as F
+from nn.ops.channel_shuffle import ChannelShuffle
+
+
+@pytest.mark.parametrize("channels, groups", [(6, 2), (6, 3), (12, 4), (5, 1), (5, 5)])
+@pytest.mark.parametrize("rest", [(), (3,), (3, 2)])
+def test_every_channel_goes_where_the_definition_says(channels, groups, rest):
+    x = random(2, channels, *rest)
+    out = F.channel_shuffle(nn.Tensor(x), groups).data
+    columns = channels // groups
+    for group in range(groups):
+        for column in range(columns):
+            moved = out[:, column * groups + group]
+            np.testing.assert_array_equal(moved, x[:, group * columns + column])
+
+
+def test_two_halves_are_interleaved():
+    x = nn.Tensor(np.arange(6).reshape(1, 6))
+    np.testing.assert_array_equal(F.channel_shuffle(x, 2).data, [[0, 3, 1, 4, 2, 5]])
+
+
+def test_as_pytorch():
+    torch = pytest.importorskip("torch")
+    x = random(2, 12, 3, 5, dtype=np.float32)
+    expected = torch.nn.functional.channel_shuffle(torch.tensor(x), 3).numpy()
+    np.testing.assert_array_equal(F.channel_shuffle(nn.Tensor(x), 3).data, expected)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 4, 6, 12])
+def test_backward_is_the_inverse(groups):
+    x = random(2, 12, 3, 5)
+    operation = ChannelShuffle()
+    out = operation.forward(x, groups=groups)
+    np.testing.assert_array_equal(operation.backward(out), x)
+    nn.gradcheck(lambda x: F.channel_shuffle(x, groups), leaves(x))
+
+
+def test_twin_and_threads():
+    assert_twin_agrees(ChannelShuffle, random(3, 6, 5, 7), groups=3)
+    assert_threads_agree(ChannelShuffle, random(3, 6, 5, 7, dtype=np.float32), groups=2)
+    assert run(ChannelShuffle, np.empty((0, 4, 2, 2)), groups=2)[1].shape == (0, 4, 2, 2)
+
+
+def test_groups_must_divide_the_channels():
+    with pytest.raises(ValueError, match=r"4 groups do not divide the channels of \(2, 6, 3, 3\)"):
+        F.channel_shuffle(nn.Tensor(np.zeros((2, 6, 3, 3))), 4)
