@@ -46,6 +46,34 @@ def momentum_step(
     return new_weight, new_velocity
 
 
+def contribution(
+    weight: np.ndarray,
+    grad: np.ndarray,
+    lr: float,
+    weight_decay: float = 0.0,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """What one task adds to the velocity in the thesis's equation 3-3: c = alpha (g + lambda W).
+
+    Rounded exactly as inside ``momentum_step``, so that both ways give the same bits::
+
+        momentum_step(W, v, g, alpha, beta, lambda)
+        momentum_step(W, v, contribution(W, g, alpha, lambda), 1.0, beta)
+
+    Args:
+        weight, grad: W and g, two arrays of one shape and floating point type.
+        lr, weight_decay: alpha and lambda.
+        out: where c goes, neither ``weight`` nor ``grad``; a new array if None.
+    """
+    real = weight.dtype.type
+    if weight_decay:
+        out = np.multiply(weight, real(weight_decay), out=out)
+        out += grad
+        out *= real(lr)
+        return out
+    return np.multiply(grad, real(lr), out=out)
+
+
 class MomentumSGD:
     """Stochastic gradient descent with the thesis's momentum (equation 3-2).
 
