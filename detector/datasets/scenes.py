@@ -1,13 +1,14 @@
 """Draws one synthetic picture: a textured background, stray strokes and one to six shapes.
 
 The bottom of the built-in ``shapes`` set (``shapes.py`` turns scenes into a data set). A picture is
-painted at its final size; only the outlines are drawn four times larger and shrunk, which gives every
-shape a soft edge whose position is known to a fraction of a pixel.
+painted at its final size; only the outlines are drawn four times larger and shrunk, which gives
+every shape a soft edge whose position is known to a fraction of a pixel.
 """
 
 from __future__ import annotations
 
 import colorsys
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -17,47 +18,53 @@ CLASSES = ("circle", "square", "triangle", "star")
 SUPERSAMPLING = 4
 SMALLEST, LARGEST = 0.15, 0.5  # longer side of a shape, as a part of the picture's side
 MOST_OBJECTS = 6
-LEAST_VISIBLE = 0.45  # of a shape's own area; what is covered more is not drawn at all
+LEAST_VISIBLE = 0.45  # of a shape's own area: a later shape that would hide more is not drawn
 LEAST_CONTRAST = 90.0  # Euclidean distance in RGB between a shape and what lies around it
 
 
-def draw_scene(
-    rng: np.random.Generator, image_size: int = 160
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One picture and what is in it.
+@dataclass(frozen=True)
+class Shape:
+    """One object: its label, its box in the picture, and how much of each pixel it covers."""
 
-    Returns:
-        image: (image_size, image_size, 3) uint8 RGB.
-        boxes: (R, 4) float32 ``(x1, y1, x2, y2)`` in pixels: the full extent of each shape, clipped
-            to the picture, whether or not another shape covers a part of it; 1 <= R <= 6.
-        labels: (R,) int64, 1..4, an index into ``("background",) + CLASSES``.
+    label: int  # 1..4: CLASSES[label - 1]
+    box: np.ndarray  # (4,) float64 (x1, y1, x2, y2): its full extent, clipped to the picture
+    area: float  # of its outline, the part outside the picture included
+    mask: np.ndarray  # (H, W) float32 in 0..1
+
+
+def plan_scene(rng: np.random.Generator, image_size: int = 160) -> list[Shape]:
+    """One to six shapes, those at the back first, none of them mostly hidden.
+
+    A box is a shape's whole extent, whether or not another shape covers a part of it.
     """
-    canvas = background(rng, image_size)
-    for _ in range(rng.integers(0, 5)):
-        blend(canvas, stroke_mask(rng, image_size), random_colour(rng))
-
-    boxes, labels = [], []
-    areas, visible = [], []  # whole area of each shape; (H, W) mask of what is still seen of it
+    shapes: list[Shape] = []
+    visible: list[np.ndarray] = []  # the part of each mask that no later shape covers
     wanted = rng.integers(1, MOST_OBJECTS + 1)
     for _ in range(10 * wanted):
-        if len(boxes) == wanted:
+        if len(shapes) == wanted:
             break
         label = int(rng.integers(1, len(CLASSES) + 1))
         corners = place(rng, outline(rng, CLASSES[label - 1]), image_size)
+        box = np.clip([*corners.min(axis=0), *corners.max(axis=0)], 0, image_size)
         mask = polygon_mask(corners, image_size)
-        remaining = [earlier * (1.0 - mask) for earlier in visible]
-        seen = [part.sum() / area for part, area in zip(remaining, areas, strict=True)]
-        if min(seen, default=1.0) < LEAST_VISIBLE:
-            continue
-        paint_shape(rng, canvas, mask)
-        visible, areas = remaining + [mask], areas + [polygon_area(corners)]
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        boxes.append(np.clip([*low, *high], 0, image_size))
-        labels.append(label)
+        remaining = [part * (1 - mask) for part in visible]
+        seen = [part.sum() / shape.area for part, shape in zip(remaining, shapes, strict=True)]
+        if min(seen, default=1.0) >= LEAST_VISIBLE:
+            shapes.append(Shape(label, box, polygon_area(corners), mask))
+            visible = [*remaining, mask]
+    return shapes
 
+
+def paint_scene(rng: np.random.Generator, shapes: list[Shape], image_size: int = 160) -> np.ndarray:
+    """The picture of these shapes on a background: (image_size, image_size, 3) uint8 RGB."""
+    canvas = background(rng, image_size)
+    for _ in range(rng.integers(0, 5)):
+        blend(canvas, stroke_mask(rng, image_size), random_colour(rng))
+    for shape in shapes:
+        paint_shape(rng, canvas, shape.mask)
     canvas += rng.uniform(1.0, 6.0) * rng.standard_normal(canvas.shape, np.float32)
     image = np.clip(np.rint(canvas), 0, 255).astype(np.uint8).transpose(1, 2, 0)
-    return np.ascontiguousarray(image), np.array(boxes, np.float32), np.array(labels, np.int64)
+    return np.ascontiguousarray(image)
 
 
 # ---------------------------------------------------------------------------------- outlines
@@ -85,8 +92,8 @@ def on_circle(count: int) -> np.ndarray:
 def place(rng: np.random.Generator, corners: np.ndarray, image_size: int) -> np.ndarray:
     """Turn the outline, stretch it a little, scale it and put it somewhere in the picture.
 
-    The longer side is log-uniform between ``SMALLEST`` and ``LARGEST`` of the picture. Up to 15 % of
-    either side may stick out of the picture.
+    The longer side is log-uniform between ``SMALLEST`` and ``LARGEST`` of the picture. Up to 15 %
+    of either side may stick out of the picture.
     """
     angle = rng.uniform(0, 2 * np.pi)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

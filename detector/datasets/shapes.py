@@ -7,103 +7,91 @@ Drawn by ``scenes.py``; used in memory (``ShapesDataset``) or written to disk in
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from detector.datasets import streams
-from detector.datasets.scenes import CLASSES, draw_scene
+from detector.datasets.dataset import ANNOTATION, Dataset, ImageRecord
+from detector.datasets.scenes import CLASSES, paint_scene, plan_scene
 
 STREAMS = {"train": streams.TRAIN_SCENES, "val": streams.VAL_SCENES}
+DEFAULT_COUNTS = {"train": 1000, "val": 200}
 
 
-@dataclass(frozen=True)
-class ShapesImage:
-    """Record of one picture; ``path`` is the name it gets when written."""
+class ShapesDataset(Dataset):
+    """Pictures of circles, squares, triangles and stars, each drawn when it is asked for.
 
-    id: int
-    path: Path
-    width: int
-    height: int
+    Picture ``i`` is a pure function of (seed, split, i, image_size): a longer set begins with a
+    shorter one, and the splits ``"train"`` and ``"val"`` share no picture.
 
-
-class ShapesDataset:
-    """Synthetic pictures of circles, squares, triangles and stars.
-
-    Picture ``i`` is a pure function of (seed, split, i): a longer set begins with a shorter one,
-    and the splits ``"train"`` and ``"val"`` share no picture.
+    Raises:
+        ValueError: there is no such split, or the pictures would be smaller than 32 pixels.
     """
 
-    def __init__(self, count: int, split: str = "train", image_size: int = 160, seed: int = 0):
+    def __init__(
+        self,
+        count: int = DEFAULT_COUNTS["train"],
+        split: str = "train",
+        image_size: int = 160,
+        seed: int = 0,
+    ):
         if split not in STREAMS:
             raise ValueError(f"shapes has the splits {', '.join(STREAMS)}, not {split!r}")
         if image_size < 32:
             raise ValueError(f"shapes are drawn from 32 x 32 pixels up, not {image_size}")
         self.split, self.image_size, self.seed = split, image_size, seed
-        self.classes = list(CLASSES)
-        self.category_ids = list(range(1, len(CLASSES) + 1))
-        self.images = [
-            ShapesImage(i + 1, Path(split, f"{i:05d}.png"), image_size, image_size)
+        images = [
+            ImageRecord(i + 1, Path(split, f"{i:05d}.png"), image_size, image_size)
             for i in range(count)
         ]
+        rows = []
+        for i in range(count):
+            for shape in plan_scene(self._rng(i), image_size):
+                # Rounded to 32 bits here, so that the file and the array in memory agree.
+                x1, y1, x2, y2 = box = shape.box.astype(np.float32).astype(float).tolist()
+                area = (x2 - x1) * (y2 - y1)
+                rows.append((len(rows) + 1, i, shape.label, box, area, False))
+        category_ids = range(1, len(CLASSES) + 1)
+        name = f"shapes ({split})"
+        super().__init__(name, CLASSES, category_ids, images, np.array(rows, ANNOTATION))
 
-    def __len__(self) -> int:
-        return len(self.images)
+    def read(self, index: int) -> np.ndarray:
+        """Paint picture ``index``."""
+        rng = self._rng(self.images[index].id - 1)
+        return paint_scene(rng, plan_scene(rng, self.image_size), self.image_size)
 
-    def load(self, index: int) -> tuple[np.ndarray, dict]:
-        """Picture ``index``, (H, W, 3) uint8 RGB, and its target."""
-        record = self.images[index]
-        rng = streams.generator(self.seed, STREAMS[self.split], index=record.id - 1)
-        image, boxes, labels = draw_scene(rng, self.image_size)
-        ignore = np.zeros((0, 4), np.float32)
-        return image, {"boxes": boxes, "labels": labels, "ignore": ignore, "image_id": record.id}
+    def missing_files(self) -> list:
+        """None: nothing is read from a file."""
+        return []
 
-    def coco_ground_truth(self) -> dict:
-        """The annotations as COCO JSON's dict (draws every picture once)."""
-        return coco_dict(self, [self.load(i)[1] for i in range(len(self))])
+    def _rng(self, number: int) -> np.random.Generator:
+        return streams.generator(self.seed, STREAMS[self.split], index=number)
 
 
 def write_shapes(
-    folder: str | Path, train: int = 1000, val: int = 200, image_size: int = 160, seed: int = 0
+    folder: str | Path,
+    train: int = DEFAULT_COUNTS["train"],
+    val: int = DEFAULT_COUNTS["val"],
+    image_size: int = 160,
+    seed: int = 0,
+    after_image: Callable[[], None] = lambda: None,
 ) -> None:
-    """Write both splits in COCO's layout: ``train/ val/ annotations/instances_{train,val}.json``."""
+    """Write both splits in COCO's layout: pictures, and ``annotations/instances_SPLIT.json``.
+
+    ``after_image`` is called after each of the train + val pictures, to show progress.
+    """
     folder = Path(folder)
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     for split, count in (("train", train), ("val", val)):
         (folder / split).mkdir(exist_ok=True)
         dataset = ShapesDataset(count, split, image_size, seed)
-        targets = []
         for index, record in enumerate(dataset.images):
-            image, target = dataset.load(index)
-            Image.fromarray(image).save(folder / record.path, compress_level=1)
-            targets.append(target)
+            picture = Image.fromarray(dataset.read(index))
+            picture.save(folder / record.path, compress_level=1)
+            after_image()
         # The annotations come last: where they are, the pictures are complete.
         path = folder / "annotations" / f"instances_{split}.json"
-        path.write_text(json.dumps(coco_dict(dataset, targets)), encoding="utf-8")
-
-
-def coco_dict(dataset: ShapesDataset, targets: list[dict]) -> dict:
-    """COCO JSON's dict of a set whose targets are at hand; ``area`` is the box's."""
-    annotations = []
-    for target in targets:
-        for box, label in zip(target["boxes"].tolist(), target["labels"].tolist(), strict=True):
-            x1, y1, x2, y2 = box
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": target["image_id"],
-                    "category_id": dataset.category_ids[label - 1],
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": (x2 - x1) * (y2 - y1),
-                    "iscrowd": 0,
-                }
-            )
-    images = [
-        {"id": r.id, "file_name": r.path.name, "width": r.width, "height": r.height}
-        for r in dataset.images
-    ]
-    pairs = zip(dataset.category_ids, dataset.classes, strict=True)
-    categories = [{"id": number, "name": name} for number, name in pairs]
-    return {"images": images, "annotations": annotations, "categories": categories}
+        path.write_text(json.dumps(dataset.coco_ground_truth()), encoding="utf-8")

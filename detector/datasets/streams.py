@@ -1,8 +1,8 @@
 """Random numbers as a pure function of where they are used.
 
 Everything random about the data (a synthetic picture, the order of an epoch, the flip of an image)
-asks here for a fresh generator. Nothing is carried from one call to the next, so a training run that
-is killed and resumed sees the numbers it would have seen anyway.
+asks here for a fresh generator. Nothing is carried from one call to the next, so a training run
+that is killed and resumed sees the numbers it would have seen anyway.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 # One stream per use; two uses never share numbers even where seed, epoch and index are the same.
-TRAIN_SCENES, VAL_SCENES, SHUFFLE, TRANSFORM, VOC_SPLIT, SAMPLING = range(6)
+TRAIN_SCENES, VAL_SCENES, SHUFFLE, TRANSFORM, BATCH, SAMPLING = range(6)
 
 
 def generator(seed: int, stream: int, epoch: int = 0, index: int = 0) -> np.random.Generator:

@@ -1,0 +1,203 @@
+"""What every reader of annotations produces: images, and the boxes in them.
+
+``Dataset`` is what the loader, the evaluation and ``check-data`` work on, whatever format the files
+have. It holds the annotations in memory (70 bytes a box) and decodes a picture when asked.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from detector.datasets.images import read_image
+from detector.datasets.problems import Problem
+from detector.errors import UserError, did_you_mean
+
+# One row an annotation. ``image`` is a position in Dataset.images, ``label`` 1..num_classes,
+# ``box`` (x1, y1, x2, y2) in pixels inside the image, ``area`` the object's own where it is known.
+ANNOTATION = np.dtype(
+    [
+        ("id", np.int64),
+        ("image", np.int64),
+        ("label", np.int64),
+        ("box", np.float64, 4),
+        ("area", np.float64),
+        ("crowd", np.bool_),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image: the annotations' ``id``, where it is and its upright size in pixels."""
+
+    id: int
+    path: Path
+    width: int
+    height: int
+
+
+class Dataset:
+    """Annotated images.
+
+    Args:
+        name: of the annotations' file, for messages.
+        classes: names; label k means ``classes[k - 1]``, label 0 is the background.
+        category_ids: the annotations' own numbers of the classes, in the same order.
+        images: in the order of the file.
+        annotations: (M,) of dtype ``ANNOTATION``, in any order.
+        problems: what the reader found wrong, fatal or not.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        classes: Sequence[str],
+        category_ids: Sequence[int],
+        images: Sequence[ImageRecord],
+        annotations: np.ndarray,
+        problems: Sequence[Problem] = (),
+    ):
+        self.name = name
+        self.classes, self.category_ids = list(classes), list(category_ids)
+        self.images, self.problems = list(images), list(problems)
+        self.annotations = annotations[np.argsort(annotations["image"], kind="stable")]
+        # Annotations of image i are rows first[i] up to first[i + 1].
+        self._first = np.searchsorted(self.annotations["image"], np.arange(len(self.images) + 1))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def load(self, index: int) -> tuple[np.ndarray, dict]:
+        """Image ``index``, (H, W, 3) uint8 RGB, and its target (see ``target``).
+
+        Raises:
+            UserError: the file cannot be decoded, or has another size than the annotations say.
+        """
+        record = self.images[index]
+        image = self.read(index)
+        if image.shape[:2] != (record.height, record.width):
+            raise UserError(
+                f"{record.path} is {image.shape[1]} x {image.shape[0]} pixels when upright, but "
+                f"{self.name} says {record.width} x {record.height}: its boxes would be in wrong "
+                "places, mend the annotations or replace the picture"
+            )
+        return image, self.target(index)
+
+    def read(self, index: int) -> np.ndarray:
+        """The pixels of image ``index``."""
+        return read_image(self.images[index].path)
+
+    def target(self, index: int) -> dict:
+        """What is in image ``index``, without decoding it.
+
+        Returns:
+            ``boxes`` (R, 4) float32 ``(x1, y1, x2, y2)`` in pixels, ``labels`` (R,) int64 in
+            1..num_classes, ``ignore`` (I, 4) float32 regions of crowds, which are neither objects
+            nor background, and ``image_id``. R and I may be 0.
+        """
+        rows = self.annotations[self._first[index] : self._first[index + 1]]
+        objects, crowds = rows[~rows["crowd"]], rows[rows["crowd"]]
+        return {
+            "boxes": objects["box"].astype(np.float32),
+            "labels": objects["label"].copy(),
+            "ignore": crowds["box"].astype(np.float32),
+            "image_id": self.images[index].id,
+        }
+
+    def select(self, classes: Sequence[str] | None = None, limit: int | None = None) -> Dataset:
+        """A part of the data set.
+
+        Args:
+            classes: names of the classes to keep, in the order in which labels count them. Images
+                that show others only are left out; images that show nothing at all stay.
+            limit: keep the first so many of the images, in the order of the file.
+
+        Raises:
+            UserError: a class is unknown (suggests the nearest) or named twice, or limit < 1.
+        """
+        if limit is not None and limit < 1:
+            raise UserError(f"the limit must be at least 1 image, not {limit}")
+        classes = self.classes if classes is None else self._known(classes)
+        chosen = [self.classes.index(name) for name in classes]
+        new_label = np.zeros(len(self.classes) + 1, np.int64)
+        new_label[np.add(chosen, 1, dtype=np.int64)] = np.arange(1, len(chosen) + 1)
+
+        annotations = self.annotations.copy()
+        annotations["label"] = new_label[annotations["label"]]
+        wanted = annotations["label"] > 0
+        shows_any = np.diff(self._first) > 0
+        shows_wanted = np.bincount(annotations["image"][wanted], minlength=len(self)) > 0
+        images = np.flatnonzero(shows_wanted | ~shows_any)[:limit]
+
+        new_image = np.full(len(self), -1)
+        new_image[images] = np.arange(len(images))
+        annotations["image"] = new_image[annotations["image"]]
+        part = copy.copy(self)  # of the same class: it may read its pixels in its own way
+        Dataset.__init__(
+            part,
+            self.name,
+            classes,
+            [self.category_ids[k] for k in chosen],
+            [self.images[i] for i in images],
+            annotations[wanted & (annotations["image"] >= 0)],
+            self.problems,
+        )
+        return part
+
+    def _known(self, classes: Sequence[str]) -> list[str]:
+        classes = list(classes)
+        for name in classes:
+            if name not in self.classes:
+                known = ", ".join(self.classes[:80]) + (", ..." if len(self.classes) > 80 else "")
+                hint = did_you_mean(name, self.classes)
+                raise UserError(f"{self.name} has no class {name!r}{hint}: it has {known}")
+            if classes.count(name) > 1:
+                raise UserError(f"the class {name!r} is named twice")
+        return classes
+
+    def missing_files(self) -> list[Problem]:
+        """A fatal problem for each image whose file does not exist."""
+        there: dict[Path, set[str]] = {}
+        for folder in {record.path.parent for record in self.images}:
+            there[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
+        missing = [
+            record
+            for record in self.images
+            # The second question is for file systems that do not mind upper and lower case.
+            if record.path.name not in there[record.path.parent] and not record.path.is_file()
+        ]
+        return [
+            Problem(str(record.path), f"no such file, but {self.name} lists it")
+            for record in missing
+        ]
+
+    def coco_ground_truth(self) -> dict:
+        """The annotations as the dict of COCO's JSON, with the data set's own ids."""
+        annotations = []
+        for row in self.annotations:
+            x1, y1, x2, y2 = row["box"].tolist()
+            annotations.append(
+                {
+                    "id": int(row["id"]),
+                    "image_id": self.images[row["image"]].id,
+                    "category_id": self.category_ids[row["label"] - 1],
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "area": float(row["area"]),
+                    "iscrowd": int(row["crowd"]),
+                }
+            )
+        pairs = zip(self.category_ids, self.classes, strict=True)
+        return {
+            "images": [
+                {"id": r.id, "file_name": r.path.name, "width": r.width, "height": r.height}
+                for r in self.images
+            ],
+            "annotations": annotations,
+            "categories": [{"id": number, "name": name} for number, name in pairs],
+        }

@@ -1,0 +1,146 @@
+"""What happens to a training picture between the disk and the network: mirror, recolour, resize.
+
+Plain functions on (image, target), and ``TrainTransform``, which rolls the dice. A target is the
+dict of ``Dataset.target``; its ``boxes`` and its ``ignore`` regions move with the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from detector import preprocess
+
+MIN_BOX = 1.0  # pixels of the network's input: thinner boxes teach nothing but infinities
+
+Picture = tuple[np.ndarray, dict]
+
+
+@dataclass(frozen=True)
+class TrainTransform:
+    """Random mirror images and colours, then the size the network is trained at.
+
+    Args:
+        short_sides: the shorter side in pixels; one of them at random for each batch, so that its
+            images stay of a size.
+        max_side: no side is longer; the shorter one gives way.
+        horizontal_flip, vertical_flip: probability of mirroring left-right and top-bottom.
+        colour_jitter: the most by which brightness, contrast and saturation change, 0.2 for 20 %.
+
+    Raises:
+        ValueError: a size is below 1, a probability not in [0, 1], or the jitter not in [0, 1).
+    """
+
+    short_sides: tuple[int, ...]
+    max_side: int
+    horizontal_flip: float = 0.5
+    vertical_flip: float = 0.0
+    colour_jitter: float = 0.0
+
+    def __post_init__(self):
+        if not self.short_sides or min(*self.short_sides, self.max_side) < 1:
+            raise ValueError(
+                f"sides must be 1 pixel or more, not {self.short_sides} and {self.max_side}"
+            )
+        for name in ("horizontal_flip", "vertical_flip"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a probability, not {getattr(self, name)}")
+        if not 0 <= self.colour_jitter < 1:
+            raise ValueError(f"colour_jitter must be in [0, 1), not {self.colour_jitter}")
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        target: dict,
+        rng: np.random.Generator,
+        batch_rng: np.random.Generator,
+    ) -> Picture:
+        """The transformed image, (h, w, 3) uint8, and target.
+
+        Args:
+            rng: of this image in this epoch.
+            batch_rng: starts the same for all images of a batch.
+        """
+        # Every die is rolled whatever the options: switching one on leaves the others as they were.
+        left_right, top_bottom, *factors = rng.random(5)
+        image, target = resize(
+            image, target, int(batch_rng.choice(self.short_sides)), self.max_side
+        )
+        if left_right < self.horizontal_flip:
+            image, target = flip_horizontally(image, target)
+        if top_bottom < self.vertical_flip:
+            image, target = flip_vertically(image, target)
+        if self.colour_jitter:
+            image = jitter_colours(image, *(1 + self.colour_jitter * (2 * np.array(factors) - 1)))
+        return np.ascontiguousarray(image), drop_thin_boxes(target)
+
+
+def resize(image: np.ndarray, target: dict, short_side: int, max_side: int) -> Picture:
+    """Scale to ``preprocess.network_size``, bilinear, averaging where pixels are left out."""
+    old = image.shape[:2]
+    new = preprocess.network_size(old, short_side, max_side)
+    moved = on_boxes(target, lambda boxes: preprocess.scale_boxes(boxes, old, new))
+    return preprocess.resize(image, new), moved
+
+
+def flip_horizontally(image: np.ndarray, target: dict) -> Picture:
+    """Swap left and right: x becomes W - x."""
+    width = image.shape[1]
+
+    def flip(boxes: np.ndarray) -> np.ndarray:
+        x1, y1, x2, y2 = boxes.T
+        return np.stack([width - x2, y1, width - x1, y2], axis=1)
+
+    return image[:, ::-1], on_boxes(target, flip)
+
+
+def flip_vertically(image: np.ndarray, target: dict) -> Picture:
+    """Swap top and bottom: y becomes H - y."""
+    height = image.shape[0]
+
+    def flip(boxes: np.ndarray) -> np.ndarray:
+        x1, y1, x2, y2 = boxes.T
+        return np.stack([x1, height - y2, x2, height - y1], axis=1)
+
+    return image[::-1], on_boxes(target, flip)
+
+
+def jitter_colours(
+    image: np.ndarray, brightness: float, contrast: float, saturation: float
+) -> np.ndarray:
+    """Change three properties of an (H, W, 3) uint8 image; a factor of 1 leaves one alone.
+
+    Saturation spreads the channels around each pixel's grey (luma of ITU-R BT.601), contrast all
+    values around the mean grey of the image, brightness multiplies: one affine map of the colours.
+    """
+    luma = np.array([0.299, 0.587, 0.114], np.float32)
+    # pixel -> brightness (contrast (saturation pixel + (1 - saturation) grey) + offset)
+    mixing = saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * luma
+    mixing *= np.float32(brightness * contrast)
+    mean = np.float32((image.mean(axis=(0, 1)) * luma).sum())
+    offset = np.float32(brightness * (1 - contrast)) * mean
+    planes = image.transpose(2, 0, 1).astype(np.float32)
+    out = np.empty_like(image)
+    for channel, (red, green, blue) in enumerate(mixing):
+        plane = red * planes[0] + green * planes[1] + blue * planes[2] + offset
+        out[:, :, channel] = np.clip(np.rint(plane), 0, 255)
+    return out
+
+
+def drop_thin_boxes(target: dict) -> dict:
+    """Leave out boxes with a side below ``MIN_BOX``; ``dropped`` counts them."""
+    boxes = target["boxes"]
+    kept = (boxes[:, 2:] - boxes[:, :2] >= MIN_BOX).all(axis=1)
+    return {
+        **target,
+        "boxes": boxes[kept],
+        "labels": target["labels"][kept],
+        "dropped": int((~kept).sum()),
+    }
+
+
+def on_boxes(target: dict, move: Callable[[np.ndarray], np.ndarray]) -> dict:
+    """The target with ``move`` applied to its boxes and its regions to ignore."""
+    return {**target, "boxes": move(target["boxes"]), "ignore": move(target["ignore"])}
