@@ -1,0 +1,60 @@
+"""Detections: from the head's scores and deltas to the boxes that the user sees.
+
+The last step of the detector (Fast R-CNN, section 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from detector.boxes import batched_nms, clip, decode, remove_small
+
+
+@dataclass(frozen=True)
+class DetectionSelector:
+    """Scores, decodes and thins out what the head says about the proposals of one image.
+
+    Attributes:
+        score_threshold: detections with at most this probability are dropped.
+        iou_threshold: of two boxes of one class that overlap more, the worse-scored is dropped.
+        max_detections: how many to return at most, over all classes.
+        stds: of the box deltas, as in training.
+    """
+
+    score_threshold: float = 0.0
+    iou_threshold: float = 0.5
+    max_detections: int = 100
+    stds: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+
+    def __call__(
+        self,
+        probabilities: np.ndarray,
+        deltas: np.ndarray,
+        proposals: np.ndarray,
+        image_size: tuple[int, int],
+    ) -> dict[str, np.ndarray]:
+        """Detections of one image, best first.
+
+        Args:
+            probabilities: (K, 1 + num_classes), column 0 is the background.
+            deltas: (K, 4) shared by all classes, or (K, 1 + num_classes, 4), one set per class.
+            proposals: (K, 4).
+            image_size: (h, w) in pixels, without padding.
+
+        Returns:
+            dict of ``boxes`` (R, 4) in pixels of the network's input, ``scores`` (R,), ``labels``
+            (R,) int64 in 1..num_classes.
+        """
+        # One candidate for each proposal and class that scores enough.
+        rows, classes = np.nonzero(probabilities[:, 1:] > self.score_threshold)
+        labels = classes + 1
+        scores = probabilities[rows, labels]
+        chosen = deltas[rows, labels] if deltas.ndim == 3 else deltas[rows]
+        boxes = clip(decode(chosen, proposals[rows], self.stds), image_size)
+
+        whole = remove_small(boxes, 0)
+        boxes, scores, labels = boxes[whole], scores[whole], labels[whole]
+        kept = batched_nms(boxes, scores, labels, self.iou_threshold)[: self.max_detections]
+        return {"boxes": boxes[kept], "scores": scores[kept], "labels": labels[kept]}
