@@ -1,0 +1,40 @@
+"""The four losses: is there an object, where is it; which class is it, where exactly.
+
+The first two train the region proposal network, the others the head. The targets are plain arrays
+that the earlier stages picked; gradients flow into the predictions only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nn import functional as F
+from nn.tensor import Tensor
+
+
+def objectness_loss(logits: Tensor, is_object: np.ndarray, weights: np.ndarray) -> Tensor:
+    """Weighted binary cross-entropy, averaged over the sampled anchors.
+
+    Args:
+        logits: (S,); is_object: (S,) bool; weights: (S,).
+
+    Returns:
+        A tensor with one element, 0 where S is 0.
+    """
+    total = F.binary_cross_entropy_with_logits(
+        logits, is_object.astype(logits.dtype), weight=weights, reduction="sum"
+    )
+    return total / max(len(is_object), 1)
+
+
+def box_losses(deltas: Tensor, targets: np.ndarray, beta: float) -> Tensor:
+    """Smooth L1 of each box, summed over its four deltas: (K, 4) twice -> (K,).
+
+    0.5 d^2 / beta where |d| < beta, else |d| - beta / 2 (Fast R-CNN, equation 3).
+    """
+    return F.smooth_l1_loss(deltas, targets, reduction="none", beta=beta).sum(1)
+
+
+def class_losses(logits: Tensor, labels: np.ndarray) -> Tensor:
+    """Cross-entropy of each example over the classes and the background, (K, 1 + C) -> (K,)."""
+    return F.cross_entropy(logits, labels, reduction="none")
