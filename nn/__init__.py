@@ -3,7 +3,7 @@
 Knows nothing of detection. Names are PyTorch's, so that what a learner knows carries over.
 """
 
-from nn import checkpoint, functional, init, kernels, optim
+from nn import checkpoint, functional, init, kernels, models, optim, weights
 from nn.gradcheck import GradientError, gradcheck
 from nn.init import manual_seed
 from nn.kernels import get_num_threads, set_num_threads
@@ -23,6 +23,7 @@ from nn.layers import (
     Sigmoid,
 )
 from nn.module import Module, ModuleList, Parameter, Sequential
+from nn.summary import Summary, summary
 from nn.tensor import Tensor, is_grad_enabled, no_grad
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "ReLU6",
     "Sequential",
     "Sigmoid",
+    "Summary",
     "Tensor",
     "checkpoint",
     "functional",
@@ -53,7 +55,10 @@ __all__ = [
     "is_grad_enabled",
     "kernels",
     "manual_seed",
+    "models",
     "no_grad",
     "optim",
     "set_num_threads",
+    "summary",
+    "weights",
 ]
