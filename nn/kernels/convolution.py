@@ -20,18 +20,19 @@ from numba import prange
 
 from nn.kernels.jit import device, kernel
 from nn.kernels.matmul import (
-    DOT_K_BLOCK,
     DOT_N_BLOCK,
     K_BLOCK,
     add_dot_products,
     add_sections,
     ceil_div,
-    clear,
     multiples,
     rows_per_task,
     sections_of,
+    start_sums,
+    stretch_at,
+    stretches_of,
 )
-from nn.kernels.simd import COLUMNS, ROWS, outer_block
+from nn.kernels.simd import COLUMNS, ROWS, copy_every_second, copy_run, outer_block
 
 
 def patches_reference(input, kernel_size, out_size, stride, padding, dilation):
@@ -122,37 +123,62 @@ def gather_patches(
     row by row, output pixels row by row with ``OW`` in a row; k < ``depth``, j < ``count``.
     """
     H, W = planes.shape[1:]
-    step = stride[1]
+    flat, flat_panel = planes.reshape(-1), panel.reshape(-1)
+    same_width = OW == W and stride[0] == stride[1] == 1
+    y, x = divmod(pixel, OW)
     for k in range(depth):
         c, tap = divmod(first + k, KH * KW)
         i, j = divmod(tap, KW)
-        shift = j * dilation[1] - padding[1]
+        row, shift = y * stride[0] + i * dilation[0] - padding[0], j * dilation[1] - padding[1]
         # The output columns [inside, outside) are those whose input column lies in the image.
-        inside = min(max(ceil_div(-shift, step), 0), OW)
-        outside = max(min(ceil_div(W - shift, step), OW), inside)
-        y, x = divmod(pixel, OW)
-        done = 0
+        inside, outside = visible(W, shift, stride[1], OW)
+        at = k * panel.shape[1]
+        if same_width:
+            # Rows follow each other in the image as they do in the output: fetch all at once,
+            # then wipe what was taken from beyond the end of a row.
+            source = row * W + x
+            low, high = max(-source, -source - shift), min(H * W - source, H * W - source - shift)
+            fetch_run(flat, c * H * W + source + shift, 1, low, high, flat_panel, at, count)
+            wipe_columns(flat_panel, at, count, x, OW, 0, inside)
+            wipe_columns(flat_panel, at, count, x, OW, outside, OW)
+            continue
+        done, start = 0, x
         while done < count:
-            end = min(OW, x + count - done)
-            row = y * stride[0] + i * dilation[0] - padding[0]
-            at = done - x
-            if 0 <= row < H:
-                low, high = min(max(inside, x), end), max(min(outside, end), x)
-                for column in range(x, low):
-                    panel[k, at + column] = 0
-                if step == 1:
-                    for column in range(low, high):
-                        panel[k, at + column] = planes[c, row, column + shift]
-                else:
-                    for column in range(low, high):
-                        panel[k, at + column] = planes[c, row, column * step + shift]
-                for column in range(max(high, low), end):
-                    panel[k, at + column] = 0
-            else:
-                for column in range(x, end):
-                    panel[k, at + column] = 0
-            done += end - x
-            y, x = y + 1, 0
+            length = min(OW - start, count - done)
+            low, high = (inside - start, outside - start) if 0 <= row < H else (0, 0)
+            source = (c * H + row) * W + start * stride[1] + shift
+            fetch_run(flat, source, stride[1], low, high, flat_panel, at + done, length)
+            done += length
+            row, start = row + stride[0], 0
+
+
+@device
+def wipe_columns(panel, at, count, x, OW, first, last):
+    """Zero the columns [first, last) of all rows of ``count`` pixels that begin in column x."""
+    for row_start in range(-x if last > first else count, count, OW):
+        for i in range(max(row_start + first, 0), min(row_start + last, count)):
+            panel[at + i] = 0
+
+
+@device
+def visible(length, shift, step, out_length):
+    """The range of i < ``out_length`` for which 0 <= i * step + shift < ``length``."""
+    first = min(max(ceil_div(-shift, step), 0), out_length)
+    return first, max(min(ceil_div(length - shift, step), out_length), first)
+
+
+@device
+def fetch_run(source, source_at, step, low, high, target, target_at, count):
+    """target[target_at + i] = source[source_at + step * i] if low <= i < high, else 0."""
+    high = min(high, count)
+    if step == 1:
+        copy_run(source, source_at, low, high, target, target_at, count)
+    elif step == 2:
+        copy_every_second(source, source_at, low, high, target, target_at, count)
+    else:
+        for i in range(count):
+            inside = low <= i < high
+            target[target_at + i] = source[source_at + step * i] if inside else 0
 
 
 def conv2d_grad_weight_reference(input, grad_output, grad_weight, stride, padding, dilation):
@@ -183,31 +209,35 @@ def conv2d_grad_weight(input, grad_output, grad_weight, stride, padding, dilatio
     flat_grad = grad_output.reshape(-1)
     column_blocks = ceil_div(K, DOT_N_BLOCK)
     blocks = groups * column_blocks
-    stretches = ceil_div(pixels, DOT_K_BLOCK)
-    sections = sections_of(N * stretches, blocks)
-    partial = np.empty((sections, OC, K), input.dtype)
+    together, depth, stretches = stretches_of(N, pixels)
+    sections = sections_of(stretches, blocks)
+    partial = np.empty((sections if sections > 1 else 0, OC, K), input.dtype)
+    zeros = multiples(0, DOT_N_BLOCK)
     for task in prange(sections * blocks):
         section = task // blocks
         group = task // column_blocks % groups
         k = task % column_blocks * DOT_N_BLOCK
-        depth = min(DOT_N_BLOCK, K - k)
-        panel = np.empty((depth, DOT_K_BLOCK), input.dtype)
-        target = partial[section, group * M : (group + 1) * M, k : k + depth]
-        clear(target)
-        first = section * N * stretches // sections
-        last = (section + 1) * N * stretches // sections
-        for stretch in range(first, last):
-            n, pixel = stretch // stretches, stretch % stretches * DOT_K_BLOCK
-            count = min(DOT_K_BLOCK, pixels - pixel)
-            planes = input[n, group * group_C : (group + 1) * group_C]
-            gather_patches(
-                planes, k, depth, pixel, count, OW, KH, KW, stride, padding, dilation, panel
-            )
+        taps = min(DOT_N_BLOCK, K - k)
+        panel = np.empty((together, taps, depth), input.dtype)
+        total = partial[section] if sections > 1 else grad_weight.reshape(OC, K)
+        target = total[group * M : (group + 1) * M, k : k + taps]
+        start_sums(target, zeros, True)
+        for stretch in range(
+            section * stretches // sections, (section + 1) * stretches // sections
+        ):
+            n, images, pixel, count = stretch_at(stretch, N, pixels, together, depth)
+            for image in range(images):
+                planes = input[n + image, group * group_C : (group + 1) * group_C]
+                gather_patches(
+                    planes, k, taps, pixel, count, OW, KH, KW, stride, padding, dilation,
+                    panel[image],
+                )  # fmt: skip
             add_dot_products(
-                flat_grad, (n * OC + group * M) * pixels + pixel, pixels,
-                panel.reshape(-1), 0, DOT_K_BLOCK, count, target,
+                flat_grad, (n * OC + group * M) * pixels + pixel, OC * pixels, pixels,
+                panel.reshape(-1), 0, taps * depth, depth, count, images, target,
             )  # fmt: skip
-    add_sections(partial, grad_weight.reshape(OC, K))
+    if sections > 1:
+        add_sections(partial, grad_weight.reshape(OC, K))
 
 
 def conv2d_grad_input(grad_output, weight, grad_input, stride, padding, dilation):

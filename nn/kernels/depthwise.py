@@ -15,11 +15,13 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from nn.kernels.convolution import patches_reference
+from nn.kernels.convolution import fetch_run, patches_reference, visible
 from nn.kernels.jit import device, kernel
-from nn.kernels.simd import COLUMNS, VECTORS, make_dot_block, make_outer_block
+from nn.kernels.matmul import ceil_div
+from nn.kernels.simd import COLUMNS, VECTORS, copy_run, make_dot_block, make_outer_block
 
-TAPS = 9  # taps whose gradients are summed together: a 3 x 3 kernel in one go
+TAPS = 4  # taps whose gradients are summed together
+BAND = 4096  # results that wait in the L1 cache to be copied into the output
 
 row_block = make_outer_block(1, VECTORS)
 taps_block = make_dot_block(1, TAPS)
@@ -43,24 +45,16 @@ def depthwise_forward(input, weight, bias, out, stride, padding, dilation, relu)
     """
     N, C, OH, OW = out.shape
     KH, KW = weight.shape[2:]
-    taps = KH * KW
-    flat_weight, flat_out = weight.reshape(-1), out.reshape(-1)
     height, width = phase_size(OH, OW, KH, KW, stride, dilation)
-    tap_offsets = scratch_offsets(KH, KW, height, width, stride, dilation)
-    out_offsets = np.empty(C, np.int64)
-    clear_row(out_offsets)
+    offsets = tap_offsets(KH, KW, height, width, stride, dilation)
     for plane in prange(N * C):
-        c = plane % C
+        n, c = plane // C, plane % C
         scratch = np.empty(stride[0] * stride[1] * height * width, input.dtype)
-        spread(input[plane // C, c], stride, padding, height, width, scratch)
-        for y in range(OH):
-            for x in range(0, OW, COLUMNS):
-                row_block(
-                    flat_weight, c * taps, 0, 1,
-                    scratch, y * width + x, tap_offsets,
-                    flat_out, (plane * OH + y) * OW + x, out_offsets, c,
-                    bias, taps, 1, min(COLUMNS, OW - x), False, relu,
-                )  # fmt: skip
+        spread(input[n, c], stride, padding, height, width, scratch)
+        weighted_sum(
+            weight[c].reshape(-1), scratch, offsets, width, bias[c : c + 1],
+            out[n, c], OH, OW, (0, 0), (1, 1), relu,
+        )  # fmt: skip
 
 
 @device
@@ -73,7 +67,7 @@ def phase_size(OH, OW, KH, KW, stride, dilation):
 
 
 @device
-def scratch_offsets(KH, KW, height, width, stride, dilation):
+def tap_offsets(KH, KW, height, width, stride, dilation):
     """Where in the scratch plane each tap finds the input of output pixel (0, 0)."""
     offsets = np.empty(KH * KW, np.int64)
     for i in range(KH):
@@ -86,42 +80,51 @@ def scratch_offsets(KH, KW, height, width, stride, dilation):
 
 
 @device
-def clear_row(row):
-    for i in range(row.shape[0]):
-        row[i] = 0
-
-
-@device
 def spread(plane, stride, padding, height, width, scratch):
-    """Copy a plane into its phases: scratch[p, q, y, x] = plane[y s + p - padding, ...] or 0."""
+    """Copy a plane, sorted by phase, with zeros around it.
+
+    scratch[p, q, y, x] = plane[y SH + p - PH, x SW + q - PW] for p < SH, q < SW.
+    """
     H, W = plane.shape
+    source = plane.reshape(-1)
     at = 0
     for row_phase in range(stride[0]):
         for column_phase in range(stride[1]):
             shift = column_phase - padding[1]
-            step = stride[1]
-            inside = min(max((step - 1 - shift) // step, 0), width)
-            outside = max(min((W - shift + step - 1) // step, width), inside)
+            low, high = visible(W, shift, stride[1], width)
             for y in range(height):
                 row = y * stride[0] + row_phase - padding[0]
-                if 0 <= row < H:
-                    for x in range(inside):
-                        scratch[at + x] = 0
-                    if step == 1:
-                        for x in range(inside, outside):
-                            scratch[at + x] = plane[row, x + shift]
-                    elif step == 2:
-                        for x in range(inside, outside):
-                            scratch[at + x] = plane[row, 2 * x + shift]
-                    else:
-                        for x in range(inside, outside):
-                            scratch[at + x] = plane[row, x * step + shift]
-                    for x in range(outside, width):
-                        scratch[at + x] = 0
-                else:
-                    for x in range(width):
-                        scratch[at + x] = 0
+                first, last = (low, high) if 0 <= row < H else (0, 0)
+                fetch_run(source, row * W + shift, stride[1], first, last, scratch, at, width)
                 at += width
+
+
+@device
+def weighted_sum(factors, scratch, offsets, width, bias, out, rows, columns, first, step, relu):
+    """out[first + step (y, x)] = bias + sum_t factors[t] scratch[offsets[t] + y width + x].
+
+    For y < ``rows``, x < ``columns``. The scratch plane counts as one long row, so narrow planes
+    fill the vectors too; what falls between two rows is computed and dropped.
+    """
+    band = max(1, BAND // width)
+    result = np.empty(min(band, max(rows, 1)) * width, scratch.dtype)
+    origin = np.zeros(1, np.int64)
+    flat = out.reshape(-1)
+    for top in range(0, rows, band):
+        height = min(band, rows - top)
+        length = (height - 1) * width + columns
+        for x in range(0, length, COLUMNS):
+            row_block(
+                factors, 0, 0, 1, scratch, top * width + x, offsets, result, x, origin, 0, bias,
+                offsets.shape[0], 1, min(COLUMNS, length - x), False, relu,
+            )  # fmt: skip
+        for y in range(height):
+            at = (first[0] + (top + y) * step[0]) * out.shape[1] + first[1]
+            if step[1] == 1:
+                copy_run(result, y * width, 0, columns, flat, at, columns)
+            else:
+                for x in range(columns):
+                    flat[at + x * step[1]] = result[y * width + x]
 
 
 def depthwise_grad_input_reference(grad_output, weight, grad_input, stride, padding, dilation):
@@ -145,53 +148,52 @@ def depthwise_grad_input_reference(grad_output, weight, grad_input, stride, padd
 
 @kernel(twin=depthwise_grad_input_reference)
 def depthwise_grad_input(grad_output, weight, grad_input, stride, padding, dilation):
-    """Fill ``grad_input`` (N, C, H, W) from ``grad_output`` (N, C, OH, OW); mirror of forward.
+    """Fill ``grad_input`` (N, C, H, W) from ``grad_output`` (N, C, OH, OW).
 
-    The taps add to a zeroed scratch plane, in steps of one; its phases are then woven back.
+    Input row y gets its gradient from output row (y + padding - i dilation) / stride, where that
+    is a whole number: so tap i serves the rows of one phase y mod stride only. Each phase of the
+    input is a weighted sum of shifted output gradients, by the taps that serve it.
     """
-    N, C, OH, OW = grad_output.shape
+    N, C, H, W = grad_input.shape
+    OH, OW = grad_output.shape[2:]
     KH, KW = weight.shape[2:]
-    height, width = phase_size(OH, OW, KH, KW, stride, dilation)
-    tap_offsets = scratch_offsets(KH, KW, height, width, stride, dilation)
+    # Zeros around the output gradient: what the last tap reaches above, the first one below.
+    top = max(0, ((KH - 1) * dilation[0] - padding[0]) // stride[0])
+    left = max(0, ((KW - 1) * dilation[1] - padding[1]) // stride[1])
+    height = top + ceil_div(H, stride[0]) + ceil_div(padding[0], stride[0])
+    width = left + ceil_div(W, stride[1]) + ceil_div(padding[1], stride[1])
+    zero = np.zeros(1, weight.dtype)
     for plane in prange(N * C):
         n, c = plane // C, plane % C
-        scratch = np.empty(stride[0] * stride[1] * height * width, grad_output.dtype)
-        clear_row(scratch)
-        for y in range(OH):
-            for tap in range(KH * KW):
-                add_scaled(
-                    weight[c, 0, tap // KW, tap % KW], grad_output[n, c, y],
-                    scratch[tap_offsets[tap] + y * width :],
+        scratch = np.empty(height * width, weight.dtype)
+        spread(grad_output[n, c], (1, 1), (top, left), height, width, scratch)
+        for p in range(min(stride[0], H)):
+            for q in range(min(stride[1], W)):
+                factors, offsets = taps_of_phase(
+                    weight[c, 0], p, q, stride, padding, dilation, top, left, width
+                )
+                weighted_sum(
+                    factors, scratch, offsets, width, zero, grad_input[n, c],
+                    ceil_div(H - p, stride[0]), ceil_div(W - q, stride[1]), (p, q), stride, False,
                 )  # fmt: skip
-        weave(scratch, stride, padding, height, width, grad_input[n, c])
 
 
 @device
-def add_scaled(factor, row, out):
-    for x in range(row.shape[0]):
-        out[x] += factor * row[x]
-
-
-@device
-def weave(scratch, stride, padding, height, width, plane):
-    """Undo ``spread``: collect the phases into a plane; pixels no tap ever saw become zero."""
-    H, W = plane.shape
-    for y in range(H):
-        row, row_phase = divmod(y + padding[0], stride[0])
-        if row >= height:
-            clear_row(plane[y])
-            continue
-        for column_phase in range(stride[1]):
-            at = ((row_phase * stride[1] + column_phase) * height + row) * width
-            shift = column_phase - padding[1]
-            first = max(0, -(shift // stride[1]))
-            for x in range(first, width):
-                column = x * stride[1] + shift
-                if column >= W:
-                    break
-                plane[y, column] = scratch[at + x]
-        for column in range(max(width * stride[1] - padding[1], 0), W):
-            plane[y, column] = 0
+def taps_of_phase(weight, p, q, stride, padding, dilation, top, left, width):
+    """Weights of the taps that serve phase (p, q), and where each finds its output gradient."""
+    KH, KW = weight.shape
+    factors = np.empty(KH * KW, weight.dtype)
+    offsets = np.empty(KH * KW, np.int64)
+    count = 0
+    for i in range(KH):
+        row, row_rest = divmod(p + padding[0] - i * dilation[0], stride[0])
+        for j in range(KW):
+            column, column_rest = divmod(q + padding[1] - j * dilation[1], stride[1])
+            if row_rest == 0 and column_rest == 0:
+                factors[count] = weight[i, j]
+                offsets[count] = (row + top) * width + column + left
+                count += 1
+    return factors[:count], offsets[:count]
 
 
 def depthwise_grad_weight_reference(input, grad_output, grad_weight, stride, padding, dilation):
@@ -211,29 +213,30 @@ def depthwise_grad_weight(input, grad_output, grad_weight, stride, padding, dila
     N, C, OH, OW = grad_output.shape
     KH, KW = grad_weight.shape[2:]
     height, width = phase_size(OH, OW, KH, KW, stride, dilation)
-    tap_offsets = scratch_offsets(KH, KW, height, width, stride, dilation)
+    offsets = tap_offsets(KH, KW, height, width, stride, dilation)
     for c in prange(C):
         scratch = np.empty(stride[0] * stride[1] * height * width, input.dtype)
         grad = np.empty(OH * width, input.dtype)
-        clear_row(grad_weight[c].reshape(-1))
+        for i in range(KH):
+            for j in range(KW):
+                grad_weight[c, 0, i, j] = 0
         for n in range(N):
             spread(input[n, c], stride, padding, height, width, scratch)
             spread(grad_output[n, c], (1, 1), (0, 0), OH, width, grad)
-            add_tap_products(
-                grad, scratch, tap_offsets, (OH - 1) * width + OW, grad_weight[c].reshape(-1)
-            )
+            length = (OH - 1) * width + OW
+            add_tap_products(grad, scratch, offsets, length, grad_weight[c].reshape(-1))
 
 
 @device
-def add_tap_products(grad, scratch, tap_offsets, length, out):
+def add_tap_products(grad, scratch, offsets, length, out):
     """out[tap] += sum over the plane of grad * scratch shifted to that tap."""
     start = np.zeros(1, np.int64)
-    offsets = np.empty(TAPS, np.int64)
+    taps = np.empty(TAPS, np.int64)
     sums = np.empty(TAPS, out.dtype)
     for first in range(0, out.shape[0], TAPS):
         count = min(TAPS, out.shape[0] - first)
         for t in range(TAPS):
-            offsets[t] = tap_offsets[first + min(t, count - 1)]
-        taps_block(grad, 0, start, scratch, 0, offsets, length, sums)
+            taps[t] = offsets[first + min(t, count - 1)]
+        taps_block(grad, 0, 0, start, scratch, 0, 0, taps, length, 1, sums)
         for t in range(count):
             out[first + t] += sums[t]

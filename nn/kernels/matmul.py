@@ -20,7 +20,7 @@ from nn.kernels.jit import device, kernel
 from nn.kernels.simd import COLUMNS, DOT_COLUMNS, DOT_ROWS, ROWS, dot_block, outer_block
 
 K_BLOCK = 256  # summed elements a stretch: 64 columns x 256 floats are 64 KB of the L2 cache
-DOT_K_BLOCK = 512  # the same for dot products: 10 rows x 512 floats are 20 KB of the L1 cache
+DOT_K_BLOCK = 1024  # the same for dot products: 10 rows x 1024 floats are 40 KB
 DOT_N_BLOCK = 8 * DOT_COLUMNS  # rows of B that one task of dot products multiplies
 DOT_M_BLOCK = 16 * DOT_ROWS  # rows of A that one task of dot products multiplies
 ENOUGH_TASKS = 16  # cut further only while there are fewer tasks than this
@@ -106,26 +106,47 @@ def matmul_transposed(a, b, bias, out):
     flat_a, flat_b = a.reshape(-1), b.reshape(-1)
     row_blocks, column_blocks = ceil_div(M, DOT_M_BLOCK), ceil_div(N, DOT_N_BLOCK)
     blocks = row_blocks * column_blocks
-    stretches = ceil_div(K, DOT_K_BLOCK)
-    sections = sections_of(batch * stretches, blocks)
-    partial = np.empty((sections, M, N), out.dtype)
+    together, depth, stretches = stretches_of(batch, K)
+    sections = sections_of(stretches, blocks)
+    partial = np.empty((sections if sections > 1 else 0, M, N), out.dtype)
     for task in prange(sections * blocks):
         section = task // blocks
         m = task // column_blocks % row_blocks * DOT_M_BLOCK
         n = task % column_blocks * DOT_N_BLOCK
         row_count, column_count = min(DOT_M_BLOCK, M - m), min(DOT_N_BLOCK, N - n)
-        target = partial[section, m : m + row_count, n : n + column_count]
-        clear(target)
-        first = section * batch * stretches // sections
-        last = (section + 1) * batch * stretches // sections
-        for stretch in range(first, last):
-            i, k = stretch // stretches, stretch % stretches * DOT_K_BLOCK
+        total = partial[section] if sections > 1 else out
+        target = total[m : m + row_count, n : n + column_count]
+        start_sums(target, bias[n : n + column_count], section == 0)
+        for stretch in range(
+            section * stretches // sections, (section + 1) * stretches // sections
+        ):
+            i, repeat, k, count = stretch_at(stretch, batch, K, together, depth)
             add_dot_products(
-                flat_a, (i * M + m) * K + k, K, flat_b, (i * N + n) * K + k, K,
-                min(DOT_K_BLOCK, K - k), target,
+                flat_a, (i * M + m) * K + k, M * K, K, flat_b, (i * N + n) * K + k, N * K, K,
+                count, repeat, target,
             )  # fmt: skip
-    add_sections(partial, out)
-    add_to_rows(bias, out)
+    if sections > 1:
+        add_sections(partial, out)
+
+
+@device
+def stretches_of(batch, K):
+    """Cut a sum over ``batch`` rows of ``K`` elements into stretches for the cache.
+
+    Returns how many rows go together (several if they are short), how many elements of a row
+    belong to a stretch, and the number of stretches.
+    """
+    depth = min(K, DOT_K_BLOCK)
+    together = max(1, min(batch, DOT_K_BLOCK // max(K, 1)))
+    return together, depth, ceil_div(batch, together) * ceil_div(K, max(depth, 1))
+
+
+@device
+def stretch_at(stretch, batch, K, together, depth):
+    """(first row, how many rows, first element, how many elements) of one stretch."""
+    pieces = ceil_div(K, depth)
+    i, k = stretch // pieces * together, stretch % pieces * depth
+    return i, min(together, batch - i), k, min(depth, K - k)
 
 
 @device
@@ -135,16 +156,19 @@ def sections_of(stretches, blocks):
 
 
 @device
-def clear(matrix):
-    """Set a matrix to zero. (In a parallel kernel ``matrix[:] = 0`` would start the threads.)"""
-    for m in range(matrix.shape[0]):
-        for n in range(matrix.shape[1]):
-            matrix[m, n] = 0
+def start_sums(target, bias, first):
+    """Set every row to ``bias`` in the first section and to zero in the others."""
+    for m in range(target.shape[0]):
+        for n in range(target.shape[1]):
+            target[m, n] = bias[n] if first else 0
 
 
 @device
-def add_dot_products(a, a_at, a_row, b, b_at, b_row, K, out):
-    """out[m, n] += sum_k a[a_at + m a_row + k] b[b_at + n b_row + k]."""
+def add_dot_products(a, a_at, a_step, a_row, b, b_at, b_step, b_row, K, repeat, out):
+    """out[m, n] += sum_k A[m, k] B[n, k], ``repeat`` times; arguments as in ``dot_block``.
+
+    Rows of A and B are ``a_row`` and ``b_row`` elements apart.
+    """
     M, N = out.shape
     a_offsets = np.empty(DOT_ROWS, np.int64)
     b_offsets = np.empty(DOT_COLUMNS, np.int64)
@@ -156,7 +180,7 @@ def add_dot_products(a, a_at, a_row, b, b_at, b_row, K, out):
         for n in range(0, N, DOT_COLUMNS):
             for r in range(DOT_COLUMNS):
                 b_offsets[r] = min(n + r, N - 1) * b_row
-            dot_block(a, a_at, a_offsets, b, b_at, b_offsets, K, sums)
+            dot_block(a, a_at, a_step, a_offsets, b, b_at, b_step, b_offsets, K, repeat, sums)
             for r in range(min(DOT_ROWS, M - m)):
                 for s in range(min(DOT_COLUMNS, N - n)):
                     out[m + r, n + s] += sums[r * DOT_COLUMNS + s]
@@ -172,11 +196,3 @@ def add_sections(partial, out):
             for section in range(1, sections):
                 total += partial[section, m, n]
             out[m, n] = total
-
-
-@device
-def add_to_rows(bias, out):
-    """out[m, n] += bias[n]."""
-    for m in range(out.shape[0]):
-        for n in range(out.shape[1]):
-            out[m, n] += bias[n]

@@ -82,15 +82,16 @@ class _Vectors:
         lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         return self.builder.shuffle_vector(first, undefined, lanes)
 
-    def first_lanes(self, count):
-        """The mask that is true in the first ``count`` lanes."""
-        kind = ir.VectorType(INT, LANES)
+    def lanes_below(self, count):
+        """The mask that is true in the lanes with a number smaller than ``count``."""
+        kind = ir.VectorType(ir.IntType(32), LANES)
+        zero = ir.Constant(ir.IntType(32), 0)
         undefined = ir.Constant(kind, ir.Undefined)
-        first = self.builder.insert_element(undefined, count, ir.Constant(ir.IntType(32), 0))
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        counts = self.builder.shuffle_vector(first, undefined, lanes)
-        numbers = ir.Constant(kind, [ir.Constant(INT, lane) for lane in range(LANES)])
-        return self.builder.icmp_signed("<", numbers, counts)
+        first = self.builder.insert_element(
+            undefined, self.builder.trunc(count, ir.IntType(32)), zero
+        )
+        counts = self.builder.shuffle_vector(first, undefined, ir.Constant(kind, [0] * LANES))
+        return self.builder.icmp_signed("<", ir.Constant(kind, list(range(LANES))), counts)
 
     def load(self, pointer, mask=None):
         """A vector; lanes outside the mask are not read and come as zeros."""
@@ -119,20 +120,32 @@ class _Vectors:
         # fmuladd, not fma: a processor without the instruction gets two, not a library call.
         return self.intrinsic(f"llvm.fmuladd.{self.suffix}", self.type, [a, b, c])
 
-    def sum(self, value):
-        """The sum of the lanes, in a fixed order: halves are added until one lane is left."""
-        width = LANES
-        builder = self.builder
-        while width > 1:
-            width //= 2
-            undefined = ir.Constant(value.type, ir.Undefined)
-            index = ir.VectorType(ir.IntType(32), width)
-            low = builder.shuffle_vector(value, undefined, ir.Constant(index, list(range(width))))
-            high = builder.shuffle_vector(
-                value, undefined, ir.Constant(index, list(range(width, 2 * width)))
-            )
-            value = builder.fadd(low, high)
-        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+    def sums(self, vectors):
+        """One vector whose lane i is the sum of the lanes of ``vectors[i]``, in a fixed order.
+
+        Pairs of vectors are folded into one, halves onto halves, until one is left; then that one
+        is folded in itself. Log steps, and no lane is ever idle.
+        """
+        lanes = LANES
+        while len(vectors) > 1:
+            lanes //= 2
+            pairs = zip(vectors[::2], vectors[1::2], strict=True)
+            vectors = [self.fold(a, b, lanes) for a, b in pairs]
+        value = vectors[0]
+        while lanes > 1:
+            lanes //= 2
+            value = self.fold(value, None, lanes)
+        return value
+
+    def fold(self, a, b, half):
+        """Add the second ``half`` lanes of every group of 2 * half to the first; a, then b."""
+        lanes = a.type.count * (1 if b is None else 2)
+        first = [lane for lane in range(lanes) if lane % (2 * half) < half]
+        kind = ir.VectorType(ir.IntType(32), len(first))
+        b = ir.Constant(a.type, ir.Undefined) if b is None else b
+        low = self.builder.shuffle_vector(a, b, ir.Constant(kind, first))
+        high = self.builder.shuffle_vector(a, b, ir.Constant(kind, [x + half for x in first]))
+        return self.builder.fadd(low, high)
 
 
 def _pointer(context, builder, array_type, array):
@@ -269,7 +282,7 @@ def make_outer_block(rows: int, vectors: int):
                         some = builder.icmp_signed(">", rest, _integer(0))
                         enough = builder.icmp_signed("<=", rest, _integer(LANES))
                         with builder.if_then(builder.and_(some, enough)):
-                            block(width, vector.first_lanes(rest))
+                            block(width, vector.lanes_below(rest))
             return context.get_dummy_value()
 
         return signature, generate
@@ -278,40 +291,40 @@ def make_outer_block(rows: int, vectors: int):
 
 
 def make_dot_block(rows: int, columns: int):
-    """Build ``dot_block`` for blocks of ``rows`` x ``columns`` sums."""
+    """Build ``dot_block`` for blocks of ``rows`` x ``columns`` sums; columns a power of two."""
 
     @intrinsic
-    def dot_block(typing_context, a, a_at, a_offsets, b, b_at, b_offsets, K, sums):
+    def dot_block(
+        typing_context, a, a_at, a_step, a_offsets, b, b_at, b_step, b_offsets, K, repeat, sums
+    ):
         """``sums[m, n]`` = sum over k < K of A[m, k] B[n, k], for every m < rows, n < columns.
 
         ``a[a_at + a_offsets[m] + k]`` is A[m, k], ``b[b_at + b_offsets[n] + k]`` is B[n, k];
-        ``sums`` is a flat array of rows x columns elements.
+        ``sums`` is a flat array of rows x columns elements. This ``repeat`` times, each time
+        ``a_step`` and ``b_step`` further on, into the same sums: short rows of many images.
         """
         i = types.intp
-        signature = types.void(a, i, a_offsets, b, i, b_offsets, i, sums)
+        signature = types.void(a, i, i, a_offsets, b, i, i, b_offsets, i, i, sums)
 
         def generate(context, builder, signature, values):
             kinds = signature.args
-            a, a_at, a_offsets, b, b_at, b_offsets, K, out = values
-            element = context.get_value_type(kinds[0].dtype)
-            vector = _Vectors(builder, element)
-
-            def row_addresses(kind, array, at, offset_kind, offsets, count):
-                start = builder.gep(_pointer(context, builder, kind, array), [at])
-                offsets = _pointer(context, builder, offset_kind, offsets)
-                return [
-                    builder.gep(start, [builder.load(builder.gep(offsets, [_integer(r)]))])
-                    for r in range(count)
-                ]
-
-            a_rows = row_addresses(kinds[0], a, a_at, kinds[2], a_offsets, rows)
-            b_rows = row_addresses(kinds[3], b, b_at, kinds[5], b_offsets, columns)
-            sums = [[cgutils.alloca_once(builder, vector.type) for _ in b_rows] for _ in a_rows]
+            a, a_at, a_step, a_offsets, b, b_at, b_step, b_offsets, K, repeat, out = values
+            vector = _Vectors(builder, context.get_value_type(kinds[0].dtype))
+            a_offsets = _pointer(context, builder, kinds[3], a_offsets)
+            b_offsets = _pointer(context, builder, kinds[7], b_offsets)
+            sums = [
+                [cgutils.alloca_once(builder, vector.type) for _ in range(columns)]
+                for _ in range(rows)
+            ]
             for row in sums:
                 for place in row:
                     builder.store(vector.zero, place)
 
-            def step(k, mask):
+            def row_addresses(array, offsets, count):
+                numbers = [builder.load(builder.gep(offsets, [_integer(r)])) for r in range(count)]
+                return [builder.gep(array, [number]) for number in numbers]
+
+            def multiply(a_rows, b_rows, k, mask):
                 b_vectors = [vector.load(builder.gep(row, [k]), mask) for row in b_rows]
                 for m, row in enumerate(a_rows):
                     a_vector = vector.load(builder.gep(row, [k]), mask)
@@ -320,18 +333,27 @@ def make_dot_block(rows: int, columns: int):
                         builder.store(vector.multiply_add(a_vector, b_vector, old), sums[m][n])
 
             whole = builder.sdiv(K, _integer(LANES))
-            with _loop(builder, whole) as step_index:
-                step(builder.mul(step_index, _integer(LANES)), None)
             done = builder.mul(whole, _integer(LANES))
             rest = builder.sub(K, done)
-            with builder.if_then(builder.icmp_signed(">", rest, _integer(0))):
-                step(done, vector.first_lanes(rest))
+            rest_lanes = vector.lanes_below(rest)
+            with _loop(builder, repeat) as turn:
+                a_first = builder.add(a_at, builder.mul(turn, a_step))
+                b_first = builder.add(b_at, builder.mul(turn, b_step))
+                a_start = builder.gep(_pointer(context, builder, kinds[0], a), [a_first])
+                b_start = builder.gep(_pointer(context, builder, kinds[4], b), [b_first])
+                a_rows = row_addresses(a_start, a_offsets, rows)
+                b_rows = row_addresses(b_start, b_offsets, columns)
+                with _loop(builder, whole) as index:
+                    multiply(a_rows, b_rows, builder.mul(index, _integer(LANES)), None)
+                with builder.if_then(builder.icmp_signed(">", rest, _integer(0))):
+                    multiply(a_rows, b_rows, done, rest_lanes)
 
-            out = _pointer(context, builder, kinds[7], out)
-            for m in range(rows):
-                for n in range(columns):
-                    total = vector.sum(builder.load(sums[m][n]))
-                    builder.store(total, builder.gep(out, [_integer(m * columns + n)]))
+            out = _pointer(context, builder, kinds[10], out)
+            for m, row in enumerate(sums):
+                total = vector.sums([builder.load(place) for place in row])
+                place = builder.gep(out, [_integer(m * columns)])
+                place = builder.bitcast(place, total.type.as_pointer())
+                builder.store(total, place).align = 4
             return context.get_dummy_value()
 
         return signature, generate
@@ -339,5 +361,70 @@ def make_dot_block(rows: int, columns: int):
     return dot_block
 
 
+def make_copy_run(step: int):
+    """Build ``copy_run`` for every element (``step`` 1) or every second one (2) of the source."""
+
+    @intrinsic
+    def copy_run(typing_context, source, source_at, low, high, target, target_at, count):
+        """``target[target_at + i] = source[source_at + step * i]`` if low <= i < high, else 0.
+
+        For i < ``count``. Nothing of the source outside low <= i < high is read, so this fetches
+        a row of pixels together with the zeros beside the image.
+        """
+        i = types.intp
+        signature = types.void(source, i, i, i, target, i, i)
+
+        def generate(context, builder, signature, values):
+            kinds = signature.args
+            source, source_at, low, high, target, target_at, count = values
+            vector = _Vectors(builder, context.get_value_type(kinds[0].dtype))
+            source = builder.gep(_pointer(context, builder, kinds[0], source), [source_at])
+            target = builder.gep(_pointer(context, builder, kinds[4], target), [target_at])
+
+            def fetch(i, masked):
+                """The vector of elements i, i + 1, ...; if ``masked``, zeros outside the range."""
+                first = builder.mul(i, _integer(step))
+                parts = []
+                for part in range(step):
+                    at = builder.add(first, _integer(part * LANES))
+                    mask = None
+                    if masked:
+                        end = builder.sub(builder.mul(high, _integer(step)), _integer(step - 1))
+                        begin = builder.mul(low, _integer(step))
+                        below = vector.lanes_below(builder.sub(end, at))
+                        before = vector.lanes_below(builder.sub(begin, at))
+                        mask = builder.and_(below, builder.not_(before))
+                    parts.append(vector.load(builder.gep(source, [at]), mask))
+                if step == 1:
+                    return parts[0]
+                chosen = [step * lane for lane in range(LANES)]
+                chosen = ir.Constant(ir.VectorType(ir.IntType(32), LANES), chosen)
+                return builder.shuffle_vector(parts[0], parts[1], chosen)
+
+            whole = builder.sdiv(count, _integer(LANES))
+            done = builder.mul(whole, _integer(LANES))
+            inside = builder.and_(
+                builder.icmp_signed("<=", low, _integer(0)),
+                # the last vector of the plain loop may read step - 1 elements past its last
+                builder.icmp_signed(">=", high, builder.add(done, _integer(step - 1))),
+            )
+            with builder.if_else(inside) as (then, otherwise):
+                for branch, masked in ((then, False), (otherwise, True)):
+                    with branch, _loop(builder, whole) as index:
+                        i = builder.mul(index, _integer(LANES))
+                        vector.store(fetch(i, masked), builder.gep(target, [i]))
+            rest = builder.sub(count, done)
+            with builder.if_then(builder.icmp_signed(">", rest, _integer(0))):
+                mask = vector.lanes_below(rest)
+                vector.store(fetch(done, True), builder.gep(target, [done]), mask)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return copy_run
+
+
+copy_run = make_copy_run(1)
+copy_every_second = make_copy_run(2)
 outer_block = make_outer_block(ROWS, VECTORS)
 dot_block = make_dot_block(DOT_ROWS, DOT_COLUMNS)
