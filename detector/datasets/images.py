@@ -79,7 +79,7 @@ def open_image(path: Path) -> Image.Image:
         raise UserError(f"{path} does not exist") from None
     except (IsADirectoryError, PermissionError) as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"{path} has more than {MAX_PIXELS:,} pixels: shrink it") from None
     except UserError:
         raise

@@ -1,0 +1,222 @@
+"""Pictures of every kind become upright RGB; files that are none become one clear line."""
+
+import io
+import struct
+import subprocess
+import sys
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from small_data_set import picture
+
+from detector.datasets.images import MAX_PIXELS, read_image, read_size
+from detector.errors import UserError
+
+RGB = picture(40, 30)
+GREY = np.arange(0, 240, 2, np.uint8).reshape(10, 12)
+
+
+def save(tmp_path, image: Image.Image, name: str, **options):
+    path = tmp_path / name
+    image.save(path, **options)
+    return path
+
+
+def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
+    """A PNG made by hand, for what Pillow does not write; ``rows`` have their filter bytes."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        checked = name + data
+        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.PNG"])
+def test_lossless_formats_come_back_exactly(tmp_path, name):
+    image = read_image(save(tmp_path, Image.fromarray(RGB), name))
+    np.testing.assert_array_equal(image, RGB)
+    assert image.dtype == np.uint8 and image.flags.c_contiguous
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp", "looks_like_a.png.jpeg"])
+def test_lossy_formats_come_back_nearly(tmp_path, name):
+    image = read_image(save(tmp_path, Image.fromarray(RGB), name, quality=95))
+    assert image.shape == RGB.shape
+    assert np.abs(image.astype(int) - RGB).max() < 12
+
+
+def test_grey_and_black_and_white(tmp_path):
+    image = read_image(save(tmp_path, Image.fromarray(GREY), "grey.png"))
+    np.testing.assert_array_equal(image, np.repeat(GREY[:, :, None], 3, 2))
+    bits = Image.fromarray(GREY > 100)
+    image = read_image(save(tmp_path, bits, "bits.png"))
+    np.testing.assert_array_equal(image[:, :, 1], np.where(GREY > 100, 255, 0))
+    assert read_image(save(tmp_path, Image.fromarray(GREY), "grey.jpg")).shape == (10, 12, 3)
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path, name):
+    deep = GREY.astype(np.uint16) * 257
+    image = read_image(save(tmp_path, Image.fromarray(deep), name))
+    np.testing.assert_array_equal(image, np.repeat(GREY[:, :, None], 3, 2))
+
+
+def test_sixteen_bit_colour(tmp_path):
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in RGB.astype(np.uint16) * 257)
+    path = tmp_path / "deep.png"
+    path.write_bytes(png(40, 30, 16, 2, rows))
+    np.testing.assert_array_equal(read_image(path), RGB)
+
+
+def test_cmyk_jpeg(tmp_path):
+    colours = Image.fromarray(RGB).convert("CMYK")
+    image = read_image(save(tmp_path, colours, "press.jpg", quality=98))
+    assert np.abs(image.astype(int) - RGB).max() < 16
+
+
+def test_palette(tmp_path):
+    small = Image.fromarray(RGB).quantize(32)
+    image = read_image(save(tmp_path, small, "palette.png"))
+    np.testing.assert_array_equal(image, np.asarray(small.convert("RGB")))
+
+
+def test_transparent_parts_become_white(tmp_path):
+    image = np.dstack([RGB, np.full((30, 40), 255, np.uint8)])
+    image[:10, :, 3] = 0
+    image[10:20, :, 3] = 128
+    result = read_image(save(tmp_path, Image.fromarray(image), "alpha.png"))
+    assert (result[:10] == 255).all()
+    np.testing.assert_array_equal(result[20:], RGB[20:])
+    expected = RGB[10:20] * (128 / 255) + 255 * (127 / 255)
+    assert np.abs(result[10:20] - expected).max() < 2
+
+    palette = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    palette.putpalette([200, 10, 10, 10, 200, 10])
+    result = read_image(save(tmp_path, palette, "palette.png", transparency=0))
+    assert result.tolist() == [[[255, 255, 255], [10, 200, 10]]]
+
+    grey = Image.fromarray(np.dstack([GREY, np.zeros_like(GREY)]), "LA")
+    assert (read_image(save(tmp_path, grey, "la.png")) == 255).all()
+
+
+# How an upright picture has to be stored so that each EXIF orientation makes it upright again.
+STORED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a.transpose(1, 0, 2), 2),
+    8: lambda a: np.rot90(a, -1),
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_exif_orientation(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](RGB)))
+    path = save(tmp_path, stored, "turned.png", exif=exif)
+    np.testing.assert_array_equal(read_image(path), RGB)
+    assert read_size(path) == (40, 30)
+    path = save(tmp_path, stored, "turned.jpg", exif=exif, quality=95)
+    assert np.abs(read_image(path).astype(int) - RGB).max() < 12
+
+
+def refusal(path) -> str:
+    """The message for a file that is no good: one line that begins with its name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserError) as caught:
+            read_image(path)
+    message = str(caught.value)
+    assert message.startswith(str(path)) and "\n" not in message
+    return message
+
+
+def test_missing_empty_and_foreign_files(tmp_path):
+    assert "does not exist" in refusal(tmp_path / "none.jpg")
+    (tmp_path / "empty.jpg").touch()
+    assert "is empty" in refusal(tmp_path / "empty.jpg")
+    (tmp_path / "page.jpg").write_text("<html>404 not found</html>")
+    assert "no picture" in refusal(tmp_path / "page.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    refusal(tmp_path / "folder.jpg")
+    Image.fromarray(RGB).save(tmp_path / "a.gif")
+    assert "JPEG, PNG" in refusal(tmp_path / "a.gif")
+    floating = save(tmp_path, Image.fromarray(np.ones((4, 4), np.float32)), "float.tif")
+    assert "floating-point" in refusal(floating)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_huge_pictures_are_refused_before_they_are_decoded(tmp_path):
+    for side in (8000, 11000, 60000):  # above our limit, above Pillow's warning and its error
+        path = tmp_path / "bomb.png"
+        path.write_bytes(png(side, side, 1, 0, b"\0" * 100))
+        assert f"{MAX_PIXELS:,}" in refusal(path)
+        with pytest.raises(UserError, match="50,000,000"):
+            read_size(path)
+    path.write_bytes(png(11000, 11000, 1, 0, b""))
+    program = (
+        "import sys\nfrom detector.datasets import read_image\n"
+        "from detector.errors import UserError\n"
+        "try: read_image(sys.argv[1])\n"
+        "except UserError: pass\n"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")  # no warning of Pillow's either
+
+    path.write_bytes(png(5000, 5000, 1, 0, (b"\0" + bytes(625)) * 5000))
+    assert read_image(path).shape == (5000, 5000, 3)
+
+
+def encoded(format: str) -> bytes:
+    file = io.BytesIO()
+    rng = np.random.default_rng(1)
+    Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8)).save(file, format)
+    return file.getvalue()
+
+
+JPEG, PNG = encoded("JPEG"), encoded("PNG")
+
+
+@pytest.mark.parametrize("whole", [JPEG, PNG], ids=["jpeg", "png"])
+@settings(max_examples=60, deadline=None)
+@given(part=st.floats(0, 0.98))
+def test_truncated_files(tmp_path_factory, whole, part):
+    path = tmp_path_factory.mktemp("cut") / "cut.jpg"
+    path.write_bytes(whole[: int(part * len(whole))])
+    message = refusal(path)
+    assert any(word in message for word in ("truncated", "damaged", "no picture", "empty"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    whole=st.sampled_from([JPEG, PNG, encoded("TIFF"), encoded("WEBP"), encoded("BMP")]),
+    changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=8),
+)
+def test_damaged_files_are_read_or_refused(tmp_path_factory, whole, changes):
+    damaged = bytearray(whole)
+    for part, value in changes:
+        damaged[int(part * len(damaged))] = value
+    path = tmp_path_factory.mktemp("damaged") / "picture"
+    path.write_bytes(damaged)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = read_image(path)
+    except UserError as error:
+        assert str(error).startswith(str(path)) and "\n" not in str(error)
+    else:
+        assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
