@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -36,25 +36,6 @@ def to_coco(image_id: int, prediction: dict, category_ids: Sequence[int]) -> lis
             strict=True,
         )
     ]
-
-
-def detect_dataset(
-    model, dataset, category_ids: Sequence[int], after_image: Callable[[], None] = lambda: None
-) -> list[dict]:
-    """Run the detector on every image of a data set; all its detections as COCO results.
-
-    Args:
-        model: has ``predict`` and is in evaluation mode.
-        category_ids: of the model's labels.
-        after_image: called after each image, for progress or to stop by an exception.
-    """
-    detections = []
-    for index in range(len(dataset)):
-        image, target = dataset.load(index)
-        (prediction,) = model.predict([image])
-        detections += to_coco(target["image_id"], prediction, category_ids)
-        after_image()
-    return detections
 
 
 def write_detections(path: str | os.PathLike, detections: list[dict]) -> None:

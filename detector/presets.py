@@ -32,6 +32,7 @@ class Recipe:
             The middle one is also used for detection.
         max_side: no picture is longer.
         horizontal_flip, vertical_flip: probability of mirroring a picture.
+        colour_jitter: the most by which brightness, contrast and saturation change.
     Steps
         batch: pictures a step.
         epochs: how often every picture is seen.
@@ -56,6 +57,7 @@ class Recipe:
     max_side: int = 1200
     horizontal_flip: float = 0.5
     vertical_flip: float = 0.0
+    colour_jitter: float = 0.0
 
     batch: int = 2
     epochs: int = 30
@@ -115,6 +117,17 @@ class Recipe:
         if unknown:
             raise ValueError(f"unknown training options {', '.join(sorted(unknown))}")
         return cls(**values)
+
+    def resized(self, short_side: int) -> Recipe:
+        """A copy for pictures of another size: all sides change by the same factor."""
+        if short_side < 32:
+            raise ValueError(f"the short side must be at least 32 pixels, not {short_side}")
+        factor = short_side / self.short_side
+        return replace(
+            self,
+            short_sides=tuple(round(side * factor) for side in self.short_sides),
+            max_side=round(self.max_side * factor),
+        )
 
     def changed(self, **changes) -> Recipe:
         """A copy with other values; those given as None stay."""

@@ -49,6 +49,10 @@ class RunFolder:
                 f"cannot write to {self.path} ({error.strerror}): choose another --out"
             ) from error
 
+    def best_or_last(self) -> Path:
+        """The checkpoint to use the detector with."""
+        return self.best if self.best.exists() else self.last
+
     def write_config(self, config: dict) -> None:
         write_json(self.config, config)
 

@@ -1,0 +1,91 @@
+"""The command line ``lighthead``: finds the command, runs it, and turns mistakes into one line.
+
+Each command is a module of ``detector.commands`` with a docstring (its manual), ``EXAMPLES``,
+``add_arguments(parser)`` and ``run(args)``, whose result is the exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from detector.errors import UserError, did_you_mean
+
+VERSION = "0.1.0"
+
+# Each command's module and one line about it: the modules are imported only when used.
+COMMANDS = {
+    "demo": ("demo", "make pictures of shapes, train on them, and show what was learned"),
+    "train": ("train", "train a detector on a data set"),
+    "evaluate": ("evaluate", "measure a trained detector: COCO's figures, and every class"),
+    "detect": ("detect", "find objects in pictures"),
+    "summary": ("summary", "print the layers, parameters and multiply-adds of a detector"),
+    "check-data": ("check_data", "look for mistakes in a data set, and how long training takes"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code.
+
+    0 is success, 2 a mistake that the user can mend (one line on stderr, no traceback), 130 an
+    interruption.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser, command = build_parser(arguments)
+    args = parser.parse_args(arguments)
+    try:
+        return command.run(args) or 0
+    except UserError as error:
+        return complain(str(error))
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return complain(f"{error.strerror or error}{where}")
+    except KeyboardInterrupt:
+        print("\nlighthead: aborted", file=sys.stderr)
+        return 130
+
+
+def build_parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, object]:
+    """The parser, with the options of the one command that is asked for, and its module."""
+    parser = argparse.ArgumentParser(
+        prog="lighthead",
+        description="A light-weight two-stage object detector, trained and run on a CPU.",
+        epilog="lighthead COMMAND --help is the manual of a command. Start with: lighthead demo",
+    )
+    parser.add_argument("--version", action="version", version=f"lighthead {VERSION}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    wanted = next((word for word in arguments if not word.startswith("-")), None)
+    if wanted is not None and wanted not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        hint = did_you_mean(wanted, COMMANDS)
+        raise SystemExit(complain(f"there is no command {wanted!r}{hint}: choose one of {known}"))
+    module = None
+    for name, (module_name, line) in COMMANDS.items():
+        if name == wanted:
+            module = importlib.import_module(f"detector.commands.{module_name}")
+            command = commands.add_parser(
+                name,
+                help=line,
+                description=module.__doc__,
+                epilog=module.EXAMPLES,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+            module.add_arguments(command)
+        else:
+            commands.add_parser(name, help=line)
+    return parser, module
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong options are one line too, instead of a page of usage."""
+
+    def error(self, message: str):
+        raise SystemExit(complain(f"{message} (see {self.prog} --help)"))
+
+
+def complain(message: str) -> int:
+    """Say what is wrong on stderr, and return the exit code that goes with it."""
+    print(f"lighthead: {message}", file=sys.stderr)
+    return 2

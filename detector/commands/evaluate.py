@@ -1,0 +1,50 @@
+"""Measure a trained detector on annotated pictures.
+
+Prints COCO's twelve figures and a table with average precision and recall of every class. The
+detector's classes are found in the data set by their names; annotations of other classes are left
+out. A class without a box in the split shows "-".
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from detector.commands.options import add_data, add_threads, add_weights
+from detector.datasets import open_dataset
+from detector.detections import write_detections
+from detector.loading import load_detector
+from detector.validation import measure
+
+EXAMPLES = """examples:
+  lighthead evaluate --weights runs/blood --data bccd --split val
+  lighthead evaluate --weights runs/blood/last.ckpt --data bccd --split val --json found.json
+  lighthead evaluate --weights runs/few --data coco-mini --split train2017 --limit 8 --min-box 32
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_weights(parser)
+    add_data(parser)
+    parser.add_argument("--split", metavar="NAME", help="which part of the data set (default: val)")
+    parser.add_argument("--limit", type=int, metavar="N", help="only its first N pictures")
+    parser.add_argument(
+        "--min-box",
+        type=float,
+        default=0.0,
+        metavar="PX",
+        help="leave out objects whose area is below PX x PX pixels at the size at which the "
+        "network sees them; small, medium and large are then meant at that size too",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write all detections there (COCO results)")
+    add_threads(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    detector = load_detector(args.weights)
+    dataset = open_dataset(args.data, args.split or "val", detector.classes, args.limit)
+    evaluation, detections = measure(detector.model, dataset, args.min_box)
+    print(evaluation.table())
+    if args.json:
+        write_detections(args.json, detections)
+        print(f"detections are in {args.json}")
+    return 0

@@ -1,0 +1,175 @@
+"""Train a detector on a data set.
+
+Everything about the run stands in its folder --out: config.json (every option), metrics.csv (a row
+an iteration), curves.png, last.ckpt (to go on with), best.ckpt (the weights with the best AP50 on
+the validation split), evaluation.json, and detections/ (examples to look at).
+
+Ctrl-C finishes the iteration, saves and says how to go on; whatever else stops it, --resume goes
+on from the last checkpoint, at most half a minute earlier, and ends in exactly the same weights as
+a run that was never stopped. --resume needs nothing but --out.
+
+Presets: tiny is made for the built-in shapes and starts from random weights; laptop is made for
+photographs and a pretrained backbone (--init-from); thesis-s and thesis-l are the thesis's own
+settings. The learning rate of a preset is for its batch and is scaled along with --batch; --lr sets
+it as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from detector.commands.options import add_data, add_threads, names
+from detector.errors import UserError
+from detector.presets import PRESETS, preset
+from detector.run_folder import RunFolder
+from detector.sessions import Session, choose_splits, run_session
+
+EXAMPLES = """examples:
+  lighthead train --data shapes --preset tiny --out runs/shapes
+  lighthead train --data bccd --preset laptop --init-from shufflenet_v2_x0_5.pth --out runs/blood
+  lighthead train --resume --out runs/blood
+  lighthead train --data coco-mini --train train2017 --val train2017 --limit 8 --epochs 100 \\
+      --preset laptop --init-from shufflenet_v2_x0_5.pth --out runs/few
+
+--init-from also takes a run or a checkpoint of this program: its weights are taken as far as they
+fit, so a detector trained on one data set is the start for another.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_data(parser, required=False)
+    parser.add_argument("--out", metavar="RUN", help="the run's folder (default: runs/DATA-PRESET)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    data = parser.add_argument_group("which pictures")
+    data.add_argument("--train", metavar="SPLIT", help="to learn from (default: the one named so)")
+    data.add_argument("--val", metavar="SPLIT", help="to measure with (default: the one named so)")
+    data.add_argument("--classes", type=names, metavar="A,B", help="only these (default: all)")
+    data.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="learn from the first N pictures only; where --train and --val are the same split, "
+        "these N are also what is measured",
+    )
+    recipe = parser.add_argument_group("how")
+    recipe.add_argument("--preset", metavar="P", help=f"{', '.join(PRESETS)} (default: laptop)")
+    recipe.add_argument("--backbone", metavar="B", help="shufflenet_v2_x0_5, _x1_0, _x1_5 or _x2_0")
+    recipe.add_argument("--init-from", metavar="WEIGHTS", help="start from these weights")
+    recipe.add_argument("--epochs", type=int, metavar="N", help="how often each picture is seen")
+    recipe.add_argument("--batch", type=int, metavar="N", help="pictures an iteration")
+    recipe.add_argument("--lr", type=float, metavar="X", help="the highest learning rate")
+    recipe.add_argument("--short-side", type=int, metavar="S", help="of the pictures, in pixels")
+    recipe.add_argument(
+        "--evaluate-every", type=int, metavar="N", help="epochs between two validations"
+    )
+    recipe.add_argument("--seed", type=int, metavar="N", help="of all random choices (default: 0)")
+    add_threads(recipe)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.resume:
+        run_session(*resumed(args))
+        return 0
+    if args.data is None:
+        raise UserError("--data is missing: name a folder, or shapes for the built-in set")
+    session = new_session(args)
+    run_folder = RunFolder(args.out or default_out(session))
+    run_folder.create()
+    run_folder.write_config(session.as_dict())
+    run_session(session, run_folder)
+    return 0
+
+
+def new_session(args: argparse.Namespace) -> Session:
+    """What the options say."""
+    name = args.preset or ("tiny" if args.data == "shapes" else "laptop")
+    recipe = preset(name)
+    try:
+        recipe = recipe.changed(
+            backbone=args.backbone,
+            epochs=args.epochs,
+            batch=args.batch,
+            evaluate_every=args.evaluate_every,
+        )
+        if args.lr is not None:
+            recipe = recipe.changed(lr_per_image=args.lr / recipe.batch)
+        if args.short_side is not None:
+            recipe = recipe.resized(args.short_side)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    train, val = choose_splits(args.data, args.train, args.val)
+    return Session(
+        data=args.data if args.data == "shapes" else str(Path(args.data).resolve()),
+        train=train,
+        val=val,
+        classes=args.classes,
+        limit=args.limit,
+        preset=name,
+        init_from=str(Path(args.init_from).resolve()) if args.init_from else None,
+        seed=args.seed or 0,
+        recipe=recipe,
+    )
+
+
+def default_out(session: Session) -> Path:
+    return Path("runs", f"{Path(session.data).name}-{session.preset}")
+
+
+def resumed(args: argparse.Namespace) -> tuple[Session, RunFolder]:
+    """The session of the run in --out; options given again must say the same.
+
+    Raises:
+        UserError: there is no run, or an option differs.
+    """
+    if args.out is None and args.data is None:
+        raise UserError("--resume needs --out, the folder of the run to go on with")
+    wanted = new_session(args) if args.data is not None else None
+    run_folder = RunFolder(args.out or default_out(wanted))
+    if wanted is not None and not run_folder.config.exists():
+        print(f"there is no run in {run_folder.path} yet: starting it")
+        run_folder.create()
+        run_folder.write_config(wanted.as_dict())
+        return wanted, run_folder
+    session = Session.from_dict(run_folder.read_config())
+    differences = [
+        f"--{name.replace('_', '-')} {given} (the run has {had})"
+        for name, given, had in given_and_had(args, session)
+        if given != had
+    ]
+    if differences:
+        raise UserError(
+            f"the run in {run_folder.path} was started with other options: "
+            f"{', '.join(differences)}; leave them out to go on with it, or start a new run with "
+            f"--init-from {run_folder.path} --out ANOTHER"
+        )
+    return session, run_folder
+
+
+def given_and_had(args: argparse.Namespace, session: Session) -> list[tuple[str, object, object]]:
+    """(option, its value on the command line, its value in the run) for each option given."""
+    had = {
+        "data": session.data,
+        "train": session.train,
+        "val": session.val,
+        "classes": session.classes,
+        "limit": session.limit,
+        "preset": session.preset,
+        "init_from": session.init_from,
+        "seed": session.seed,
+        "backbone": session.recipe.backbone,
+        "epochs": session.recipe.epochs,
+        "batch": session.recipe.batch,
+        "lr": session.recipe.lr,
+        "short_side": session.recipe.short_side,
+        "evaluate_every": session.recipe.evaluate_every,
+    }
+    rows = []
+    for name, value in had.items():
+        given = getattr(args, name)
+        if given is None:
+            continue
+        if name in ("data", "init_from") and given != "shapes":
+            given = str(Path(given).resolve())
+        rows.append((name, given, value))
+    return rows
