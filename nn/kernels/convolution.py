@@ -32,7 +32,7 @@ from nn.kernels.matmul import (
     stretch_at,
     stretches_of,
 )
-from nn.kernels.simd import COLUMNS, ROWS, copy_every_second, copy_run, outer_block
+from nn.kernels.simd import COLUMNS, ROWS, copy_rows, copy_rows_by_two, outer_block
 
 
 def patches_reference(input, kernel_size, out_size, stride, padding, dilation):
@@ -61,8 +61,7 @@ def patches_reference(input, kernel_size, out_size, stride, padding, dilation):
 def conv2d_forward_reference(input, weight, bias, out, stride, padding, dilation, relu):
     """Weight matrix times patch matrix, one product per group; twin of ``conv2d_forward``."""
     N, OC, OH, OW = out.shape
-    K = math.prod(weight.shape[1:])
-    groups = input.shape[1] // weight.shape[1]
+    groups, K = input.shape[1] // weight.shape[1], math.prod(weight.shape[1:])
     patches = patches_reference(input, weight.shape[2:], (OH, OW), stride, padding, dilation)
     products = weight.reshape(groups, OC // groups, K) @ patches.reshape(N, groups, K, OH * OW)
     out[:] = products.reshape(out.shape) + bias[:, None, None]
@@ -93,7 +92,8 @@ def conv2d_forward(input, weight, bias, out, stride, padding, dilation, relu):
         n = task // (groups * tiles * row_blocks)
         group = task // (tiles * row_blocks) % groups
         pixel = task // row_blocks % tiles * COLUMNS
-        first = group * M + task % row_blocks * rows
+        first = task % row_blocks * rows
+        last = min(first + rows, M)
         count = min(COLUMNS, pixels - pixel)
         panel = np.empty((min(K, K_BLOCK), COLUMNS), input.dtype)
         planes = input[n, group * group_C : (group + 1) * group_C]
@@ -103,12 +103,11 @@ def conv2d_forward(input, weight, bias, out, stride, padding, dilation, relu):
                 planes, k, depth, pixel, count, OW,
                 weight.shape[2], weight.shape[3], stride, padding, dilation, panel,
             )  # fmt: skip
-            last = min(first + rows, (group + 1) * M)
             for m in range(first, last, ROWS):
                 outer_block(
-                    flat_weight, m * K + k, K, 1,
+                    flat_weight, (group * M + m) * K + k, K, 1,
                     panel.reshape(-1), 0, panel_offsets,
-                    flat_out, n * OC * pixels + pixel, out_offsets, m,
+                    flat_out, n * OC * pixels + pixel, out_offsets, group * M + m,
                     bias, depth, min(ROWS, last - m), count, k > 0, relu and k + K_BLOCK >= K,
                 )  # fmt: skip
 
@@ -126,30 +125,39 @@ def gather_patches(
     flat, flat_panel = planes.reshape(-1), panel.reshape(-1)
     same_width = OW == W and stride[0] == stride[1] == 1
     y, x = divmod(pixel, OW)
+    # The output columns [inside, outside) are those whose input column lies in the image.
+    inside, outside = np.empty(KW, np.int64), np.empty(KW, np.int64)
+    for j in range(KW):
+        inside[j], outside[j] = visible(W, j * dilation[1] - padding[1], stride[1], OW)
+    c, tap = divmod(first, KH * KW)
+    i, j = divmod(tap, KW)
     for k in range(depth):
-        c, tap = divmod(first + k, KH * KW)
-        i, j = divmod(tap, KW)
         row, shift = y * stride[0] + i * dilation[0] - padding[0], j * dilation[1] - padding[1]
-        # The output columns [inside, outside) are those whose input column lies in the image.
-        inside, outside = visible(W, shift, stride[1], OW)
         at = k * panel.shape[1]
         if same_width:
             # Rows follow each other in the image as they do in the output: fetch all at once,
             # then wipe what was taken from beyond the end of a row.
             source = row * W + x
             low, high = max(-source, -source - shift), min(H * W - source, H * W - source - shift)
-            fetch_run(flat, c * H * W + source + shift, 1, low, high, flat_panel, at, count)
-            wipe_columns(flat_panel, at, count, x, OW, 0, inside)
-            wipe_columns(flat_panel, at, count, x, OW, outside, OW)
-            continue
-        done, start = 0, x
-        while done < count:
-            length = min(OW - start, count - done)
-            low, high = (inside - start, outside - start) if 0 <= row < H else (0, 0)
-            source = (c * H + row) * W + start * stride[1] + shift
-            fetch_run(flat, source, stride[1], low, high, flat_panel, at + done, length)
-            done += length
-            row, start = row + stride[0], 0
+            fetch_rows(flat, c * H * W + source + shift, 0, 1, low, high,
+                       flat_panel, at, 0, count, 1)  # fmt: skip
+            wipe_columns(flat_panel, at, count, x, OW, 0, inside[j])
+            wipe_columns(flat_panel, at, count, x, OW, outside[j], OW)
+        else:
+            done, start = 0, x
+            while done < count:
+                length = min(OW - start, count - done)
+                low, high = (inside[j] - start, outside[j] - start) if 0 <= row < H else (0, 0)
+                source = (c * H + row) * W + start * stride[1] + shift
+                fetch_rows(flat, source, 0, stride[1], low, high,
+                           flat_panel, at + done, 0, length, 1)  # fmt: skip
+                done += length
+                row, start = row + stride[0], 0
+        j += 1
+        if j == KW:
+            i, j = i + 1, 0
+            if i == KH:
+                c, i = c + 1, 0
 
 
 @device
@@ -168,17 +176,22 @@ def visible(length, shift, step, out_length):
 
 
 @device
-def fetch_run(source, source_at, step, low, high, target, target_at, count):
-    """target[target_at + i] = source[source_at + step * i] if low <= i < high, else 0."""
+def fetch_rows(
+    source, source_at, source_row, stride, low, high, target, target_at, target_row, count, rows
+):
+    """``copy_rows`` for any stride along the row."""
     high = min(high, count)
-    if step == 1:
-        copy_run(source, source_at, low, high, target, target_at, count)
-    elif step == 2:
-        copy_every_second(source, source_at, low, high, target, target_at, count)
+    if stride == 1:
+        copy_rows(source, source_at, source_row, low, high,
+                  target, target_at, target_row, count, rows)  # fmt: skip
+    elif stride == 2:
+        copy_rows_by_two(source, source_at, source_row, low, high,
+                         target, target_at, target_row, count, rows)  # fmt: skip
     else:
-        for i in range(count):
-            inside = low <= i < high
-            target[target_at + i] = source[source_at + step * i] if inside else 0
+        for y in range(rows):
+            for x in range(count):
+                value = source[source_at + y * source_row + stride * x] if low <= x < high else 0
+                target[target_at + y * target_row + x] = value
 
 
 def conv2d_grad_weight_reference(input, grad_output, grad_weight, stride, padding, dilation):
@@ -213,6 +226,8 @@ def conv2d_grad_weight(input, grad_output, grad_weight, stride, padding, dilatio
     sections = sections_of(stretches, blocks)
     partial = np.empty((sections if sections > 1 else 0, OC, K), input.dtype)
     zeros = multiples(0, DOT_N_BLOCK)
+    grad_offsets = multiples(pixels, OC)
+    panel_offsets = multiples(depth, DOT_N_BLOCK)
     for task in prange(sections * blocks):
         section = task // blocks
         group = task // column_blocks % groups
@@ -222,9 +237,8 @@ def conv2d_grad_weight(input, grad_output, grad_weight, stride, padding, dilatio
         total = partial[section] if sections > 1 else grad_weight.reshape(OC, K)
         target = total[group * M : (group + 1) * M, k : k + taps]
         start_sums(target, zeros, True)
-        for stretch in range(
-            section * stretches // sections, (section + 1) * stretches // sections
-        ):
+        first, last = section * stretches // sections, (section + 1) * stretches // sections
+        for stretch in range(first, last):
             n, images, pixel, count = stretch_at(stretch, N, pixels, together, depth)
             for image in range(images):
                 planes = input[n + image, group * group_C : (group + 1) * group_C]
@@ -233,26 +247,47 @@ def conv2d_grad_weight(input, grad_output, grad_weight, stride, padding, dilatio
                     panel[image],
                 )  # fmt: skip
             add_dot_products(
-                flat_grad, (n * OC + group * M) * pixels + pixel, OC * pixels, pixels,
-                panel.reshape(-1), 0, taps * depth, depth, count, images, target,
+                flat_grad, n * OC * pixels + pixel, OC * pixels, grad_offsets, group * M, M,
+                panel.reshape(-1), 0, taps * depth, panel_offsets, 0, taps,
+                count, images, total.reshape(-1), group * M * K + k, K,
             )  # fmt: skip
     if sections > 1:
         add_sections(partial, grad_weight.reshape(OC, K))
+
+
+def turn_weights_reference(weight, turned):
+    """Taps turned by 180 degrees, channels exchanged; twin of ``turn_weights``."""
+    groups = turned.shape[0] // weight.shape[1]
+    swapped = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)
+    turned[:] = swapped[..., ::-1, ::-1].reshape(turned.shape)
+
+
+@kernel(twin=turn_weights_reference)
+def turn_weights(weight, turned):
+    """What a gradient on its way back sees of ``weight`` (OC, C / groups, KH, KW).
+
+    Fills ``turned`` (C, OC / groups, KH, KW) with turned[c, o, i, j] = weight[o, c, -i, -j].
+    """
+    C, group_OC, KH, KW = turned.shape
+    group_C = weight.shape[1]
+    for c in prange(C):
+        first = c // group_C * group_OC
+        for o in range(group_OC):
+            for i in range(KH):
+                for j in range(KW):
+                    turned[c, o, i, j] = weight[first + o, c % group_C, KH - 1 - i, KW - 1 - j]
 
 
 def conv2d_grad_input(grad_output, weight, grad_input, stride, padding, dilation):
     """Fill ``grad_input`` (N, C, H, W) from ``grad_output`` (N, OC, OH, OW).
 
     The gradient of a stride-1 convolution is itself a convolution, of the output gradient with
-    the weights turned by 180 degrees and input and output channels exchanged. With stride s an
-    input row y meets only the taps i for which y + padding - i dilation is a multiple of s; that
-    depends on y modulo s alone. So the input falls into s x s phases, each the stride-1 gradient
-    of a smaller kernel.
+    the turned weights. With stride s an input row y meets only the taps i for which
+    y + padding - i dilation is a multiple of s; that depends on y modulo s alone. So the input
+    falls into s x s phases, each the stride-1 gradient of a smaller kernel.
     """
-    N, C, H, W = grad_input.shape
+    C, H, W = grad_input.shape[1:]
     groups = C // weight.shape[1]
-    turned = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)
-    turned = turned.reshape(C, -1, *weight.shape[2:])
     bias = np.zeros(C, weight.dtype)
     for y in range(min(stride[0], H)):
         rows = phase_taps(y, weight.shape[2], stride[0], padding[0], dilation[0])
@@ -262,12 +297,12 @@ def conv2d_grad_input(grad_output, weight, grad_input, stride, padding, dilation
             if rows is None or columns is None:
                 phase[:] = 0
                 continue
-            taps = np.ascontiguousarray(turned[:, :, rows[0], columns[0]][:, :, ::-1, ::-1])
+            taps = np.ascontiguousarray(weight[:, :, rows[0], columns[0]])
+            turned = np.empty((C, len(weight) // groups, *taps.shape[2:]), weight.dtype)
+            turn_weights(taps, turned)
             out = phase if phase.flags.c_contiguous else np.empty(phase.shape, phase.dtype)
-            conv2d_forward(
-                grad_output, taps, bias, out, (1, 1), (rows[1], columns[1]), (rows[2], columns[2]),
-                False,
-            )  # fmt: skip
+            around, spacing = (rows[1], columns[1]), (rows[2], columns[2])
+            conv2d_forward(grad_output, turned, bias, out, (1, 1), around, spacing, False)
             if out is not phase:
                 phase[:] = out
 

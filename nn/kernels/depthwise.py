@@ -15,12 +15,13 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from nn.kernels.convolution import fetch_run, patches_reference, visible
+from nn.kernels.convolution import fetch_rows, patches_reference, visible
 from nn.kernels.jit import device, kernel
-from nn.kernels.matmul import ceil_div
-from nn.kernels.simd import COLUMNS, VECTORS, copy_run, make_dot_block, make_outer_block
+from nn.kernels.matmul import ceil_div, multiples
+from nn.kernels.simd import COLUMNS, VECTORS, copy_rows, make_dot_block, make_outer_block
 
-TAPS = 4  # taps whose gradients are summed together
+TAPS = 9  # taps whose gradients are summed together: a 3 x 3 kernel in one go
+TASKS = 64  # parts the planes are shared out in; each has one scratch plane for all of its planes
 BAND = 4096  # results that wait in the L1 cache to be copied into the output
 
 row_block = make_outer_block(1, VECTORS)
@@ -47,14 +48,23 @@ def depthwise_forward(input, weight, bias, out, stride, padding, dilation, relu)
     KH, KW = weight.shape[2:]
     height, width = phase_size(OH, OW, KH, KW, stride, dilation)
     offsets = tap_offsets(KH, KW, height, width, stride, dilation)
-    for plane in prange(N * C):
-        n, c = plane // C, plane % C
+    order = multiples(1, KH * KW)
+    band = max(1, BAND // width)
+    tasks = min(N * C, TASKS)
+    for task in prange(tasks):
         scratch = np.empty(stride[0] * stride[1] * height * width, input.dtype)
-        spread(input[n, c], stride, padding, height, width, scratch)
-        weighted_sum(
-            weight[c].reshape(-1), scratch, offsets, width, bias[c : c + 1],
-            out[n, c], OH, OW, (0, 0), (1, 1), relu,
-        )  # fmt: skip
+        result = np.empty(band * width, input.dtype)
+        for plane in range(task * N * C // tasks, (task + 1) * N * C // tasks):
+            n, c = plane // C, plane % C
+            spread(input[n, c], stride, padding, height, width, scratch)
+            for top in range(0, OH, band):
+                rows = min(band, OH - top)
+                weighted_sum(
+                    weight[c].reshape(-1), order, KH * KW, scratch, top * width, offsets,
+                    bias[c : c + 1], result, 0, (rows - 1) * width + OW, relu,
+                )  # fmt: skip
+                target = (plane * OH + top) * OW
+                copy_rows(result, 0, width, 0, OW, out.reshape(-1), target, OW, OW, rows)
 
 
 @device
@@ -88,43 +98,33 @@ def spread(plane, stride, padding, height, width, scratch):
     H, W = plane.shape
     source = plane.reshape(-1)
     at = 0
-    for row_phase in range(stride[0]):
-        for column_phase in range(stride[1]):
-            shift = column_phase - padding[1]
-            low, high = visible(W, shift, stride[1], width)
-            for y in range(height):
-                row = y * stride[0] + row_phase - padding[0]
-                first, last = (low, high) if 0 <= row < H else (0, 0)
-                fetch_run(source, row * W + shift, stride[1], first, last, scratch, at, width)
-                at += width
+    for p in range(stride[0]):
+        shift = p - padding[0]
+        first, last = visible(H, shift, stride[0], height)
+        for q in range(stride[1]):
+            left = q - padding[1]
+            low, high = visible(W, left, stride[1], width)
+            copy_rows(source, 0, 0, 0, 0, scratch, at, width, width, first)
+            fetch_rows(
+                source, (first * stride[0] + shift) * W + left, stride[0] * W, stride[1], low, high,
+                scratch, at + first * width, width, width, last - first,
+            )  # fmt: skip
+            copy_rows(source, 0, 0, 0, 0, scratch, at + last * width, width, width, height - last)
+            at += height * width
 
 
 @device
-def weighted_sum(factors, scratch, offsets, width, bias, out, rows, columns, first, step, relu):
-    """out[first + step (y, x)] = bias + sum_t factors[t] scratch[offsets[t] + y width + x].
+def weighted_sum(factors, order, taps, scratch, at, offsets, bias, result, result_at, length, relu):
+    """result[x] = bias + sum over t < ``taps`` of factors[t] scratch[at + offsets[t] + x].
 
-    For y < ``rows``, x < ``columns``. The scratch plane counts as one long row, so narrow planes
-    fill the vectors too; what falls between two rows is computed and dropped.
+    Many rows of the scratch plane count as one long row, so that narrow planes fill the vectors
+    too; what falls between two rows is computed and dropped.
     """
-    band = max(1, BAND // width)
-    result = np.empty(min(band, max(rows, 1)) * width, scratch.dtype)
-    origin = np.zeros(1, np.int64)
-    flat = out.reshape(-1)
-    for top in range(0, rows, band):
-        height = min(band, rows - top)
-        length = (height - 1) * width + columns
-        for x in range(0, length, COLUMNS):
-            row_block(
-                factors, 0, 0, 1, scratch, top * width + x, offsets, result, x, origin, 0, bias,
-                offsets.shape[0], 1, min(COLUMNS, length - x), False, relu,
-            )  # fmt: skip
-        for y in range(height):
-            at = (first[0] + (top + y) * step[0]) * out.shape[1] + first[1]
-            if step[1] == 1:
-                copy_run(result, y * width, 0, columns, flat, at, columns)
-            else:
-                for x in range(columns):
-                    flat[at + x * step[1]] = result[y * width + x]
+    for x in range(0, length, COLUMNS):
+        row_block(
+            factors, 0, 0, 1, scratch, at + x, offsets, result, result_at + x, order, 0,
+            bias, taps, 1, min(COLUMNS, length - x), False, relu,
+        )  # fmt: skip
 
 
 def depthwise_grad_input_reference(grad_output, weight, grad_input, stride, padding, dilation):
@@ -155,45 +155,83 @@ def depthwise_grad_input(grad_output, weight, grad_input, stride, padding, dilat
     input is a weighted sum of shifted output gradients, by the taps that serve it.
     """
     N, C, H, W = grad_input.shape
-    OH, OW = grad_output.shape[2:]
     KH, KW = weight.shape[2:]
+    SH, SW = stride
     # Zeros around the output gradient: what the last tap reaches above, the first one below.
-    top = max(0, ((KH - 1) * dilation[0] - padding[0]) // stride[0])
-    left = max(0, ((KW - 1) * dilation[1] - padding[1]) // stride[1])
-    height = top + ceil_div(H, stride[0]) + ceil_div(padding[0], stride[0])
-    width = left + ceil_div(W, stride[1]) + ceil_div(padding[1], stride[1])
-    zero = np.zeros(1, weight.dtype)
-    for plane in prange(N * C):
-        n, c = plane // C, plane % C
+    top = max(0, ((KH - 1) * dilation[0] - padding[0]) // SH)
+    left = max(0, ((KW - 1) * dilation[1] - padding[1]) // SW)
+    height = top + ceil_div(H, SH) + ceil_div(padding[0], SH)
+    width = left + ceil_div(W, SW) + ceil_div(padding[1], SW)
+    counts, taps, offsets = taps_by_phase(KH, KW, stride, padding, dilation, top, left, width)
+    flat_grad, zero = grad_input.reshape(-1), np.zeros(1, weight.dtype)
+    order = multiples(1, KH * KW)
+    band = max(1, BAND // width)
+    tasks = min(N * C, TASKS)
+    for task in prange(tasks):
         scratch = np.empty(height * width, weight.dtype)
-        spread(grad_output[n, c], (1, 1), (top, left), height, width, scratch)
-        for p in range(min(stride[0], H)):
-            for q in range(min(stride[1], W)):
-                factors, offsets = taps_of_phase(
-                    weight[c, 0], p, q, stride, padding, dilation, top, left, width
-                )
-                weighted_sum(
-                    factors, scratch, offsets, width, zero, grad_input[n, c],
-                    ceil_div(H - p, stride[0]), ceil_div(W - q, stride[1]), (p, q), stride, False,
-                )  # fmt: skip
+        results = np.empty(SW * band * width, weight.dtype)
+        factors = np.empty(KH * KW, weight.dtype)
+        for plane in range(task * N * C // tasks, (task + 1) * N * C // tasks):
+            n, c = plane // C, plane % C
+            spread(grad_output[n, c], (1, 1), (top, left), height, width, scratch)
+            for p in range(min(SH, H)):
+                for first in range(0, ceil_div(H - p, SH), band):
+                    rows = min(band, ceil_div(H - p, SH) - first)
+                    for q in range(SW):
+                        phase = p * SW + q
+                        for t in range(counts[phase]):
+                            factors[t] = weight[c, 0, taps[phase, t] // KW, taps[phase, t] % KW]
+                        weighted_sum(
+                            factors, order, counts[phase], scratch, first * width, offsets[phase],
+                            zero, results, q * band * width, (rows - 1) * width + ceil_div(W, SW),
+                            False,
+                        )  # fmt: skip
+                    at = (plane * H + p + first * SH) * W
+                    weave(results, band * width, width, flat_grad, at, SH * W, W, rows, SW)
 
 
 @device
-def taps_of_phase(weight, p, q, stride, padding, dilation, top, left, width):
-    """Weights of the taps that serve phase (p, q), and where each finds its output gradient."""
-    KH, KW = weight.shape
-    factors = np.empty(KH * KW, weight.dtype)
-    offsets = np.empty(KH * KW, np.int64)
-    count = 0
+def taps_by_phase(KH, KW, stride, padding, dilation, top, left, width):
+    """For each phase: how many taps serve it, which, and where each finds its gradient."""
+    phases = stride[0] * stride[1]
+    counts = np.zeros(phases, np.int64)
+    taps = np.empty((phases, KH * KW), np.int64)
+    offsets = np.empty((phases, KH * KW), np.int64)
     for i in range(KH):
-        row, row_rest = divmod(p + padding[0] - i * dilation[0], stride[0])
+        p = (i * dilation[0] - padding[0]) % stride[0]
+        row = (p + padding[0] - i * dilation[0]) // stride[0] + top
         for j in range(KW):
-            column, column_rest = divmod(q + padding[1] - j * dilation[1], stride[1])
-            if row_rest == 0 and column_rest == 0:
-                factors[count] = weight[i, j]
-                offsets[count] = (row + top) * width + column + left
-                count += 1
-    return factors[:count], offsets[:count]
+            q = (j * dilation[1] - padding[1]) % stride[1]
+            column = (q + padding[1] - j * dilation[1]) // stride[1] + left
+            phase = p * stride[1] + q
+            taps[phase, counts[phase]] = i * KW + j
+            offsets[phase, counts[phase]] = row * width + column
+            counts[phase] += 1
+    return counts, taps, offsets
+
+
+@device
+def weave(results, phase_size, width, target, at, target_row, count, rows, step):
+    """target[at + y target_row + x] = results[x % step][y, x // step] for x < ``count``."""
+    if step == 1:
+        copy_rows(results, 0, width, 0, count, target, at, target_row, count, rows)
+        return
+    for y in range(rows):
+        row = target[at + y * target_row : at + y * target_row + count]
+        if step == 2:
+            # The general loop below, in the one form that the compiler turns into vectors.
+            even = results[y * width : (y + 1) * width]
+            odd = results[phase_size + y * width : phase_size + (y + 1) * width]
+            for x in range(count // 2):
+                row[2 * x] = even[x]
+                row[2 * x + 1] = odd[x]
+            if count % 2:
+                row[count - 1] = even[count // 2]
+        else:
+            for q in range(step):
+                phase = results[q * phase_size + y * width : q * phase_size + (y + 1) * width]
+                for x in range(ceil_div(count - q, step)):
+                    row[q + step * x] = phase[x]
 
 
 def depthwise_grad_weight_reference(input, grad_output, grad_weight, stride, padding, dilation):
@@ -214,29 +252,20 @@ def depthwise_grad_weight(input, grad_output, grad_weight, stride, padding, dila
     KH, KW = grad_weight.shape[2:]
     height, width = phase_size(OH, OW, KH, KW, stride, dilation)
     offsets = tap_offsets(KH, KW, height, width, stride, dilation)
-    for c in prange(C):
+    length = (OH - 1) * width + OW
+    flat, order = grad_weight.reshape(-1), multiples(1, KH * KW)
+    tasks = min(C, TASKS)
+    for task in prange(tasks):
         scratch = np.empty(stride[0] * stride[1] * height * width, input.dtype)
         grad = np.empty(OH * width, input.dtype)
-        for i in range(KH):
-            for j in range(KW):
-                grad_weight[c, 0, i, j] = 0
-        for n in range(N):
-            spread(input[n, c], stride, padding, height, width, scratch)
-            spread(grad_output[n, c], (1, 1), (0, 0), OH, width, grad)
-            length = (OH - 1) * width + OW
-            add_tap_products(grad, scratch, offsets, length, grad_weight[c].reshape(-1))
-
-
-@device
-def add_tap_products(grad, scratch, offsets, length, out):
-    """out[tap] += sum over the plane of grad * scratch shifted to that tap."""
-    start = np.zeros(1, np.int64)
-    taps = np.empty(TAPS, np.int64)
-    sums = np.empty(TAPS, out.dtype)
-    for first in range(0, out.shape[0], TAPS):
-        count = min(TAPS, out.shape[0] - first)
-        for t in range(TAPS):
-            taps[t] = offsets[first + min(t, count - 1)]
-        taps_block(grad, 0, 0, start, scratch, 0, 0, taps, length, 1, sums)
-        for t in range(count):
-            out[first + t] += sums[t]
+        for c in range(task * C // tasks, (task + 1) * C // tasks):
+            for tap in range(c * KH * KW, (c + 1) * KH * KW):
+                flat[tap] = 0
+            for n in range(N):
+                spread(input[n, c], stride, padding, height, width, scratch)
+                spread(grad_output[n, c], (1, 1), (0, 0), OH, width, grad)
+                for tap in range(0, KH * KW, TAPS):
+                    taps_block(
+                        grad, 0, 0, order, 0, scratch, 0, 0, offsets, tap, length, 1,
+                        flat, c * KH * KW + tap, 0, 1, min(TAPS, KH * KW - tap),
+                    )  # fmt: skip

@@ -23,7 +23,7 @@ K_BLOCK = 256  # summed elements a stretch: 64 columns x 256 floats are 64 KB of
 DOT_K_BLOCK = 1024  # the same for dot products: 10 rows x 1024 floats are 40 KB
 DOT_N_BLOCK = 8 * DOT_COLUMNS  # rows of B that one task of dot products multiplies
 DOT_M_BLOCK = 16 * DOT_ROWS  # rows of A that one task of dot products multiplies
-ENOUGH_TASKS = 16  # cut further only while there are fewer tasks than this
+ENOUGH_TASKS = 8  # cut further only while there are fewer tasks than this
 
 
 @device
@@ -104,6 +104,7 @@ def matmul_transposed(a, b, bias, out):
     batch, M, K = a.shape
     N = b.shape[1]
     flat_a, flat_b = a.reshape(-1), b.reshape(-1)
+    a_offsets, b_offsets = multiples(K, M), multiples(K, N)
     row_blocks, column_blocks = ceil_div(M, DOT_M_BLOCK), ceil_div(N, DOT_N_BLOCK)
     blocks = row_blocks * column_blocks
     together, depth, stretches = stretches_of(batch, K)
@@ -117,13 +118,13 @@ def matmul_transposed(a, b, bias, out):
         total = partial[section] if sections > 1 else out
         target = total[m : m + row_count, n : n + column_count]
         start_sums(target, bias[n : n + column_count], section == 0)
-        for stretch in range(
-            section * stretches // sections, (section + 1) * stretches // sections
-        ):
+        first, last = section * stretches // sections, (section + 1) * stretches // sections
+        for stretch in range(first, last):
             i, repeat, k, count = stretch_at(stretch, batch, K, together, depth)
             add_dot_products(
-                flat_a, (i * M + m) * K + k, M * K, K, flat_b, (i * N + n) * K + k, N * K, K,
-                count, repeat, target,
+                flat_a, i * M * K + k, M * K, a_offsets, m, row_count,
+                flat_b, i * N * K + k, N * K, b_offsets, n, column_count,
+                count, repeat, total.reshape(-1), m * N + n, N,
             )  # fmt: skip
     if sections > 1:
         add_sections(partial, out)
@@ -164,26 +165,18 @@ def start_sums(target, bias, first):
 
 
 @device
-def add_dot_products(a, a_at, a_step, a_row, b, b_at, b_step, b_row, K, repeat, out):
-    """out[m, n] += sum_k A[m, k] B[n, k], ``repeat`` times; arguments as in ``dot_block``.
-
-    Rows of A and B are ``a_row`` and ``b_row`` elements apart.
-    """
-    M, N = out.shape
-    a_offsets = np.empty(DOT_ROWS, np.int64)
-    b_offsets = np.empty(DOT_COLUMNS, np.int64)
-    sums = np.empty(DOT_ROWS * DOT_COLUMNS, out.dtype)
+def add_dot_products(
+    a, a_at, a_step, a_offsets, a_first, M, b, b_at, b_step, b_offsets, b_first, N,
+    K, repeat, c, c_at, c_row,
+):  # fmt: skip
+    """C[m, n] += sum_k A[m, k] B[n, k] for m < M, n < N; arguments as in ``dot_block``."""
     for m in range(0, M, DOT_ROWS):
-        # Rows beyond the edge repeat the last one; their sums are dropped.
-        for r in range(DOT_ROWS):
-            a_offsets[r] = min(m + r, M - 1) * a_row
         for n in range(0, N, DOT_COLUMNS):
-            for r in range(DOT_COLUMNS):
-                b_offsets[r] = min(n + r, N - 1) * b_row
-            dot_block(a, a_at, a_step, a_offsets, b, b_at, b_step, b_offsets, K, repeat, sums)
-            for r in range(min(DOT_ROWS, M - m)):
-                for s in range(min(DOT_COLUMNS, N - n)):
-                    out[m + r, n + s] += sums[r * DOT_COLUMNS + s]
+            dot_block(
+                a, a_at, a_step, a_offsets, a_first + m, b, b_at, b_step, b_offsets, b_first + n,
+                K, repeat, c, c_at + m * c_row + n, c_row,
+                min(DOT_ROWS, M - m), min(DOT_COLUMNS, N - n),
+            )  # fmt: skip
 
 
 @device

@@ -26,7 +26,6 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 INT = ir.IntType(64)
-BOOL = ir.IntType(1)
 
 
 def cpu_features() -> set[str]:
@@ -67,9 +66,8 @@ class _Vectors:
         self.builder = builder
         self.element = element
         self.type = ir.VectorType(element, LANES)
-        self.mask_type = ir.VectorType(BOOL, LANES)
         self.zero = ir.Constant(self.type, [ir.Constant(element, 0.0)] * LANES)
-        self.suffix = f"v{LANES}f{32 if isinstance(element, ir.FloatType) else 64}"
+        self.letter = "f32" if isinstance(element, ir.FloatType) else "f64"
 
     def intrinsic(self, name, result, arguments):
         kind = ir.FunctionType(result, [value.type for value in arguments])
@@ -82,43 +80,41 @@ class _Vectors:
         lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         return self.builder.shuffle_vector(first, undefined, lanes)
 
-    def lanes_below(self, count):
+    def lanes_below(self, count, lanes=LANES):
         """The mask that is true in the lanes with a number smaller than ``count``."""
-        kind = ir.VectorType(ir.IntType(32), LANES)
-        zero = ir.Constant(ir.IntType(32), 0)
+        kind = ir.VectorType(ir.IntType(32), lanes)
         undefined = ir.Constant(kind, ir.Undefined)
-        first = self.builder.insert_element(
-            undefined, self.builder.trunc(count, ir.IntType(32)), zero
-        )
-        counts = self.builder.shuffle_vector(first, undefined, ir.Constant(kind, [0] * LANES))
-        return self.builder.icmp_signed("<", ir.Constant(kind, list(range(LANES))), counts)
+        count = self.builder.trunc(count, ir.IntType(32))
+        first = self.builder.insert_element(undefined, count, ir.Constant(ir.IntType(32), 0))
+        counts = self.builder.shuffle_vector(first, undefined, ir.Constant(kind, [0] * lanes))
+        return self.builder.icmp_signed("<", ir.Constant(kind, list(range(lanes))), counts)
 
-    def load(self, pointer, mask=None):
+    def load(self, pointer, mask=None, lanes=LANES):
         """A vector; lanes outside the mask are not read and come as zeros."""
-        builder = self.builder
-        pointer = builder.bitcast(pointer, self.type.as_pointer())
+        kind = ir.VectorType(self.element, lanes)
+        pointer = self.builder.bitcast(pointer, kind.as_pointer())
         if mask is None:
-            loaded = builder.load(pointer)
+            loaded = self.builder.load(pointer)
             loaded.align = 4
             return loaded
         align = ir.Constant(ir.IntType(32), 4)
-        name = f"llvm.masked.load.{self.suffix}.p0"
-        return self.intrinsic(name, self.type, [pointer, align, mask, self.zero])
+        zero = ir.Constant(kind, [ir.Constant(self.element, 0.0)] * lanes)
+        name = f"llvm.masked.load.v{lanes}{self.letter}.p0"
+        return self.intrinsic(name, kind, [pointer, align, mask, zero])
 
     def store(self, value, pointer, mask=None):
         """Write a vector; lanes outside the mask are not touched."""
-        builder = self.builder
-        pointer = builder.bitcast(pointer, self.type.as_pointer())
+        pointer = self.builder.bitcast(pointer, value.type.as_pointer())
         if mask is None:
-            builder.store(value, pointer).align = 4
+            self.builder.store(value, pointer).align = 4
             return
         align = ir.Constant(ir.IntType(32), 4)
-        name = f"llvm.masked.store.{self.suffix}.p0"
+        name = f"llvm.masked.store.v{value.type.count}{self.letter}.p0"
         self.intrinsic(name, ir.VoidType(), [value, pointer, align, mask])
 
     def multiply_add(self, a, b, c):
         # fmuladd, not fma: a processor without the instruction gets two, not a library call.
-        return self.intrinsic(f"llvm.fmuladd.{self.suffix}", self.type, [a, b, c])
+        return self.intrinsic(f"llvm.fmuladd.v{LANES}{self.letter}", self.type, [a, b, c])
 
     def sums(self, vectors):
         """One vector whose lane i is the sum of the lanes of ``vectors[i]``, in a fixed order.
@@ -198,8 +194,8 @@ def make_outer_block(rows: int, vectors: int):
     ):  # fmt: skip
         """One block of C = start + A B, then max(0, .) if ``relu``.
 
-        ``a[a_at + m * a_row + k * a_column]`` is A[m, k], ``b[b_at + b_offsets[k] + n]`` B[k, n]
-        and ``c[c_at + c_offsets[c_first + m] + n]`` C[m, n], all flat arrays. The start is C itself
+        A[m, k] is ``a[a_at + m * a_row + k * a_column]``, B[k, n] ``b[b_at + b_offsets[k] + n]``
+        and C[m, n] ``c[c_at + c_offsets[c_first + m] + n]``, all flat arrays. The start is C itself
         if ``accumulate``, else ``bias[c_first + m]``. ``row_count`` and ``column_count`` say how
         much of the block exists; nothing beyond is read or written.
         """
@@ -253,9 +249,9 @@ def make_outer_block(rows: int, vectors: int):
                         vector.load(builder.gep(b_row, [_integer(n * LANES)]), masks[n])
                         for n in range(width)
                     ]
-                    k_step = builder.mul(k, a_column)
+                    a_offset = builder.mul(k, a_column)
                     for m in range(rows):
-                        a_value = vector.splat(builder.load(builder.gep(a_rows[m], [k_step])))
+                        a_value = vector.splat(builder.load(builder.gep(a_rows[m], [a_offset])))
                         for n in range(width):
                             old = builder.load(sums[m][n])
                             new = vector.multiply_add(a_value, b_vectors[n], old)
@@ -291,27 +287,29 @@ def make_outer_block(rows: int, vectors: int):
 
 
 def make_dot_block(rows: int, columns: int):
-    """Build ``dot_block`` for blocks of ``rows`` x ``columns`` sums; columns a power of two."""
+    """Build ``dot_block`` for blocks of ``rows`` x ``columns`` sums."""
+    lanes = 1 << (columns - 1).bit_length()  # of the vector that holds a row of sums in the end
 
     @intrinsic
     def dot_block(
-        typing_context, a, a_at, a_step, a_offsets, b, b_at, b_step, b_offsets, K, repeat, sums
-    ):
-        """``sums[m, n]`` = sum over k < K of A[m, k] B[n, k], for every m < rows, n < columns.
+        typing_context, a, a_at, a_step, a_offsets, a_first, b, b_at, b_step, b_offsets, b_first,
+        K, repeat, c, c_at, c_row, row_count, column_count,
+    ):  # fmt: skip
+        """One block of C += A B^T, sums over k < K, with C[m, n] = ``c[c_at + m * c_row + n]``.
 
-        ``a[a_at + a_offsets[m] + k]`` is A[m, k], ``b[b_at + b_offsets[n] + k]`` is B[n, k];
-        ``sums`` is a flat array of rows x columns elements. This ``repeat`` times, each time
-        ``a_step`` and ``b_step`` further on, into the same sums: short rows of many images.
+        A[m, k] is ``a[a_at + a_offsets[a_first + m] + k]``, B[n, k] likewise, all flat arrays.
+        This ``repeat`` times, ``a_step`` and ``b_step`` further on each time, before the sums are
+        added to C: short rows of many images. ``row_count`` and ``column_count`` say how much of
+        the block exists; nothing beyond is read or written.
         """
         i = types.intp
-        signature = types.void(a, i, i, a_offsets, b, i, i, b_offsets, i, i, sums)
+        signature = types.void(a, i, i, a_offsets, i, b, i, i, b_offsets, i, i, i, c, i, i, i, i)
 
         def generate(context, builder, signature, values):
             kinds = signature.args
-            a, a_at, a_step, a_offsets, b, b_at, b_step, b_offsets, K, repeat, out = values
+            (a, a_at, a_step, a_offsets, a_first, b, b_at, b_step, b_offsets, b_first, K, repeat,
+             c, c_at, c_row, row_count, column_count) = values  # fmt: skip
             vector = _Vectors(builder, context.get_value_type(kinds[0].dtype))
-            a_offsets = _pointer(context, builder, kinds[3], a_offsets)
-            b_offsets = _pointer(context, builder, kinds[7], b_offsets)
             sums = [
                 [cgutils.alloca_once(builder, vector.type) for _ in range(columns)]
                 for _ in range(rows)
@@ -320,9 +318,15 @@ def make_dot_block(rows: int, columns: int):
                 for place in row:
                     builder.store(vector.zero, place)
 
-            def row_addresses(array, offsets, count):
-                numbers = [builder.load(builder.gep(offsets, [_integer(r)])) for r in range(count)]
-                return [builder.gep(array, [number]) for number in numbers]
+            def row_offsets(kind, offsets, first, count, exist):
+                # A row that does not exist is computed as a copy of the last one and not stored.
+                offsets = builder.gep(_pointer(context, builder, kind, offsets), [first])
+                last = builder.sub(exist, _integer(1))
+                numbers = [_smaller(builder, _integer(r), last) for r in range(count)]
+                return [builder.load(builder.gep(offsets, [number])) for number in numbers]
+
+            a_offsets = row_offsets(kinds[3], a_offsets, a_first, rows, row_count)
+            b_offsets = row_offsets(kinds[8], b_offsets, b_first, columns, column_count)
 
             def multiply(a_rows, b_rows, k, mask):
                 b_vectors = [vector.load(builder.gep(row, [k]), mask) for row in b_rows]
@@ -337,23 +341,26 @@ def make_dot_block(rows: int, columns: int):
             rest = builder.sub(K, done)
             rest_lanes = vector.lanes_below(rest)
             with _loop(builder, repeat) as turn:
-                a_first = builder.add(a_at, builder.mul(turn, a_step))
-                b_first = builder.add(b_at, builder.mul(turn, b_step))
-                a_start = builder.gep(_pointer(context, builder, kinds[0], a), [a_first])
-                b_start = builder.gep(_pointer(context, builder, kinds[4], b), [b_first])
-                a_rows = row_addresses(a_start, a_offsets, rows)
-                b_rows = row_addresses(b_start, b_offsets, columns)
+                a_start = builder.add(a_at, builder.mul(turn, a_step))
+                b_start = builder.add(b_at, builder.mul(turn, b_step))
+                a_start = builder.gep(_pointer(context, builder, kinds[0], a), [a_start])
+                b_start = builder.gep(_pointer(context, builder, kinds[5], b), [b_start])
+                a_rows = [builder.gep(a_start, [offset]) for offset in a_offsets]
+                b_rows = [builder.gep(b_start, [offset]) for offset in b_offsets]
                 with _loop(builder, whole) as index:
                     multiply(a_rows, b_rows, builder.mul(index, _integer(LANES)), None)
                 with builder.if_then(builder.icmp_signed(">", rest, _integer(0))):
                     multiply(a_rows, b_rows, done, rest_lanes)
 
-            out = _pointer(context, builder, kinds[10], out)
+            c = builder.gep(_pointer(context, builder, kinds[12], c), [c_at])
+            mask = vector.lanes_below(column_count, lanes)
             for m, row in enumerate(sums):
-                total = vector.sums([builder.load(place) for place in row])
-                place = builder.gep(out, [_integer(m * columns)])
-                place = builder.bitcast(place, total.type.as_pointer())
-                builder.store(total, place).align = 4
+                totals = [builder.load(place) for place in row]
+                total = vector.sums(totals + [vector.zero] * (lanes - columns))
+                with builder.if_then(builder.icmp_signed("<", _integer(m), row_count)):
+                    place = builder.gep(c, [builder.mul(_integer(m), c_row)])
+                    old = vector.load(place, mask, lanes)
+                    vector.store(builder.fadd(old, total), place, mask)
             return context.get_dummy_value()
 
         return signature, generate
@@ -361,70 +368,80 @@ def make_dot_block(rows: int, columns: int):
     return dot_block
 
 
-def make_copy_run(step: int):
-    """Build ``copy_run`` for every element (``step`` 1) or every second one (2) of the source."""
+def make_copy_rows(stride: int):
+    """Build ``copy_rows`` for every element (``stride`` 1) or every second one (2) of a row."""
 
     @intrinsic
-    def copy_run(typing_context, source, source_at, low, high, target, target_at, count):
-        """``target[target_at + i] = source[source_at + step * i]`` if low <= i < high, else 0.
+    def copy_rows(
+        typing_context, source, source_at, source_row, low, high,
+        target, target_at, target_row, count, rows,
+    ):  # fmt: skip
+        """Copy ``rows`` rows of ``count`` elements, with zeros where the source has none.
 
-        For i < ``count``. Nothing of the source outside low <= i < high is read, so this fetches
-        a row of pixels together with the zeros beside the image.
+        ``target[target_at + y * target_row + x]`` becomes
+        ``source[source_at + y * source_row + stride * x]`` if low <= x < high, else 0. Nothing of
+        the source outside that range is read: this fetches pixels and the zeros beside the image.
         """
         i = types.intp
-        signature = types.void(source, i, i, i, target, i, i)
+        signature = types.void(source, i, i, i, i, target, i, i, i, i)
 
         def generate(context, builder, signature, values):
             kinds = signature.args
-            source, source_at, low, high, target, target_at, count = values
+            (source, source_at, source_row, low, high,
+             target, target_at, target_row, count, rows) = values  # fmt: skip
             vector = _Vectors(builder, context.get_value_type(kinds[0].dtype))
             source = builder.gep(_pointer(context, builder, kinds[0], source), [source_at])
-            target = builder.gep(_pointer(context, builder, kinds[4], target), [target_at])
+            target = builder.gep(_pointer(context, builder, kinds[5], target), [target_at])
 
-            def fetch(i, masked):
-                """The vector of elements i, i + 1, ...; if ``masked``, zeros outside the range."""
-                first = builder.mul(i, _integer(step))
+            def fetch(row, x, masked):
+                """Elements x, x + 1, ... of a row; if ``masked``, zeros outside the range."""
+                first = builder.mul(x, _integer(stride))
                 parts = []
-                for part in range(step):
+                for part in range(stride):
                     at = builder.add(first, _integer(part * LANES))
                     mask = None
                     if masked:
-                        end = builder.sub(builder.mul(high, _integer(step)), _integer(step - 1))
-                        begin = builder.mul(low, _integer(step))
+                        end = builder.sub(builder.mul(high, _integer(stride)), _integer(stride - 1))
+                        begin = builder.mul(low, _integer(stride))
                         below = vector.lanes_below(builder.sub(end, at))
                         before = vector.lanes_below(builder.sub(begin, at))
                         mask = builder.and_(below, builder.not_(before))
-                    parts.append(vector.load(builder.gep(source, [at]), mask))
-                if step == 1:
+                    parts.append(vector.load(builder.gep(row, [at]), mask))
+                if stride == 1:
                     return parts[0]
-                chosen = [step * lane for lane in range(LANES)]
+                chosen = [stride * lane for lane in range(LANES)]
                 chosen = ir.Constant(ir.VectorType(ir.IntType(32), LANES), chosen)
                 return builder.shuffle_vector(parts[0], parts[1], chosen)
 
             whole = builder.sdiv(count, _integer(LANES))
             done = builder.mul(whole, _integer(LANES))
+            rest = builder.sub(count, done)
+            rest_lanes = vector.lanes_below(rest)
             inside = builder.and_(
                 builder.icmp_signed("<=", low, _integer(0)),
-                # the last vector of the plain loop may read step - 1 elements past its last
-                builder.icmp_signed(">=", high, builder.add(done, _integer(step - 1))),
+                # The last vector of the plain loop may read stride - 1 elements past its end.
+                builder.icmp_signed(">=", high, builder.add(done, _integer(stride - 1))),
             )
-            with builder.if_else(inside) as (then, otherwise):
-                for branch, masked in ((then, False), (otherwise, True)):
-                    with branch, _loop(builder, whole) as index:
-                        i = builder.mul(index, _integer(LANES))
-                        vector.store(fetch(i, masked), builder.gep(target, [i]))
-            rest = builder.sub(count, done)
-            with builder.if_then(builder.icmp_signed(">", rest, _integer(0))):
-                mask = vector.lanes_below(rest)
-                vector.store(fetch(done, True), builder.gep(target, [done]), mask)
+            with _loop(builder, rows) as y:
+                source_start = builder.gep(source, [builder.mul(y, source_row)])
+                target_start = builder.gep(target, [builder.mul(y, target_row)])
+                with builder.if_else(inside) as (then, otherwise):
+                    for branch, masked in ((then, False), (otherwise, True)):
+                        with branch, _loop(builder, whole) as index:
+                            x = builder.mul(index, _integer(LANES))
+                            value = fetch(source_start, x, masked)
+                            vector.store(value, builder.gep(target_start, [x]))
+                with builder.if_then(builder.icmp_signed(">", rest, _integer(0))):
+                    value = fetch(source_start, done, True)
+                    vector.store(value, builder.gep(target_start, [done]), rest_lanes)
             return context.get_dummy_value()
 
         return signature, generate
 
-    return copy_run
+    return copy_rows
 
 
-copy_run = make_copy_run(1)
-copy_every_second = make_copy_run(2)
+copy_rows = make_copy_rows(1)
+copy_rows_by_two = make_copy_rows(2)
 outer_block = make_outer_block(ROWS, VECTORS)
 dot_block = make_dot_block(DOT_ROWS, DOT_COLUMNS)
