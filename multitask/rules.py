@@ -1,0 +1,158 @@
+"""What the server does with the sum of the contributions: momentum, Adam or LARS.
+
+A rule works in place on flat arrays and knows nothing of tasks. Between two steps it keeps one or
+more state arrays as large as the weights, all zero in the beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from nn.optim import momentum_step
+
+Schedule = Callable[[int], float]
+
+
+class Rule(Protocol):
+    """The interface of a rule."""
+
+    state: tuple[str, ...]
+    """Names of the state arrays."""
+
+    elementwise: bool
+    """Whether each weight is updated alone, so that many names can be done in one stretch."""
+
+    def step(
+        self, weight: np.ndarray, state: list[np.ndarray], total: np.ndarray, iteration: int
+    ) -> None:
+        """Update ``weight`` and ``state`` in place.
+
+        Args:
+            weight, total: (n,) weights and the sum of the tasks' contributions, of one float type.
+            state: one (n,) array for each name in ``self.state``.
+            iteration: 0 for the first step.
+        """
+
+    def describe(self) -> dict:
+        """Name and settings, for messages and snapshots."""
+
+
+class Momentum:
+    """The thesis's equation 3-3, by the function that local training calls::
+
+    v = beta v + sum_i c_i        c_i = alpha_i (g_i + lambda_i W)
+    W = W - v
+    """
+
+    state = ("velocity",)
+    elementwise = True
+
+    def __init__(self, momentum: float = 0.9):
+        if not 0 <= momentum < 1:
+            raise ValueError(f"Momentum: momentum {momentum} must be in [0, 1)")
+        self.momentum = momentum
+
+    def step(self, weight, state, total, iteration):
+        momentum_step(weight, state[0], total, 1.0, self.momentum, out=(weight, state[0]))
+
+    def describe(self) -> dict:
+        return {"rule": "momentum", "momentum": self.momentum}
+
+
+class Adam:
+    """Adam (Kingma and Ba 2015, algorithm 1) on the sum s of the contributions::
+
+        m = beta1 m + (1 - beta1) s        W = W - lr m / (1 - beta1^t)
+        u = beta2 u + (1 - beta2) s^2               / (sqrt(u / (1 - beta2^t)) + eps)
+
+    Adam divides by the size of s, so the tasks' alpha_i only weigh them against each other; the
+    step size is ``lr`` here, times ``schedule(iteration)`` if there is one.
+    """
+
+    state = ("mean", "square")
+    elementwise = True
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        schedule: Schedule | None = None,
+    ):
+        if lr < 0 or eps <= 0 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(
+                f"Adam: lr {lr} must be at least 0, eps {eps} positive, betas {betas} in [0, 1)"
+            )
+        self.lr, self.betas, self.eps, self.schedule = lr, tuple(betas), eps, schedule
+
+    def step(self, weight, state, total, iteration):
+        real = weight.dtype.type
+        (mean, square), (beta1, beta2) = state, self.betas
+        mean *= real(beta1)
+        mean += real(1 - beta1) * total
+        square *= real(beta2)
+        square += real(1 - beta2) * np.square(total)
+        scale = np.sqrt(square / real(1 - beta2 ** (iteration + 1))) + real(self.eps)
+        lr = self.lr * (self.schedule(iteration) if self.schedule else 1.0)
+        weight -= real(lr / (1 - beta1 ** (iteration + 1))) * mean / scale
+
+    def describe(self) -> dict:
+        return {"rule": "adam", "lr": self.lr, "betas": list(self.betas), "eps": self.eps}
+
+
+class LARS:
+    """Layer-wise adaptive rate scaling for large batches (You, Gitman and Ginsburg 2017)::
+
+        local = eta |W| / (|s| + lambda |W|)          norms of one name's array
+        v = beta v + lr local (s + lambda W)
+        W = W - v
+
+    A name whose |W| or |s| is zero (a bias at its start) takes local = 1. As with Adam the step
+    size is ``lr``, times ``schedule(iteration)``; the tasks' alpha_i weigh them against each other,
+    and their own weight decay should be 0.
+    """
+
+    state = ("velocity",)
+    elementwise = False
+
+    def __init__(
+        self,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+        coefficient: float = 1e-3,
+        schedule: Schedule | None = None,
+    ):
+        if min(lr, weight_decay, coefficient) < 0 or not 0 <= momentum < 1:
+            raise ValueError(
+                f"LARS: lr {lr}, weight_decay {weight_decay} and coefficient {coefficient} must be "
+                f"at least 0, momentum {momentum} in [0, 1)"
+            )
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self.coefficient, self.schedule = coefficient, schedule
+
+    def step(self, weight, state, total, iteration):
+        lr = self.lr * (self.schedule(iteration) if self.schedule else 1.0)
+        long, short = _norm(weight), _norm(total)
+        if long > 0 and short > 0:
+            lr *= self.coefficient * long / (short + self.weight_decay * long)
+        momentum_step(
+            weight, state[0], total, lr, self.momentum, self.weight_decay, out=(weight, state[0])
+        )
+
+    def describe(self) -> dict:
+        return {
+            "rule": "lars",
+            "lr": self.lr,
+            "momentum": self.momentum,
+            "weight_decay": self.weight_decay,
+            "coefficient": self.coefficient,
+        }
+
+
+def _norm(array: np.ndarray) -> float:
+    # Added up in float64 by one thread: the same bits however many cores there are.
+    return float(np.sqrt(np.square(array, dtype=np.float64).sum()))
