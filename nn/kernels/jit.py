@@ -23,9 +23,11 @@ from collections.abc import Callable, Iterator
 
 import numba
 
+from nn.kernels.cache import compile_cached
+
 # No fastmath: results keep IEEE semantics (NaN and infinity travel, no re-association), which is
 # what lets the same seed give the same bits. nogil: image decoding goes on in other threads.
-FLAGS = {"nogil": True, "cache": True, "fastmath": False, "error_model": "numpy"}
+FLAGS = {"nogil": True, "fastmath": False, "error_model": "numpy"}
 
 _use_twins = bool(numba.config.DISABLE_JIT)
 
@@ -37,7 +39,7 @@ def kernel(twin: Callable, parallel: bool = True) -> Callable:
     """
 
     def decorate(function: Callable) -> Callable:
-        compiled = numba.njit(function, parallel=parallel, **FLAGS)
+        compiled = compile_cached(function, parallel=parallel, **FLAGS)
 
         @functools.wraps(function)
         def call(*arguments):
@@ -51,8 +53,8 @@ def kernel(twin: Callable, parallel: bool = True) -> Callable:
 
 
 def device(function: Callable) -> Callable:
-    """Decorator: a helper that kernels of the same file call (Numba's cache sees one file only)."""
-    return numba.njit(function, **FLAGS)
+    """Decorator: a helper that kernels call, those of the same file or of one that imports it."""
+    return compile_cached(function, **FLAGS)
 
 
 @contextlib.contextmanager
