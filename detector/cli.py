@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from detector.errors import UserError, did_you_mean
+from detector.interruption import Interrupted
 
 VERSION = "0.1.0"
 
@@ -42,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return complain(f"{error.strerror or error}{where}")
+    except MemoryError:
+        return complain("not enough memory: a smaller --batch or --short-side needs less")
+    except Interrupted as stop:
+        print(f"\nlighthead: {stop}", file=sys.stderr)
+        return 130
     except KeyboardInterrupt:
         print("\nlighthead: aborted", file=sys.stderr)
         return 130
@@ -49,13 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, object]:
     """The parser, with the options of the one command that is asked for, and its module."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lighthead",
         description="A light-weight two-stage object detector, trained and run on a CPU.",
         epilog="lighthead COMMAND --help is the manual of a command. Start with: lighthead demo",
     )
     parser.add_argument("--version", action="version", version=f"lighthead {VERSION}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
     wanted = next((word for word in arguments if not word.startswith("-")), None)
     if wanted is not None and wanted not in COMMANDS:
         known = ", ".join(COMMANDS)

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
+from detector.errors import UserError
 from nn.tensor import Tensor
 
 
-class NonFiniteError(Exception):
+class NonFiniteError(UserError):
     """Training met a NaN or an infinity; the message says where."""
 
 

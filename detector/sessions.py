@@ -33,8 +33,8 @@ EXAMPLE_PICTURES = 12
 class Session:
     """The options of a run, as its ``config.json`` holds them.
 
-    ``data``, ``train``, ``val``, ``classes`` and ``limit`` say which pictures; ``val`` None means that
-    the training pictures are validated on. ``preset`` is the name ``recipe`` came from.
+    ``data``, ``train``, ``val``, ``classes`` and ``limit`` say which pictures; ``val`` None means
+    that the training pictures are validated on. ``preset`` is the name ``recipe`` came from.
     """
 
     data: str

@@ -109,7 +109,10 @@ class Trainer:
             self.save()
         except Interrupted:
             self.save()
-            raise
+            raise Interrupted(
+                f"stopped and saved after iteration {self.position.iteration} of "
+                f"{self.iterations}; to go on: lighthead train --resume --out {self.run.path}"
+            ) from None
         finally:
             self.metrics.close()
 

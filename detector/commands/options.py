@@ -6,6 +6,8 @@ import argparse
 import os
 
 import nn
+from detector.errors import UserError
+from detector.presets import PRESETS, Recipe, preset
 
 
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
@@ -25,6 +27,48 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
         metavar="RUN_OR_FILE",
         help="a run folder (its best.ckpt, else its last.ckpt) or a checkpoint",
     )
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """The options that ``recipe_of`` understands."""
+    group = parser.add_argument_group("how")
+    group.add_argument(
+        "--preset",
+        metavar="P",
+        help=f"{', '.join(PRESETS)} (default: laptop; tiny for --data shapes)",
+    )
+    group.add_argument("--backbone", metavar="B", help="shufflenet_v2_x0_5, _x1_0, _x1_5 or _x2_0")
+    group.add_argument("--epochs", type=int, metavar="N", help="how often each picture is seen")
+    group.add_argument("--batch", type=int, metavar="N", help="pictures an iteration")
+    group.add_argument("--lr", type=float, metavar="X", help="the highest learning rate")
+    group.add_argument("--short-side", type=int, metavar="S", help="of the pictures, in pixels")
+    group.add_argument(
+        "--evaluate-every", type=int, metavar="N", help="epochs between two validations"
+    )
+
+
+def recipe_of(args: argparse.Namespace) -> tuple[str, Recipe]:
+    """The preset's name, and its recipe with what else was given.
+
+    Raises:
+        UserError: there is no such preset, or a number makes no sense.
+    """
+    name = args.preset or ("tiny" if args.data == "shapes" else "laptop")
+    recipe = preset(name)
+    try:
+        recipe = recipe.changed(
+            backbone=args.backbone,
+            epochs=args.epochs,
+            batch=args.batch,
+            evaluate_every=args.evaluate_every,
+        )
+        if args.lr is not None:
+            recipe = recipe.changed(lr_per_image=args.lr / recipe.batch)
+        if args.short_side is not None:
+            recipe = recipe.resized(args.short_side)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return name, recipe
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,8 @@
 """Print the layers of a detector, or of its backbone alone, for a picture of a given size.
 
 Of every layer the shape of its output, its parameters, its multiply-adds (what the thesis calls
-FLOPs) and its memory access (the thesis's equation 3-1). Of a detector this is the part that looks
-at the whole picture; the head's cost is per proposal and stands below the table.
+FLOPs) and its memory access (the thesis's equation 3-1). The layers of the detector's head run once
+for each proposal, not once for each picture: their multiply-adds stand below the table.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ from __future__ import annotations
 import argparse
 
 import nn
+from detector.backbone import BACKBONES
 from detector.commands.options import add_threads
+from detector.errors import UserError
+from detector.light_head_rcnn import LightHeadRCNN
+from nn.models import shufflenet_v2
 
 EXAMPLES = """examples:
   lighthead summary
@@ -21,7 +25,11 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--backbone", default="shufflenet_v2_x1_0", metavar="B", help="(default: %(default)s)"
+        "--backbone",
+        default="shufflenet_v2_x1_0",
+        choices=BACKBONES,
+        metavar="B",
+        help=f"{', '.join(BACKBONES)} (default: %(default)s)",
     )
     parser.add_argument(
         "--setting", default="S", choices=("S", "L"), help="of the thesis (default: %(default)s)"
@@ -36,4 +44,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only-backbone", action="store_true", help="the classification network, 1000 classes"
     )
+    parser.add_argument(
+        "--first-block",
+        default="torchvision",
+        choices=("torchvision", "paper"),
+        help="with --only-backbone: whose first block of stage 2; the thesis's table 3.2 "
+        "counts the paper's (default: torchvision)",
+    )
     add_threads(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    height, width = args.size
+    if min(height, width) < 1 or args.classes < 1:
+        raise UserError("--size and --classes must be at least 1")
+    if args.only_backbone:
+        width_factor, extra_depthwise = BACKBONES[args.backbone]
+        network = shufflenet_v2(
+            width_factor, first_block=args.first_block, extra_depthwise=extra_depthwise
+        )
+        print(nn.summary(network, (1, 3, height, width)))
+        return 0
+    if height % 32 or width % 32:
+        height, width = -(-height // 32) * 32, -(-width // 32) * 32
+        print(f"padded to {height} x {width}, multiples of 32, as the detector does")
+    model = LightHeadRCNN(args.classes, args.backbone, args.setting)
+    print(nn.summary(model, (1, 3, height, width)))
+    head = sum(layer.weight.size for layer in model.head.children())
+    print(f"and for each proposal {head:,} multiply-adds in the head")
+    return 0

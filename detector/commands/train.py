@@ -19,9 +19,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from detector.commands.options import add_data, add_threads, names
+from detector.commands.options import add_data, add_recipe, add_threads, names, recipe_of
 from detector.errors import UserError
-from detector.presets import PRESETS, preset
 from detector.run_folder import RunFolder
 from detector.sessions import Session, choose_splits, run_session
 
@@ -52,19 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="learn from the first N pictures only; where --train and --val are the same split, "
         "these N are also what is measured",
     )
-    recipe = parser.add_argument_group("how")
-    recipe.add_argument("--preset", metavar="P", help=f"{', '.join(PRESETS)} (default: laptop)")
-    recipe.add_argument("--backbone", metavar="B", help="shufflenet_v2_x0_5, _x1_0, _x1_5 or _x2_0")
-    recipe.add_argument("--init-from", metavar="WEIGHTS", help="start from these weights")
-    recipe.add_argument("--epochs", type=int, metavar="N", help="how often each picture is seen")
-    recipe.add_argument("--batch", type=int, metavar="N", help="pictures an iteration")
-    recipe.add_argument("--lr", type=float, metavar="X", help="the highest learning rate")
-    recipe.add_argument("--short-side", type=int, metavar="S", help="of the pictures, in pixels")
-    recipe.add_argument(
-        "--evaluate-every", type=int, metavar="N", help="epochs between two validations"
-    )
-    recipe.add_argument("--seed", type=int, metavar="N", help="of all random choices (default: 0)")
-    add_threads(recipe)
+    add_recipe(parser)
+    more = parser.add_argument_group("and")
+    more.add_argument("--init-from", metavar="WEIGHTS", help="start from these weights")
+    more.add_argument("--seed", type=int, metavar="N", help="of all random choices (default: 0)")
+    add_threads(more)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,21 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 def new_session(args: argparse.Namespace) -> Session:
     """What the options say."""
-    name = args.preset or ("tiny" if args.data == "shapes" else "laptop")
-    recipe = preset(name)
-    try:
-        recipe = recipe.changed(
-            backbone=args.backbone,
-            epochs=args.epochs,
-            batch=args.batch,
-            evaluate_every=args.evaluate_every,
-        )
-        if args.lr is not None:
-            recipe = recipe.changed(lr_per_image=args.lr / recipe.batch)
-        if args.short_side is not None:
-            recipe = recipe.resized(args.short_side)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    name, recipe = recipe_of(args)
     train, val = choose_splits(args.data, args.train, args.val)
     return Session(
         data=args.data if args.data == "shapes" else str(Path(args.data).resolve()),

@@ -1,0 +1,85 @@
+"""Look for mistakes in a data set before training on it, all of them at once.
+
+Reads the annotations of every split, decodes every picture, and lists whatever makes the data
+unusable and whatever was left out or clipped. Then says how large the objects are at the size at
+which the network sees them and how well its anchors fit them, and estimates how long training
+takes from a few timed iterations. The exit code is 2 if something has to be mended.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from detector.commands.options import add_data, add_recipe, add_threads, names, recipe_of
+from detector.datasets import Dataset, Problem, open_dataset, read_dataset, splits
+from detector.datasets.inspection import check_pictures, duplicate_pictures
+from detector.datasets.layout import find_split
+from detector.datasets.statistics import summarize, summary_table
+from detector.errors import UserError
+from detector.estimate import estimate_training
+from detector.progress import Progress
+from detector.sessions import Session, build_loader, build_model, choose_splits, open_splits
+
+EXAMPLES = """examples:
+  lighthead check-data --data bccd
+  lighthead check-data --data bccd --preset laptop --short-side 640 --classes RBC,Platelets
+  lighthead check-data --data coco --split val2017 --no-timing
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_data(parser)
+    parser.add_argument("--split", metavar="NAME", help="look at this split only")
+    parser.add_argument("--classes", type=names, metavar="A,B", help="only these (default: all)")
+    parser.add_argument(
+        "--no-timing", action="store_true", help="do not run the iterations that are timed"
+    )
+    add_recipe(parser)
+    add_threads(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    name, recipe = recipe_of(args)
+    known = splits(args.data)
+    wanted = known if args.split is None else [find_split(args.split, known, args.data)]
+    problems = find_problems({split: read_dataset(args.data, split) for split in wanted})
+    fatal = [problem for problem in problems if problem.fatal]
+    mended = [problem for problem in problems if not problem.fatal]
+    for title, found in (("left out, clipped or suspicious", mended), ("to be mended", fatal)):
+        if found:
+            print(f"{len(found)} {title}:\n  " + "\n  ".join(map(str, found)))
+    if fatal:
+        raise UserError(
+            f"{args.data} cannot be used yet: {len(fatal)} mistakes are to be mended (listed above)"
+        )
+    if not problems:
+        print(f"no mistakes in {' and '.join(wanted)}")
+
+    train, val = choose_splits(args.data, args.split, args.split)
+    session = Session(args.data, train, val, args.classes, None, name, None, 0, recipe)
+    learned, measured = open_splits(session)
+    model = build_model(session, learned)
+    anchors = model.rpn.anchor_generator
+    for split in wanted:
+        dataset = open_dataset(args.data, split, args.classes)
+        print(
+            f"\n{split}: {len(dataset)} pictures; seen by the network with a shorter side of "
+            f"{recipe.short_side} pixels; {anchors.num_anchors_per_cell} anchors a cell"
+        )
+        sizes = (recipe.short_side, recipe.max_side)
+        print(summary_table(summarize(dataset, *sizes, anchors.shapes, anchors.stride)))
+    if not args.no_timing:
+        print("\ntiming a few iterations ...", flush=True)
+        estimate = estimate_training(model, build_loader(session, learned), recipe, measured)
+        print(f"training with the preset {name} takes about {estimate}")
+    return 0
+
+
+def find_problems(datasets: dict[str, Dataset]) -> list[Problem]:
+    """Everything wrong with some splits: what their readers noticed, pictures, twins."""
+    problems = [problem for dataset in datasets.values() for problem in dataset.problems]
+    pictures = sum(len(dataset) for dataset in datasets.values())
+    with Progress("decoding", pictures, unit="images") as progress:
+        for dataset in datasets.values():
+            problems += check_pictures(dataset, after_image=progress.step)
+    return problems + duplicate_pictures(datasets)

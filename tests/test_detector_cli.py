@@ -1,0 +1,276 @@
+"""The command line: what each command leaves behind, and one line for each mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detector import cli
+from detector.datasets import write_shapes
+from nn import checkpoint
+
+ROOT = Path(__file__).parent.parent
+TINY = ["--preset", "tiny", "--epochs", "2", "--batch", "4", "--short-side", "64"]
+
+
+def run(capsys, *arguments) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    capsys.readouterr()
+    try:
+        code = cli.main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    return code, *capsys.readouterr()
+
+
+def complaint(capsys, *arguments) -> str:
+    """The one line that a mistake gets."""
+    code, _, errors = run(capsys, *arguments)
+    assert code == 2
+    assert errors.startswith("lighthead: ") and errors.count("\n") == 1, errors
+    return errors
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    write_shapes(folder, train=8, val=4, image_size=64)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory) -> Path:
+    """A run of two epochs."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert cli.main(["train", "--data", str(data), "--out", str(folder), *TINY]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_is_a_manual(capsys, command):
+    code, text, _ = run(capsys, command, "--help")
+    assert code == 0
+    assert f"usage: lighthead {command}" in text and "examples:" in text
+    assert text.count(f"lighthead {command}") >= 2
+    assert max(map(len, text.splitlines())) <= 110
+
+
+def test_help_of_the_whole_lists_the_commands(capsys):
+    code, text, _ = run(capsys, "--help")
+    assert code == 0 and all(command in text for command in cli.COMMANDS)
+
+
+def test_is_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "detector", "--version"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.startswith("lighthead ")
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ([], ["COMMAND"]),
+        (["trian"], ["no command 'trian'", "did you mean 'train'", "check-data"]),
+        (["train"], ["--data is missing"]),
+        (["train", "--data", "DATA", "--epoch", "x"], ["invalid int value", "--help"]),
+        (["train", "--data", "DATA", "--preset", "labtop"], ["labtop", "did you mean 'laptop'"]),
+        (["train", "--data", "DATA", "--backbone", "shufflenet_x1_0"], ["shufflenet_v2_x1_0"]),
+        (["train", "--data", "DATA", "--classes", "sqare"], ["sqare", "did you mean 'square'"]),
+        (["train", "--data", "DATA", "--train", "test"], ["no split 'test'", "train, val"]),
+        (["train", "--data", "DATA", "--limit", "0"], ["at least 1"]),
+        (["train", "--data", "DATA", "--batch", "-1"], ["batch", "greater than 0"]),
+        (["train", "--data", "DATA", "--lr", "0"], ["lr", "greater than 0"]),
+        (["train", "--data", "DATA", "--short-side", "9"], ["at least 32"]),
+        (["train", "--data", "DATA", "--threads", "999"], ["999 is not between 1 and"]),
+        (["train", "--data", "DATA", "--init-from", "nowhere.pth"], ["nowhere.pth"]),
+        (["train", "--data", "nowhere"], ["no folder nowhere"]),
+        (["train", "--resume"], ["--resume needs --out"]),
+        (["train", "--resume", "--out", "nowhere"], ["nowhere holds no run"]),
+        (["evaluate", "--weights", "nowhere", "--data", "DATA"], ["no checkpoint nowhere"]),
+        (["detect", "--weights", "nowhere", "x.jpg"], ["--out"]),
+        (
+            ["detect", "--weights", "RUN", "x.jpg", "--out", "o", "--score", "7"],
+            ["between 0 and 1"],
+        ),
+        (["detect", "--weights", "RUN", "x.jpg", "--out", "o"], ["x.jpg does not exist"]),
+        (["summary", "--backbone", "resnet"], ["resnet"]),
+        (["check-data", "--data", "nowhere"], ["no folder nowhere"]),
+    ],
+)
+def test_mistakes_are_one_line(capsys, data, trained, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    places = {"DATA": data, "RUN": trained}
+    line = complaint(capsys, *[places.get(word, word) for word in arguments])
+    for word in words:
+        assert word in line
+
+
+def test_train_leaves_everything_in_its_folder(trained, data):
+    names = {path.name for path in trained.iterdir()}
+    assert names == {
+        "config.json", "metrics.csv", "curves.png", "last.ckpt", "best.ckpt", "evaluation.json",
+        "detections",
+    }  # fmt: skip
+    config = json.loads((trained / "config.json").read_text())
+    assert config["recipe"]["epochs"] == 2 and config["data"] == str(data.resolve())
+    assert len(list((trained / "detections").glob("*.png"))) == 4
+    assert Image.open(trained / "curves.png").size[0] > 800
+    evaluation = json.loads((trained / "evaluation.json").read_text())
+    assert [entry["name"] for entry in evaluation["classes"]][:2] == ["circle", "square"]
+
+
+def test_folder_in_use_is_refused(capsys, trained, data):
+    line = complaint(capsys, "train", "--data", data, "--out", trained, *TINY)
+    assert "not empty" in line and "--resume" in line
+
+
+def test_resume(capsys, trained, data, tmp_path):
+    """Stopped after the first of two epochs, a run goes on with nothing but its name."""
+    half = tmp_path / "half"
+    stop_after = f"""
+import sys
+from detector import cli, training
+finish = training.Trainer.finish_epoch
+def stop(self):
+    finish(self)
+    self.watch.requested = True
+training.Trainer.finish_epoch = stop
+sys.exit(cli.main(["train", "--data", {str(data)!r}, "--out", {str(half)!r}, *{TINY!r}]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", stop_after], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 130, done.stderr
+    assert f"to go on: lighthead train --resume --out {half}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+    line = complaint(capsys, "train", "--resume", "--out", half, "--lr", "0.5", "--epochs", "2")
+    assert "--lr 0.5 (the run has" in line and "--epochs" not in line
+    code, text, _ = run(capsys, "train", "--resume", "--out", half)
+    assert code == 0 and "going on after iteration" in text
+    ours, whole = (checkpoint.load(path / "last.ckpt")["model"] for path in (half, trained))
+    assert all(ours[name].tobytes() == whole[name].tobytes() for name in whole)
+
+
+def test_resume_notices_other_data(capsys, trained, data, tmp_path):
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["data"] = str(tmp_path / "gone")
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "gone" in complaint(capsys, "train", "--resume", "--out", folder)
+
+
+def test_evaluate(capsys, trained, data, tmp_path):
+    found = tmp_path / "found.json"
+    code, text, _ = run(
+        capsys, "evaluate", "--weights", trained, "--data", data, "--split", "val", "--json", found
+    )
+    assert code == 0
+    figures = json.loads((trained / "evaluation.json").read_text())["figures"]
+    (line,) = [line for line in text.splitlines() if line.startswith("AP50")]
+    assert f"{figures['AP50']:.3f}" in line
+    assert {"image_id", "category_id", "bbox", "score"} <= set(json.loads(found.read_text())[0])
+    code, restricted, _ = run(
+        capsys, "evaluate", "--weights", trained / "last.ckpt", "--data", data, "--min-box", "32"
+    )
+    assert code == 0 and restricted != text
+
+
+def test_evaluate_needs_the_classes(capsys, trained, data, tmp_path):
+    (tmp_path / "annotations").mkdir()
+    document = json.loads((data / "annotations" / "instances_val.json").read_text())
+    for category in document["categories"]:
+        category["name"] = category["name"].replace("star", "sun")
+    (tmp_path / "annotations" / "instances_val.json").write_text(json.dumps(document))
+    (tmp_path / "val").symlink_to(data / "val")
+    assert "star" in complaint(capsys, "evaluate", "--weights", trained, "--data", tmp_path)
+
+
+def test_detect(capsys, trained, data, tmp_path):
+    """One damaged picture of three: the others are done, it is named, the exit code says so."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.open(data / "val" / "00000.png").save(pictures / "000000000139.png")
+    Image.open(data / "val" / "00001.png").convert("L").save(pictures / "000000000140.jpg")
+    whole = (pictures / "000000000139.png").read_bytes()
+    (pictures / "000000000141.png").write_bytes(whole[:500])
+    out, results = tmp_path / "pictures" / "out", tmp_path / "results.json"
+    code, text, errors = run(
+        capsys, "detect", "--weights", trained, pictures, "--out", out, "--json", results
+    )
+    assert code == 2
+    assert errors.count("\n") == 1 and "000000000141.png" in errors and "truncated" in errors
+    assert {path.name for path in out.iterdir()} == {"000000000139.png", "000000000140.png"}
+    entries = json.loads(results.read_text())
+    assert {entry["image_id"] for entry in entries} == {139, 140}
+    assert {entry["category_id"] for entry in entries} <= {1, 2, 3, 4}
+    # A second time, the results of the first are not taken for pictures to look at.
+    run(capsys, "detect", "--weights", trained, pictures, "--out", out)
+    assert len(list(out.iterdir())) == 2
+
+
+def test_damaged_and_foreign_checkpoints(capsys, trained, data, tmp_path):
+    broken, foreign = tmp_path / "broken.ckpt", tmp_path / "foreign.ckpt"
+    broken.write_bytes((trained / "best.ckpt").read_bytes()[:-100])
+    checkpoint.save(foreign, {"weights": np.zeros(3)})
+    for path, word in ((broken, "not a whole checkpoint"), (foreign, "not of a detector")):
+        line = complaint(capsys, "evaluate", "--weights", path, "--data", data)
+        assert word in line and path.name in line
+    other = tmp_path / "other.ckpt"
+    tree = checkpoint.load(trained / "best.ckpt")
+    tree["detector"]["config"]["rpn_channels"] = 32
+    checkpoint.save(other, tree)
+    assert "another model" in complaint(capsys, "evaluate", "--weights", other, "--data", data)
+    tree["detector"]["config"]["a_new_option"] = 1
+    checkpoint.save(other, tree)
+    assert "another version" in complaint(capsys, "evaluate", "--weights", other, "--data", data)
+
+
+def test_init_from_a_run(capsys, trained, data, tmp_path):
+    code, text, _ = run(
+        capsys, "train", "--data", data, "--out", tmp_path / "run", *TINY, "--epochs", "1",
+        "--classes", "square,circle", "--init-from", trained,
+    )  # fmt: skip
+    assert code == 0
+    assert "best.ckpt: loaded" in text and "2 classes" in text
+
+
+def test_summary(capsys):
+    code, text, _ = run(capsys, "summary", "--only-backbone", "--size", "224", "224")
+    assert code == 0 and "2,278,604" in text and "144,907,992" in text
+    code, text, _ = run(capsys, "summary", "--size", "65", "64", "--classes", "3")
+    assert code == 0 and "padded to 96 x 64" in text and "rpn.conv.0" in text
+
+
+def test_check_data(capsys, data, tmp_path):
+    code, text, _ = run(capsys, "check-data", "--data", data, *TINY)
+    assert code == 0 and "no mistakes" in text and "triangle" in text
+    assert "4 iterations of" in text and "3 validations on 4 pictures" in text
+
+
+def test_check_data_lists_all_mistakes(capsys, data, tmp_path):
+    import shutil
+
+    folder = tmp_path / "bad"
+    shutil.copytree(data, folder)
+    path = folder / "annotations" / "instances_train.json"
+    document = json.loads(path.read_text())
+    document["annotations"][0]["bbox"][2] = -5
+    document["annotations"][1]["category_id"] = 99
+    path.write_text(json.dumps(document))
+    (folder / "val" / "00002.png").write_bytes(b"not a picture")
+    (folder / "train" / "00003.png").unlink()
+    code, text, errors = run(capsys, "check-data", "--data", folder, *TINY)
+    assert code == 2 and errors.count("\n") == 1 and "4 mistakes" in errors
+    for word in ("negative", "99", "00002.png", "00003.png"):
+        assert word in text
