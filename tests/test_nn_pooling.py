@@ -29,6 +29,7 @@ WINDOWS = [
     ((3, 3), (3, 4), (1, 1), (2, 1), True),
     ((1, 1), (1, 1), (0, 0), (1, 1), False),
     ((5, 4), (4, 2), (2, 2), (1, 1), True),
+    ((2, 2), (4, 4), (1, 1), (1, 1), True),  # the last window would start in the padding
 ]
 NAMES = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
