@@ -7,11 +7,12 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_data_set import annotation, coco_document, write_coco
 
 from detector.datasets import DatasetError, coco, open_dataset, read_dataset
+from detector.datasets.box_checks import check_box
 from detector.datasets.problems import warning
 from detector.errors import UserError
 
@@ -235,6 +236,12 @@ def test_all_mistakes_are_listed_at_once(tmp_path):
     assert len(rest.images) == 4 and rest.category_ids == [3, 17, 90]
 
 
+@pytest.mark.parametrize("key", ["images", "categories", "annotations"])
+def test_not_one_sound_entry(tmp_path, key):
+    error = refusal(tmp_path, coco_document() | {key: [{"id": "x"}, 5]})
+    assert len(error.problems) >= 2
+
+
 def test_boxes_that_are_mended_are_counted(tmp_path):
     def change(document):
         document["annotations"] = [
@@ -255,6 +262,26 @@ def test_boxes_that_are_mended_are_counted(tmp_path):
     line = warning(dataset.problems)
     assert "annotation 1 " in line and "2 more" in line and "\n" not in line
     assert warning([]) == ""
+
+
+@example(-9, 1, -3, 9)
+@example(1, -9, 9, -3)
+@example(70, 1, 90, 9)
+@example(1, 50, 9, 60)
+@example(-20, 1, 0, 9)
+@given(*[st.integers(-30, 120) for _ in range(4)])
+def test_a_checked_box_is_the_part_inside_its_image(x1, y1, x2, y2):
+    checked = check_box(x1, y1, x2, y2, 64, 48)
+    inside = {(x, y) for x in range(x1, x2) for y in range(y1, y2) if 0 <= x < 64 and 0 <= y < 48}
+    if checked.corners is None:
+        assert not inside and checked.why
+        assert checked.fatal == (x2 < x1 or y2 < y1)
+    else:
+        left, top, right, bottom = map(int, checked.corners)
+        assert inside == {(x, y) for x in range(left, right) for y in range(top, bottom)} != set()
+        whole = (x1, y1, x2, y2) == checked.corners
+        assert checked.sticks_out == bool(checked.why)
+        assert not (whole and checked.why)
 
 
 def test_two_corners_instead_of_a_size_are_recognised(tmp_path):

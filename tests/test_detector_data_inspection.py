@@ -74,9 +74,9 @@ def test_anchor_fit_is_the_best_of_all_anchors(seed):
     rng = np.random.default_rng(seed)
     h, w = (int(side) for side in rng.integers(20, 120, 2))
     corners = np.sort(rng.uniform(0, 1, (4, 2, 2)), axis=1) * [w, h]
-    boxes = (corners.reshape(4, 4) + [0, 0, 0.5, 0.5]).astype(np.float32)
+    boxes = corners.reshape(4, 4).astype(np.float32)
     shapes = rng.uniform(5, 80, (3, 2))
-    found = NetworkBoxes(boxes, np.ones(4, int), np.zeros(4, int), np.tile([[h, w]], (4, 1)))
+    found = NetworkBoxes(boxes, np.ones(4, int), np.zeros(4, int))
     rows, columns = -(-h // 32) * 2, -(-w // 32) * 2
     anchors = AnchorGenerator(shapes=shapes, stride=16).grid((rows, columns))
     expected = [max(pair_iou(anchor, box) for anchor in anchors) for box in boxes.astype(float)]
@@ -94,7 +94,7 @@ def test_the_summary_counts_boxes_as_the_network_sees_them(tmp_path):
     dataset = open_dataset(write_coco(tmp_path, document), "train")
     found = network_boxes(dataset, 192, 999)
     assert found.widths_heights.tolist() == [[40, 40], [20, 20], [96, 96]]
-    assert found.image_sizes.tolist() == [[192, 256]] * 3 and found.images.tolist() == [0, 1, 1]
+    assert found.images.tolist() == [0, 1, 1]
     summaries = summarize(dataset, 192, 999, np.array([[96.0, 96.0]]), 16)
     cat, dog, zebra, everything = summaries
     assert (cat.images, cat.boxes, cat.sizes) == (2, 3, (1, 1, 1))

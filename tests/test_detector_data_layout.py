@@ -93,6 +93,11 @@ def test_a_selection_without_images(tmp_path):
         open_dataset(tmp_path, "train", classes=["gnu"])
 
 
+def test_a_data_set_without_classes(tmp_path):
+    with pytest.raises(UserError, match="no class to offer"):
+        open_dataset(write_voc(tmp_path, {"a": voc_xml()}, train=["a"]), "train")
+
+
 def test_hints():
     assert did_you_mean("Zbera", ["cat", "Zebra"]) == " (did you mean 'Zebra'?)"
     assert did_you_mean("RBC", ["rbc"]) == " (did you mean 'rbc'?)"

@@ -76,6 +76,15 @@ def test_resuming_in_the_middle_of_an_epoch(threads):
         assert content(loader(threads=threads).epoch(2, start)) == whole[start:]
 
 
+def test_an_image_does_not_mind_its_company():
+    transform = TrainTransform((40,), 80, 0.5, 0.5, 0.2)
+    results = []
+    for batch_size in (1, 4, 10):
+        batches = list(Loader(SHAPES, transform, batch_size, seed=3).epoch(1))
+        results.append([image.tobytes() for batch in batches for image in batch.images])
+    assert results[0] == results[1] == results[2]
+
+
 def test_images_of_a_batch_share_one_scale():
     sides = [{min(image.shape[:2]) for image in batch.images} for batch in loader().epoch(0)]
     assert all(len(side) == 1 for side in sides)

@@ -148,7 +148,8 @@ def test_sure_and_impossible_flips(chance):
     image, before = marked(41, 29, BOXES)
     expected = flip_horizontally(image, before)[1] if chance else before
     for index in range(8):
-        after = TrainTransform((29,), 80, chance)(image, before, *dice(index=index))[1]
+        moved, after = TrainTransform((29,), 80, chance)(image, before, *dice(index=index))
+        assert moved.flags.c_contiguous
         np.testing.assert_allclose(after["boxes"], expected["boxes"])
 
 

@@ -129,6 +129,12 @@ def test_boxes_that_are_mended(tmp_path):
     assert ["clipped" in why for why in reasons] == [True, False, False]
 
 
+def test_a_crowded_picture(tmp_path):
+    objects = "".join(voc_object("cat", (n % 60 + 1, 1, n % 60 + 4, 9)) for n in range(200))
+    write_voc(tmp_path, {"a": voc_xml(objects)}, train=["a"])
+    assert len(open_dataset(tmp_path, "train").target(0)["boxes"]) == 200
+
+
 def test_lists_and_pictures_that_do_not_match(tmp_path):
     write_voc(tmp_path, FILES, train=["000001", "000077", "../../etc/passwd"])
     (tmp_path / "JPEGImages" / "000001.jpg").unlink()
@@ -179,3 +185,9 @@ def test_the_parser_agrees_with_the_standard_one(tmp_path):
     ours, theirs = parse_xml(path), ElementTree.parse(path).getroot()
     assert ElementTree.tostring(ours) == ElementTree.tostring(theirs)
     assert np.allclose([float(e.text) for e in ours.iter("xmax")], [64, 20])
+
+
+def test_not_one_sound_file(tmp_path):
+    write_voc(tmp_path, {"a": "<a>", "b": "<b>"}, train=["a", "b"])
+    with pytest.raises(DatasetError, match="2 mistakes"):
+        open_dataset(tmp_path, "train")

@@ -124,9 +124,9 @@ class Dataset:
         if limit is not None and limit < 1:
             raise UserError(f"the limit must be at least 1 image, not {limit}")
         classes = self.classes if classes is None else self._known(classes)
-        chosen = [self.classes.index(name) for name in classes]
+        chosen = np.array([self.classes.index(name) for name in classes], np.int64)
         new_label = np.zeros(len(self.classes) + 1, np.int64)
-        new_label[np.add(chosen, 1, dtype=np.int64)] = np.arange(1, len(chosen) + 1)
+        new_label[chosen + 1] = np.arange(1, len(chosen) + 1)
 
         annotations = self.annotations.copy()
         annotations["label"] = new_label[annotations["label"]]

@@ -52,8 +52,11 @@ def open_dataset(
     problems += dataset.missing_files()
     if problems:
         raise DatasetError(problems)
-    if len(dataset) == 0:
-        raise UserError(f"{dataset.name} has no image to offer: choose another split or classes")
+    if not dataset.classes or len(dataset) == 0:
+        missing = "image" if dataset.classes else "class"
+        raise UserError(
+            f"{dataset.name} has no {missing} to offer: choose another split or classes"
+        )
     return dataset
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.datasets.dataset import Dataset
-from detector.preprocess import SIZE_MULTIPLE, network_size, scale_boxes
+from detector.preprocess import network_size, scale_boxes
 
 SMALL, LARGE = 32.0**2, 96.0**2  # COCO's limits of area, here in pixels of the network's input
 FITS = (0.3, 0.5, 0.7)  # of IoU: negative below the first, positive from the last on
@@ -20,14 +20,12 @@ FITS = (0.3, 0.5, 0.7)  # of IoU: negative below the first, positive from the la
 class NetworkBoxes:
     """All boxes of a data set after its images were resized, crowds left out.
 
-    ``boxes`` (R, 4) float32, ``labels`` (R,) int64, ``images`` (R,) int64 positions in the data set
-    and ``image_sizes`` (R, 2) int64, the (h, w) of each box's image.
+    ``boxes`` (R, 4) float32, ``labels`` (R,) int64, ``images`` (R,) int64 places in the data set.
     """
 
     boxes: np.ndarray
     labels: np.ndarray
     images: np.ndarray
-    image_sizes: np.ndarray
 
     @property
     def widths_heights(self) -> np.ndarray:
@@ -37,7 +35,7 @@ class NetworkBoxes:
 
 def network_boxes(dataset: Dataset, short_side: int, max_side: int) -> NetworkBoxes:
     """The boxes in pixels of the network's input (see ``preprocess.network_size``)."""
-    boxes, labels, images, sizes = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)], [], []
+    boxes, labels, images = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)], []
     for index, record in enumerate(dataset.images):
         target = dataset.target(index)
         old = (record.height, record.width)
@@ -45,12 +43,10 @@ def network_boxes(dataset: Dataset, short_side: int, max_side: int) -> NetworkBo
         boxes.append(scale_boxes(target["boxes"], old, new))
         labels.append(target["labels"])
         images += [index] * len(target["labels"])
-        sizes += [new] * len(target["labels"])
     return NetworkBoxes(
         np.concatenate(boxes),
         np.concatenate(labels),
         np.array(images, np.int64),
-        np.array(sizes, np.int64).reshape(-1, 2),
     )
 
 
@@ -70,9 +66,7 @@ def anchor_fit(found: NetworkBoxes, shapes: np.ndarray, stride: int) -> np.ndarr
     """
     boxes = found.boxes.astype(np.float64)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    padded = -(-found.image_sizes[:, ::-1] // SIZE_MULTIPLE) * SIZE_MULTIPLE
-    cells = np.clip(np.floor(centres / stride), 0, padded // stride - 1)
-    distance = np.abs(centres - (cells + 0.5) * stride)
+    distance = np.abs(centres - (np.floor(centres / stride) + 0.5) * stride)
     box_sides = boxes[:, 2:] - boxes[:, :2]
     best = np.zeros(len(boxes))
     for sides in np.asarray(shapes, np.float64):
