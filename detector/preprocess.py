@@ -76,6 +76,7 @@ def to_batch(
     Returns:
         (N, 3, H, W), H and W the largest of the images, rounded up to a multiple of 32.
     """
+    images = [check_image(image) for image in images]
     height, width = (
         -(-max(image.shape[axis] for image in images) // SIZE_MULTIPLE) * SIZE_MULTIPLE
         for axis in (0, 1)
@@ -85,7 +86,7 @@ def to_batch(
     shift = (-np.asarray(mean, np.float64) / std).astype(dtype)[:, None, None]
     batch = np.zeros((len(images), 3, height, width), dtype)
     for place, image in zip(batch, images, strict=True):
-        h, w = check_image(image).shape[:2]
+        h, w = image.shape[:2]
         np.multiply(image.transpose(2, 0, 1), scale, out=place[:, :h, :w])
         place[:, :h, :w] += shift
     return batch
