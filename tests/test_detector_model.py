@@ -1,0 +1,297 @@
+"""The whole detector: its losses, their gradients, and what it promises to predict."""
+
+import numpy as np
+import pytest
+
+import nn
+from detector.light_head_rcnn import LightHeadRCNN
+
+TINY = {
+    "short_side": 64,
+    "max_side": 128,
+    "anchor_sizes": (12, 24, 40),
+    "anchor_ratios": (0.5, 1, 2),
+    "rpn_channels": 8,
+    "rpn_samples": 32,
+    "separable_kernel": 3,
+    "separable_channels": 4,
+    "pooled_size": 3,
+    "pooled_channels": 2,
+    "head_channels": 16,
+    "post_nms_train": 40,
+    "post_nms_test": 40,
+    "hard_examples": 16,
+    "init": "he",
+}
+
+
+def tiny_model(seed=0, **options):
+    nn.manual_seed(seed)
+    return LightHeadRCNN(3, "shufflenet_v2_x0_5", "S", **{**TINY, **options})
+
+
+def generator(seed=0):
+    return np.random.Generator(np.random.Philox(seed))
+
+
+def picture(height, width, seed=0):
+    return generator(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def batch():
+    """Two images of different sizes, the second without objects."""
+    return [picture(64, 96), picture(50, 40, seed=1)], [
+        {"boxes": np.float32([[8, 8, 40, 40], [50, 20, 90, 60]]), "labels": np.array([1, 3])},
+        {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64)},
+    ]
+
+
+# Losses
+
+
+@pytest.mark.parametrize("source", ["stage3", "stage4", "conv5", "fused"])
+def test_losses_reach_every_parameter(source):
+    model = tiny_model(thin_map_from=source, rpn_norm="batch", thin_map_norm="batch")
+    losses = model.loss(*batch(), rng=generator())
+    assert list(losses) == ["rpn_objectness", "rpn_box", "head_class", "head_box"]
+    for loss in losses.values():
+        assert loss.shape == () and loss.item() > 0 and np.isfinite(loss.item())
+    sum(losses.values()).backward()
+    stage4_unused = source == "stage3"
+    for name, parameter in model.named_parameters():
+        if not (stage4_unused and name.startswith("backbone.stage4")):
+            assert parameter.grad is not None and np.abs(parameter.grad).max() > 0, name
+
+
+def test_images_without_objects():
+    model = tiny_model()
+    images, targets = batch()
+    losses = model.loss(images, [targets[1], targets[1]], generator())
+    assert losses["rpn_box"].item() == 0 and losses["head_box"].item() == 0
+    assert losses["rpn_objectness"].item() > 0 and losses["head_class"].item() > 0
+    sum(losses.values()).backward()
+    assert not model.rpn.deltas.weight.grad.any() and not model.head.boxes.weight.grad.any()
+    assert all(np.isfinite(parameter.grad).all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (33, 2)])
+def test_losses_of_tiny_images(size):
+    target = {"boxes": np.float32([[0, 0, size[1], size[0]]]), "labels": np.array([2])}
+    losses = tiny_model().eval().loss([picture(*size)], [target], generator())
+    assert all(np.isfinite(loss.item()) for loss in losses.values())
+    assert losses["head_class"].item() > 0  # the ground truth itself is an example
+
+
+def test_loss_is_the_losses_of_a_plan():
+    model = tiny_model()
+    images, targets = batch()
+    maps = model(model.to_tensor(images))
+    plan = model.plan(maps, targets, [(64, 96), (50, 40)], generator(3))
+    assert len(plan.rois.labels) == 2 * 16  # hard examples per image, of both together
+    expected = model.losses(maps, plan)
+    for name, loss in model.loss(images, targets, generator(3)).items():
+        assert loss.item() == expected[name].item()
+
+
+def test_samples_follow_the_generator_only():
+    model = tiny_model(rpn_samples=8, roi_samples=8)
+    values = [
+        [loss.item() for loss in model.loss(*batch(), rng=rng).values()]
+        for rng in (generator(1), generator(1), generator(2), None, None)
+    ]
+    assert values[0] == values[1] and values[3] == values[4]
+    assert values[0] != values[2]
+
+
+def test_padding_is_no_background():
+    """What lies in the padding of a smaller image is neither sampled nor proposed."""
+    model = tiny_model(rpn_inside_only=False, rpn_samples=10_000, hard_examples=None)
+    images, targets = batch()
+    sizes = [image.shape[:2] for image in images]
+    maps = model(model.to_tensor(images))
+    plan = model.plan(maps, targets, sizes, generator())
+    M = len(maps.anchors)
+    second = maps.anchors[plan.anchors.sampled[plan.anchors.sampled >= M] - M]
+    centres = (second[:, :2] + second[:, 2:]) / 2
+    assert len(centres) and (centres <= (40, 50)).all()
+    rois = plan.rois.rois[plan.rois.rois[:, 0] == 1]
+    assert len(rois) and (rois[:, 1:] <= (40, 50, 40, 50)).all()
+
+
+def test_loss_weights():
+    plain = tiny_model().loss(*batch())
+    model = tiny_model(head_box_weight=2.0, rpn_objectness_weight=0.5)
+    weighted = model.loss(*batch())
+    factors = {"rpn_objectness": 0.5, "rpn_box": 1, "head_class": 1, "head_box": 2}
+    for name, factor in factors.items():
+        assert weighted[name].item() == pytest.approx(factor * plain[name].item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda images, targets: (images, targets[:1]), "2 images and 1 targets"),
+        (lambda images, targets: ([], []), "at least one image"),
+        (lambda images, targets: (images, [{**targets[0], "labels": [1, 4]}, targets[1]]), "1..3"),
+        (lambda images, targets: (images, [{**targets[0], "labels": [0, 1]}, targets[1]]), "1..3"),
+        (lambda images, targets: (images, [{**targets[0], "labels": [1]}, targets[1]]), "2 boxes"),
+        (lambda images, targets: ([images[0] / 255, images[1]], targets), "uint8"),
+    ],
+)
+def test_wrong_targets_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_model().loss(*change(*batch()))
+
+
+def test_gradients_of_the_whole_loss():
+    """In float64, with matching, sampling, proposals and mining held fixed by the plan.
+
+    Batch norm over the few cells of so small an image makes the loss bend within 1e-6, and one of
+    its 100,000 ReLUs would switch; float64 leaves room for a step of 1e-8.
+    """
+    model = tiny_model(
+        rpn_norm="batch", thin_map_norm="batch", thin_map_from="fused", rpn_anchors_per_box=4
+    ).double()
+    images, targets = batch()
+    sizes = [image.shape[:2] for image in images]
+    pixels = model.to_tensor(images)
+    plan = model.plan(model(pixels), targets, sizes, generator())
+    assert plan.rois.labels.any() and plan.anchors.is_object.any()
+    nn.gradcheck(
+        lambda *_: model.losses(model(pixels), plan).values(),
+        list(model.parameters()),
+        eps=1e-8,
+        atol=1e-6,
+        rtol=1e-5,
+        directions=1,
+    )
+
+
+# Predictions
+
+
+SIZES = [(64, 96), (1, 1), (1, 300), (300, 1), (37, 41), (7, 5)]
+
+
+def check_detections(found, image, num_classes=3):
+    height, width = image.shape[:2]
+    boxes, scores, labels = found["boxes"], found["scores"], found["labels"]
+    assert boxes.dtype == np.float32 and scores.dtype == np.float32 and labels.dtype == np.int64
+    assert boxes.shape == (len(scores), 4) and labels.shape == scores.shape
+    assert len(scores) <= 100
+    # float32 may round a border by a hair on the way back to the image's own size.
+    assert (boxes >= 0).all() and (boxes <= np.float32([width, height] * 2) * (1 + 1e-6)).all()
+    assert (boxes[:, 2:] >= boxes[:, :2]).all()
+    assert ((scores >= 0) & (scores <= 1)).all() and (np.diff(scores) <= 0).all()
+    assert ((labels >= 1) & (labels <= num_classes)).all()
+
+
+def test_predict_takes_images_of_any_size():
+    images = [picture(*size) for size in SIZES]
+    found = tiny_model().predict(images)
+    assert len(found) == len(images)
+    for detections, image in zip(found, images, strict=True):
+        check_detections(detections, image)
+        assert len(detections["scores"])
+
+
+def test_predict_nothing():
+    model = tiny_model()
+    assert model.predict([]) == []
+    model.select = type(model.select)(score_threshold=1.0)
+    (found,) = model.predict([picture(20, 30)])
+    check_detections(found, picture(20, 30))
+    assert len(found["scores"]) == 0
+
+
+def test_an_image_does_not_depend_on_its_neighbours():
+    model = tiny_model()
+    images = [picture(*size) for size in SIZES]
+    for alone, image in zip(model.predict(images), images, strict=True):
+        (again,) = model.predict([image])
+        for name in ("boxes", "scores", "labels"):
+            np.testing.assert_array_equal(alone[name], again[name])
+
+
+def test_boxes_come_back_in_the_image_s_own_pixels():
+    model = tiny_model()
+    seen = []
+
+    def select(probabilities, deltas, proposals, image_size):
+        seen.append(image_size)
+        assert not nn.is_grad_enabled()
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+        height, width = image_size
+        box = np.float32([[0, 0, width, height], [width / 2, 0, width, height / 4]])
+        return {"boxes": box, "scores": np.float32([1, 0.5]), "labels": np.array([1, 2])}
+
+    model.select = select
+    wide, small = model.predict([picture(100, 400), picture(10, 12)])
+    assert seen == [(32, 128), (64, 77)]
+    np.testing.assert_allclose(wide["boxes"], [[0, 0, 400, 100], [200, 0, 400, 25]], rtol=1e-6)
+    np.testing.assert_allclose(small["boxes"], [[0, 0, 12, 10], [6, 0, 12, 2.5]], rtol=1e-6)
+
+
+def test_predict_leaves_the_model_as_it_was():
+    model = tiny_model(rpn_norm="batch")
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    model.predict([picture(64, 64)])
+    assert model.training and model.rpn.training
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    model.eval().predict([picture(64, 64)])
+    assert not model.training
+
+
+def test_predict_does_what_training_taught():
+    """Overfitted to one image, the detector finds its objects, in the image's own pixels."""
+    image = np.full((64, 96, 3), 90, np.uint8)
+    image[10:40, 8:40] = (250, 30, 30)
+    image[24:60, 52:88] = (20, 60, 240)
+    target = {"boxes": np.float32([[8, 10, 40, 40], [52, 24, 88, 60]]), "labels": np.array([1, 3])}
+    model = tiny_model(
+        rpn_norm="batch", thin_map_norm="batch", thin_map_from="fused", head_channels=64
+    )
+    optimizer = nn.optim.MomentumSGD(model.parameters(), lr=0.02)
+    for _ in range(80):
+        optimizer.zero_grad()
+        sum(model.loss([image, image], [target, target]).values()).backward()
+        optimizer.step()
+    (found,) = model.predict([image.repeat(2, 0).repeat(2, 1)])  # twice the size
+    assert found["labels"][:2].tolist() in ([1, 3], [3, 1])
+    order = np.argsort(found["labels"][:2])
+    np.testing.assert_allclose(found["boxes"][order] / 2, target["boxes"], atol=5)
+
+
+# Freezing
+
+
+def test_freezing_the_thesis_s_way():
+    model = tiny_model()
+    model.freeze()
+    stem = model.backbone.conv1
+    assert not any(parameter.requires_grad for parameter in stem.parameters())
+    before = {name: array.copy() for name, array in model.backbone.state_dict().items()}
+    sum(model.loss(*batch()).values()).backward()
+    for name, module in model.backbone.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.frozen and module.weight.grad is None, name
+    for name, array in model.backbone.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert model.backbone.stage2[0].branch2[0].weight.grad is not None
+
+
+def test_freezing_up_to_stage_2_only():
+    model = tiny_model()
+    model.freeze(stem=True, stage2=True, batch_norm=False)
+    frozen = [module for module in model.backbone.modules() if getattr(module, "frozen", False)]
+    inside = [
+        module
+        for part in (model.backbone.conv1, model.backbone.stage2)
+        for module in part.modules()
+        if isinstance(module, nn.BatchNorm2d)
+    ]
+    assert len(inside) == 1 + 2 + 4 * 3
+    assert {id(module) for module in frozen} == {id(module) for module in inside}
+    for name, parameter in model.backbone.named_parameters():
+        assert parameter.requires_grad == name.startswith(("stage3", "stage4")), name
