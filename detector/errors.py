@@ -15,7 +15,7 @@ class UserError(Exception):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """" (did you mean 'zebra'?)" when one of ``known`` resembles ``word``, else "".
+    """ " (did you mean 'zebra'?)" when one of ``known`` resembles ``word``, else "".
 
     >>> did_you_mean("zebar", ["cat", "zebra"])
     " (did you mean 'zebra'?)"

@@ -142,6 +142,13 @@ def test_files_that_are_no_coco_json(tmp_path, text, reason):
     assert reason in str(error) and "\n" not in str(error) and len(str(error)) < 500
 
 
+@pytest.mark.parametrize("depth", [10, 400, 900, 960, 980, 990, 2000, 50_000])
+def test_a_deeply_nested_field(tmp_path, depth):
+    text = json.dumps(broken(set_box(1, 2, "deep", 4))).replace('"deep"', "[" * depth + "]" * depth)
+    error = refusal(tmp_path, text.encode())
+    assert "nested" in str(error) or "not [1, 2, a list, 4]" in str(error)
+
+
 def test_a_byte_order_mark_is_no_mistake(tmp_path):
     text = json.dumps(coco_document()).encode("utf-8-sig")
     assert len(open_dataset(write_coco(tmp_path, text), "train")) == 3
@@ -161,10 +168,10 @@ BAD = {
     "no box": (lambda d: d["annotations"][0].pop("bbox"), "annotation 101", "'bbox' is missing"),
     "no size": (lambda d: d["images"][1].pop("width"), "image 7", "'width' is missing"),
     "no name": (lambda d: d["categories"][2].pop("name"), "category 17", "'name' is missing"),
-    "nan": (set_box(1, 2, float("nan"), 4), "annotation 101", "NaN"),
-    "infinity": (set_box(1, 2, float("inf"), 4), "annotation 101", "Infinity"),
+    "nan": (set_box(1, 2, float("nan"), 4), "annotation 101", "not [1, 2, nan, 4]"),
+    "infinity": (set_box(1, 2, float("inf"), 4), "annotation 101", "not [1, 2, inf, 4]"),
     "overflow": (set_box(1, 2, 10**400, 4), "annotation 101", "four finite numbers"),
-    "text": (set_box(1, 2, "3", 4), "annotation 101", "four finite numbers"),
+    "text": (set_box(1, 2, "3", 4), "annotation 101", 'not [1, 2, "3", 4]'),
     "truth": (set_box(1, 2, True, 4), "annotation 101", "four finite numbers"),
     "three": (set_box(1, 2, 3), "annotation 101", "[1, 2, 3]"),
     "null": (lambda d: d["annotations"][0].update(bbox=None), "annotation 101", "not null"),

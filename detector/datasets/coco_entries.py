@@ -115,7 +115,17 @@ def field_faults(entry: dict, key: str) -> Iterator[str]:
             if field in REQUIRED[key]:
                 yield f"the key {field!r} is missing"
         elif not is_right(entry[field]):
-            yield f"{field!r} must be {meaning}, not {shorten(json.dumps(entry[field]))}"
+            yield f"{field!r} must be {meaning}, not {as_written(entry[field])}"
+
+
+def as_written(value: object) -> str:
+    """The value as it stands in the file, but short."""
+    if isinstance(value, list) and len(value) <= 6:
+        # No deeper: a file may hold lists in lists in lists.
+        return f"[{', '.join(kind(v) if isinstance(v, list) else as_written(v) for v in value)}]"
+    if isinstance(value, list | dict):
+        return kind(value)
+    return shorten(value if isinstance(value, float) else json.dumps(value))
 
 
 def kind(value: object) -> str:
