@@ -17,7 +17,8 @@
     LEAVE                           ->
                                     <-    DONE        when everyone has left, or at once
 
-Both send HEARTBEAT while they let the other wait. An ERROR ends the connection. A task that lost
+Both send HEARTBEAT while they let the other wait. DONE also answers a REGISTER that comes when
+training is over. An ERROR ends the connection. A task that lost
 its connection begins again with HELLO; START then tells it the iteration after its last commit
 that counted.
 """
@@ -132,11 +133,11 @@ def training_allowed(commit_bytes: int) -> dict[int, Allowed]:
 
 FAILURE = {Kind.ERROR: Allowed({"code": _is_text, "message": _is_text}, max_metadata=2**16)}
 CHALLENGE = {**FAILURE, Kind.CHALLENGE: Allowed({"nonce": _is_hex})}
-WELCOME = {**FAILURE, Kind.WELCOME: Allowed({"proof": _is_hex})}
+WELCOME = {**FAILURE, Kind.WELCOME: Allowed({"proof": _is_hex, "sign_payload": _is_bool})}
 WAITING = {**FAILURE, Kind.HEARTBEAT: Allowed({"waiting_for": _are_texts}, max_metadata=2**16)}
-START = {**WAITING, Kind.START: Allowed({"rule": _is_object})}
-ACK = {**WAITING, Kind.ACK: Allowed({})}
 DONE = {**WAITING, Kind.DONE: Allowed({})}
+START = {**DONE, Kind.START: Allowed({"run": _is_text, "rule": _is_object}, max_metadata=2**16)}
+ACK = {**WAITING, Kind.ACK: Allowed({})}
 
 
 def parameters_allowed(nbytes: int) -> dict[int, Allowed]:

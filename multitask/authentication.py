@@ -1,0 +1,103 @@
+"""Who may join: both sides prove that they know the token, and neither ever sends it.
+
+::
+
+    site   -> server   n_s                                  32 random bytes
+    server -> site     n_p                                  32 random bytes
+    site   -> server   HMAC(token, "site" n_s n_p)          SHA-256 throughout
+    server -> site     HMAC(token, "server" n_s n_p), and whether payloads are signed too
+
+Then each direction has a key of its own, made from the token and both nonces, and every frame is
+signed and counted (``frames.Seal``): what was recorded elsewhere or earlier does not fit. The site
+goes first, so a stranger gets nothing to try tokens on.
+
+The token comes from the environment or from a file that only its owner can read; never from the
+command line, which every user of the machine can see. Without a token (on one host, where the
+operating system keeps others out) the same exchange runs with an empty one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+
+from multitask.errors import AuthenticationError
+
+TOKEN_VARIABLE = "LIGHTHEAD_TOKEN"
+MIN_TOKEN = 16  # characters
+
+
+def new_token() -> str:
+    """A token of 32 random bytes in hexadecimal."""
+    return secrets.token_hex(32)
+
+
+def new_nonce() -> str:
+    """32 random bytes in hexadecimal."""
+    return secrets.token_hex(32)
+
+
+def read_token(
+    file: str | os.PathLike | None = None, environment: Mapping[str, str] = os.environ
+) -> bytes:
+    """The token in ``file``, else in the environment variable LIGHTHEAD_TOKEN, else b"".
+
+    Raises:
+        AuthenticationError: others can read the file, or the token is too short to be safe.
+        OSError: the file cannot be read.
+    """
+    token = environment.get(TOKEN_VARIABLE, "") if file is None else _read_private(file)
+    token = token.strip()
+    if token or file is not None:
+        check_token(token.encode())
+    return token.encode()
+
+
+def check_token(token: bytes) -> None:
+    """AuthenticationError if the token could be guessed."""
+    if len(token) < MIN_TOKEN:
+        raise AuthenticationError(
+            f"a token of {len(token)} characters can be guessed, {MIN_TOKEN} are needed; make one "
+            'with python -c "import secrets; print(secrets.token_hex(32))"'
+        )
+
+
+def _read_private(path: str | os.PathLike) -> str:
+    # O_NOFOLLOW and looking at the open file: nobody can exchange it between the look and the read.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    with open(handle, encoding="ascii", errors="replace") as file:
+        status = os.fstat(handle)
+        if os.name == "posix" and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise AuthenticationError(f"others can read {path}; close it with chmod 600 {path}")
+        if not stat.S_ISREG(status.st_mode) or status.st_size > 4096:
+            raise AuthenticationError(f"{path} is not a file that holds a token")
+        return file.read()
+
+
+def server_role(sign_payload: bool) -> str:
+    """The server's label; it depends on what the server announces, so nobody can alter that."""
+    return "server that signs payloads" if sign_payload else "server"
+
+
+def proof(token: bytes, role: str, site_nonce: str, server_nonce: str) -> str:
+    """How ``role`` (``"site"``, or ``server_role``) shows that it knows the token, hex."""
+    return _keyed(token, role, site_nonce, server_nonce).hex()
+
+
+def session_key(token: bytes, role: str, site_nonce: str, server_nonce: str) -> bytes:
+    """The key with which ``"site"`` or ``"server"`` signs what it sends in this session."""
+    return _keyed(token, f"key of the {role}", site_nonce, server_nonce)
+
+
+def is_proof(given: str, token: bytes, role: str, site_nonce: str, server_nonce: str) -> bool:
+    """Whether ``given`` is the proof, compared in constant time."""
+    return hmac.compare_digest(given, proof(token, role, site_nonce, server_nonce))
+
+
+def _keyed(token: bytes, label: str, site_nonce: str, server_nonce: str) -> bytes:
+    text = f"lighthead multitask 1\n{label}\n{site_nonce}\n{server_nonce}"
+    return hmac.new(token, text.encode(), hashlib.sha256).digest()

@@ -1,0 +1,137 @@
+"""Tokens, proofs, and the refusal to listen where strangers are."""
+
+import os
+import socket
+
+import pytest
+
+from multitask import authentication, transport
+from multitask.authentication import is_proof, proof, read_token, server_role, session_key
+from multitask.errors import AuthenticationError, UnsafeAddressError
+
+TOKEN = b"a token of a good length"
+posix = pytest.mark.skipif(os.name != "posix", reason="file modes and Unix sockets are POSIX")
+
+
+def test_a_proof_is_for_one_token_one_role_and_one_pair_of_nonces():
+    given = proof(TOKEN, "site", "aa", "bb")
+    assert is_proof(given, TOKEN, "site", "aa", "bb")
+    for other in [
+        (TOKEN + b"!", "site", "aa", "bb"),
+        (TOKEN, "server", "aa", "bb"),
+        (TOKEN, "site", "bb", "aa"),
+        (TOKEN, "site", "aab", "b"),
+    ]:
+        assert not is_proof(given, *other)
+    secrets = {
+        session_key(TOKEN, "site", "aa", "bb").hex(),
+        session_key(TOKEN, "server", "aa", "bb").hex(),
+        given,
+        proof(TOKEN, server_role(True), "aa", "bb"),
+        proof(TOKEN, server_role(False), "aa", "bb"),
+    }
+    assert len(secrets) == 5
+    assert authentication.new_nonce() != authentication.new_nonce()
+
+
+def test_the_token_comes_from_the_environment_or_from_nowhere():
+    assert read_token(environment={"LIGHTHEAD_TOKEN": TOKEN.decode() + "\n"}) == TOKEN
+    assert read_token(environment={}) == b""
+    with pytest.raises(AuthenticationError, match="can be guessed"):
+        read_token(environment={"LIGHTHEAD_TOKEN": "secret"})
+
+
+@posix
+def test_a_token_file_must_be_private(tmp_path):
+    path = tmp_path / "token"
+    path.write_bytes(TOKEN + b"\n")
+    path.chmod(0o600)
+    assert read_token(path, {"LIGHTHEAD_TOKEN": "another one, and long"}) == TOKEN
+    for mode in (0o640, 0o604, 0o666):
+        path.chmod(mode)
+        with pytest.raises(AuthenticationError, match="chmod 600"):
+            read_token(path)
+    path.chmod(0o600)
+    path.write_bytes(b"")
+    with pytest.raises(AuthenticationError, match="can be guessed"):
+        read_token(path)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    with pytest.raises(OSError):
+        read_token(link)
+    with pytest.raises(OSError):
+        read_token(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:80", ("127.0.0.1", 80, "")),
+        ("[::1]:29500", ("::1", 29500, "")),
+        (":29500", ("", 29500, "")),
+    ],
+)
+def test_addresses(text, address):
+    parsed = transport.parse_address(text)
+    assert parsed == address and str(parsed) == text
+
+
+@pytest.mark.parametrize("text", ["", "localhost", "host:", "host:70000", "host:-1", "host:٣"])
+def test_texts_that_are_no_address(text):
+    with pytest.raises(ValueError, match="not an address"):
+        transport.parse_address(text)
+
+
+@posix
+def test_unix_addresses(tmp_path):
+    parsed = transport.parse_address("unix:/tmp/x")
+    assert parsed.path == "/tmp/x" and str(parsed) == "unix:/tmp/x"
+    with pytest.raises(ValueError, match="at most"):
+        transport.parse_address("unix:/" + "x" * 200)
+    assert transport.local_address("/" + "x" * 200) == "127.0.0.1:0"
+
+
+def test_strangers_are_kept_out():
+    check = transport.check_safe
+    for local in ("127.0.0.1:0", "127.8.8.8:1", "[::1]:0", "localhost:0"):
+        check(transport.parse_address(local), b"", False, False)
+    for routable in ("0.0.0.0:0", ":0", "[::]:0", "192.168.1.7:1", "8.8.8.8:1"):
+        address = transport.parse_address(routable)
+        with pytest.raises(UnsafeAddressError, match="set a token"):
+            check(address, b"", True, True)
+        with pytest.raises(UnsafeAddressError, match="TLS certificate"):
+            check(address, TOKEN, False, False)
+        check(address, TOKEN, True, False)
+        check(address, TOKEN, False, True)
+
+
+@posix
+def test_a_unix_socket_is_private_and_outlives_no_killed_server(tmp_path):
+    address = transport.parse_address(transport.local_address(tmp_path))
+    first = transport.listen(address)
+    assert os.stat(address.path).st_mode & 0o177 == 0
+    with pytest.raises(OSError, match="server.socket"):
+        transport.listen(address)  # somebody lives there
+    first.close()  # as kill -9 would: the file stays
+    second = transport.listen(address)
+    transport.connect(address, 1.0, None).close()
+    second.close()
+    (tmp_path / "server.socket").unlink()
+    (tmp_path / "server.socket").write_text("an ordinary file is never removed")
+    with pytest.raises(OSError):
+        transport.listen(address)
+    assert (tmp_path / "server.socket").read_text().startswith("an ordinary")
+
+
+def test_a_port_of_the_systems_choice():
+    asked = transport.parse_address("127.0.0.1:0")
+    with transport.listen(asked) as listener:
+        address = transport.bound_address(listener, asked)
+        assert address.port > 0
+        with pytest.raises(OSError, match="127.0.0.1"):
+            transport.listen(address)
+        transport.connect(address, 1.0, None).close()
+    with socket.socket() as unbound:
+        unbound.bind(("127.0.0.1", 0))
+        with pytest.raises(OSError):
+            transport.connect(transport.Address("127.0.0.1", unbound.getsockname()[1]), 0.5, None)
