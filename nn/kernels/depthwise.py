@@ -104,12 +104,14 @@ def spread(plane, stride, padding, height, width, scratch):
         for q in range(stride[1]):
             left = q - padding[1]
             low, high = visible(W, left, stride[1], width)
-            copy_rows(source, 0, 0, 0, 0, scratch, at, width, width, first)
+            for i in range(at, at + first * width):
+                scratch[i] = 0
             fetch_rows(
                 source, (first * stride[0] + shift) * W + left, stride[0] * W, stride[1], low, high,
                 scratch, at + first * width, width, width, last - first,
             )  # fmt: skip
-            copy_rows(source, 0, 0, 0, 0, scratch, at + last * width, width, width, height - last)
+            for i in range(at + last * width, at + height * width):
+                scratch[i] = 0
             at += height * width
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from nn.kernels import convolution, depthwise
 from nn.kernels.matmul import matmul, matmul_transposed
+from nn.ops.layout import contiguous
 from nn.ops.operation import Operation
 
 Pair = tuple[int, int]
@@ -40,9 +41,10 @@ class Conv2d(Operation):
         out_size = output_size(input, weight, bias, stride, padding, dilation, groups)
         self.has_bias = bias is not None
         dtype = np.result_type(input, weight)
-        input = np.ascontiguousarray(input, dtype)
-        weight = np.ascontiguousarray(weight, dtype)
-        bias = np.ascontiguousarray(bias, dtype) if self.has_bias else np.zeros(len(weight), dtype)
+        input = contiguous(input.astype(dtype, copy=False))
+        weight = contiguous(weight.astype(dtype, copy=False))
+        bias = np.zeros(len(weight)) if bias is None else bias
+        bias = contiguous(bias.astype(dtype, copy=False))
         out = np.empty((input.shape[0], weight.shape[0], *out_size), dtype)
 
         self.geometry = tuple(stride), tuple(padding), tuple(dilation)
@@ -63,7 +65,7 @@ class Conv2d(Operation):
         return out
 
     def backward(self, grad_output: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        grad_output = np.ascontiguousarray(grad_output)
+        grad_output = contiguous(grad_output)
         grads = [
             self.grad_input(grad_output) if self.needs_grad[0] else None,
             self.grad_weight(grad_output) if self.needs_grad[1] else None,

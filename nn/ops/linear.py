@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nn.kernels.matmul import matmul, matmul_transposed
+from nn.ops.layout import contiguous
 from nn.ops.operation import Operation
 
 
@@ -27,10 +28,11 @@ class Linear(Operation):
             raise ValueError(f"linear bias is {bias.shape}, weight {weight.shape}")
         dtype = np.result_type(input, weight)
         OUT, IN = weight.shape
-        rows = np.ascontiguousarray(input, dtype).reshape(-1, IN)
-        weight = np.ascontiguousarray(weight, dtype)
+        rows = contiguous(input.astype(dtype, copy=False)).reshape(-1, IN)
+        weight = contiguous(weight.astype(dtype, copy=False))
         self.has_bias = bias is not None
-        bias = np.ascontiguousarray(bias, dtype) if self.has_bias else np.zeros(OUT, dtype)
+        bias = np.zeros(OUT) if bias is None else bias
+        bias = contiguous(bias.astype(dtype, copy=False))
         out = np.empty((len(rows), OUT), dtype)
         matmul_transposed(rows[None], weight[None], bias, out)
 
@@ -41,7 +43,7 @@ class Linear(Operation):
 
     def backward(self, grad_output: np.ndarray) -> tuple[np.ndarray | None, ...]:
         OUT = grad_output.shape[-1]
-        grad_rows = np.ascontiguousarray(grad_output).reshape(-1, OUT)
+        grad_rows = contiguous(grad_output).reshape(-1, OUT)
         grads = [None, None]
         if self.needs_grad[0]:
             grads[0] = product(grad_rows[None], self.weight[None]).reshape(self.input_shape)
@@ -87,7 +89,7 @@ class MatMul(Operation):
         """The matrices broadcast to the common batch, as one contiguous (batch, rows, columns)."""
         array = np.broadcast_to(array, self.batch_shape + array.shape[-2:])
         count = int(np.prod(self.batch_shape))
-        return np.ascontiguousarray(array).reshape(count, *array.shape[-2:])
+        return contiguous(array).reshape(count, *array.shape[-2:])
 
     def as_given(self, array: np.ndarray) -> np.ndarray:
         """Undo the flattening of ``as_batch``."""
