@@ -110,11 +110,13 @@ def sound_entries(
 
 def field_faults(entry: dict, key: str) -> Iterator[str]:
     """What is wrong with an entry's fields, one sentence each."""
-    for field, (is_right, meaning) in (REQUIRED[key] | OPTIONAL[key]).items():
+    for field, (is_right, meaning) in REQUIRED[key].items():
         if field not in entry:
-            if field in REQUIRED[key]:
-                yield f"the key {field!r} is missing"
+            yield f"the key {field!r} is missing"
         elif not is_right(entry[field]):
+            yield f"{field!r} must be {meaning}, not {as_written(entry[field])}"
+    for field, (is_right, meaning) in OPTIONAL[key].items():
+        if field in entry and not is_right(entry[field]):
             yield f"{field!r} must be {meaning}, not {as_written(entry[field])}"
 
 
