@@ -59,13 +59,13 @@ class Conv2d(Operation):
         else:
             convolution.conv2d_forward(input, weight, bias, out, *self.geometry, False)
 
-        self.input_shape, self.weight_shape = input.shape, weight.shape
+        self.dtype, self.input_shape, self.weight_shape = dtype, input.shape, weight.shape
         self.input = input if self.needs_grad[1] else None
         self.weight = weight if self.needs_grad[0] else None
         return out
 
     def backward(self, grad_output: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        grad_output = contiguous(grad_output)
+        grad_output = contiguous(grad_output.astype(self.dtype, copy=False))
         grads = [
             self.grad_input(grad_output) if self.needs_grad[0] else None,
             self.grad_weight(grad_output) if self.needs_grad[1] else None,

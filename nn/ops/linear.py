@@ -36,14 +36,14 @@ class Linear(Operation):
         out = np.empty((len(rows), OUT), dtype)
         matmul_transposed(rows[None], weight[None], bias, out)
 
-        self.input_shape = input.shape
+        self.dtype, self.input_shape = dtype, input.shape
         self.rows = rows if self.needs_grad[1] else None
         self.weight = weight if self.needs_grad[0] else None
         return out.reshape(*input.shape[:-1], OUT)
 
     def backward(self, grad_output: np.ndarray) -> tuple[np.ndarray | None, ...]:
         OUT = grad_output.shape[-1]
-        grad_rows = contiguous(grad_output).reshape(-1, OUT)
+        grad_rows = contiguous(grad_output.astype(self.dtype, copy=False)).reshape(-1, OUT)
         grads = [None, None]
         if self.needs_grad[0]:
             grads[0] = product(grad_rows[None], self.weight[None]).reshape(self.input_shape)
@@ -64,7 +64,7 @@ class MatMul(Operation):
     def forward(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
             raise ValueError(f"matmul wants (..., M, K) @ (..., K, N), got {a.shape} @ {b.shape}")
-        dtype = np.result_type(a, b)
+        self.dtype = dtype = np.result_type(a, b)
         self.batch_shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         a = self.as_batch(a.astype(dtype, copy=False))
         b = self.as_batch(b.astype(dtype, copy=False))
@@ -73,7 +73,7 @@ class MatMul(Operation):
         return self.as_given(product(a, b))
 
     def backward(self, grad_output: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-        grad = self.as_batch(grad_output)
+        grad = self.as_batch(grad_output.astype(self.dtype, copy=False))
         grad_a = grad_b = None
         if self.needs_grad[0]:
             grad_a = np.empty((len(grad), grad.shape[1], self.b.shape[1]), grad.dtype)
