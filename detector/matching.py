@@ -17,7 +17,8 @@ POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
 
 
 class Match(NamedTuple):
-    """labels (M,) int8: POSITIVE, NEGATIVE or IGNORED. matched (M,) int64: the box to reach."""
+    """labels (M,) int8: POSITIVE, NEGATIVE or IGNORED; matched (M,) int64: the box that a positive
+    one has to reach (0 for the others)."""
 
     labels: np.ndarray
     matched: np.ndarray
@@ -88,24 +89,21 @@ class AnchorMatcher:
         usable = np.flatnonzero(self._is_usable(anchors, image_size))
         candidates = anchors[usable]
 
-        if len(boxes) == 0:
-            overlap = np.zeros(len(candidates), np.float32)
-            is_positive = np.zeros(len(candidates), bool)
-        else:
-            iou = box_iou(candidates, boxes)
-            overlap = iou.max(axis=1)
-            is_best = self._is_best(iou, overlap)
-            is_positive = (overlap >= self.positive_iou) | is_best.any(axis=1)
-            # A best anchor goes to the box that needs it, even if it overlaps another one more.
-            matched[usable] = np.where(
-                is_best.any(axis=1), np.where(is_best, iou, 0).argmax(axis=1), iou.argmax(axis=1)
-            )
-
+        # (G, M), a row for each box: that way NumPy's reductions over G run along memory.
+        iou = box_iou(boxes, candidates)
+        overlap = iou.max(axis=0, initial=0)
+        is_best = self._is_best(iou, overlap)
+        is_positive = (overlap >= self.positive_iou) | is_best.any(axis=0)
         is_negative = overlap < self.negative_iou
         if ignore is not None and len(ignore):
             is_negative &= covered_fraction(candidates, ignore) <= self.crowd_cover
         labels[usable[is_negative]] = NEGATIVE
         labels[usable[is_positive]] = POSITIVE
+        if len(boxes):
+            # A best anchor goes to the box that needs it, even if it overlaps another one more.
+            iou, is_best = iou[:, is_positive], is_best[:, is_positive]
+            choices = np.where(is_best.any(axis=0), np.where(is_best, iou, 0), iou)
+            matched[usable[is_positive]] = choices.argmax(axis=0)
         return Match(labels, matched)
 
     def _is_usable(self, anchors: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
@@ -116,10 +114,16 @@ class AnchorMatcher:
         return (low >= 0).all(axis=1) & (high <= (width, height)).all(axis=1)
 
     def _is_best(self, iou: np.ndarray, overlap: np.ndarray) -> np.ndarray:
-        """(M, G) bool: rule 4. A box that no anchor touches has no best anchor."""
-        is_best = iou == iou.max(axis=0, initial=0)
-        count = min(self.anchors_per_box, len(iou))
-        if count > 1:
-            least = -np.partition(-iou, count - 1, axis=0)[count - 1]
-            is_best |= (iou >= np.maximum(least, self.extra_iou)) & (iou == overlap[:, None])
+        """(G, M) bool: rule 4. A box that no anchor touches has no best anchor."""
+        is_best = iou == iou.max(axis=1, initial=0, keepdims=True)
+        if self.anchors_per_box > 1:
+            least = np.array([[self._least_extra(row)] for row in iou], iou.dtype)
+            is_best |= (iou >= least.reshape(-1, 1)) & (iou == overlap)
         return is_best & (iou > 0)
+
+    def _least_extra(self, iou: np.ndarray) -> float:
+        """The IoU that one of the best ``anchors_per_box`` anchors of a box has at least."""
+        strong = iou[iou >= self.extra_iou]
+        if len(strong) <= self.anchors_per_box:
+            return self.extra_iou
+        return np.partition(strong, -self.anchors_per_box)[-self.anchors_per_box]
