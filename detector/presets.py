@@ -33,6 +33,11 @@ class Recipe:
         max_side: no picture is longer.
         horizontal_flip, vertical_flip: probability of mirroring a picture.
         colour_jitter: the most by which brightness, contrast and saturation change.
+    Crops (before detection, and only without loaded weights)
+        crop_iterations: so long the backbone learns to classify crops of the objects; 0 skips it.
+        crop_size: pixels of a crop's side.
+        crop_batch: crops an iteration.
+        crop_lr: highest learning rate; it warms up and falls to 0 along a cosine.
     Steps
         batch: pictures a step.
         epochs: how often every picture is seen.
@@ -58,6 +63,11 @@ class Recipe:
     horizontal_flip: float = 0.5
     vertical_flip: float = 0.0
     colour_jitter: float = 0.0
+
+    crop_iterations: int = 0
+    crop_size: int = 64
+    crop_batch: int = 32
+    crop_lr: float = 0.1
 
     batch: int = 2
     epochs: int = 30

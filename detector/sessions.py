@@ -22,6 +22,7 @@ from detector.initial_weights import load_initial_weights
 from detector.light_head_rcnn import LightHeadRCNN
 from detector.loading import load_detector
 from detector.presets import Recipe
+from detector.pretraining import pretrain_backbone
 from detector.run_folder import RunFolder, write_json
 from detector.training import Trainer
 from detector.validation import measure, write_examples
@@ -75,6 +76,7 @@ def run_session(session: Session, run: RunFolder) -> Evaluation:
         checkpoints.describe(model, train.classes, train.category_ids),
         validate=validation(model, val),
         name_image=lambda index: str(train.images[index].path),
+        prepare=preparation(session, model, train),
     )
     if run.last.exists():
         trainer.resume()
@@ -128,6 +130,14 @@ def build_model(session: Session, train: Dataset) -> LightHeadRCNN:
         print(load_initial_weights(model, session.init_from))
         model.freeze(recipe.frozen_stages >= 1, recipe.frozen_stages >= 2, recipe.frozen_batch_norm)
     return model
+
+
+def preparation(session: Session, model: LightHeadRCNN, train: Dataset):
+    """``prepare(check)`` for the trainer, or None where the backbone needs no lessons."""
+    recipe = session.recipe
+    if recipe.crop_iterations == 0 or session.init_from is not None:
+        return None
+    return lambda check: pretrain_backbone(model, train, recipe, session.seed, check)
 
 
 def build_loader(session: Session, train: Dataset) -> Loader:

@@ -53,6 +53,8 @@ class Trainer:
         validate: measures the model, returns (AP, AP50); calls its argument now and then, which
             may raise to stop it. None: no validation.
         name_image: from an index of the data set to the name of its file, for error messages.
+        prepare: done to the model before the first iteration; gets the same argument as
+            ``validate``. A run that stops in its middle starts it anew.
     """
 
     def __init__(
@@ -66,10 +68,12 @@ class Trainer:
         detector: dict,
         validate: Callable[[Callable[[], None]], tuple[float, float]] | None = None,
         name_image: Callable[[int], str] = str,
+        prepare: Callable[[Callable[[], None]], object] | None = None,
     ):
         self.model, self.recipe, self.run, self.seed = model, recipe, run, seed
         self.batches, self.batches_per_epoch = batches, batches_per_epoch
         self.detector, self.validate, self.name_image = detector, validate, name_image
+        self.prepare = prepare
         self.iterations = recipe.epochs * batches_per_epoch
         self.learning_rate = recipe.learning_rates(self.iterations)
         self.optimizer = MomentumSGD(
@@ -99,8 +103,14 @@ class Trainer:
         self.started = self.saved = time.monotonic()
         self.started -= self.position.seconds
         self.metrics = MetricsLog(self.run.metrics, self.position.metrics)
-        progress = Progress("training", self.iterations, self.position.iteration)
+        is_prepared = self.prepare is None or self.run.last.exists()
         try:
+            with self.watch:
+                if not is_prepared:
+                    self.prepare(self.watch.check)
+                    is_prepared = True
+                    self.save()
+            progress = Progress("training", self.iterations, self.position.iteration)
             with self.watch, progress as self.progress:
                 while self.position.epoch < self.recipe.epochs:
                     self.train_epoch()
@@ -108,7 +118,8 @@ class Trainer:
                     self.save_if_due()
             self.save()
         except Interrupted:
-            self.save()
+            if is_prepared:
+                self.save()
             raise Interrupted(
                 f"stopped and saved after iteration {self.position.iteration} of "
                 f"{self.iterations}; to go on: lighthead train --resume --out {self.run.path}"
