@@ -147,12 +147,10 @@ class Trainer:
         losses = self.model.loss(batch.images, batch.targets, self.rng())
         total = sum(losses.values())
         values = {"loss": total.item(), **{name: loss.item() for name, loss in losses.items()}}
-        if not math.isfinite(values["loss"]):
-            self.stop(batch, values)
         self.optimizer.zero_grad()
         total.backward()
         norm = clip_grad_norm(self.model.parameters(), self.recipe.clip_norm or math.inf)
-        if not math.isfinite(norm):
+        if not (math.isfinite(values["loss"]) and math.isfinite(norm)):
             self.stop(batch, values)
         self.optimizer.step()
         self.metrics.write(
@@ -193,7 +191,6 @@ class Trainer:
         line += f"lr {self.optimizer.lr:.2g}"
         due = epoch % self.recipe.evaluate_every == 0 or epoch == self.recipe.epochs
         if self.validate is not None and due:
-            self.model.eval()
             ap, ap50 = self.validate(self.watch.check)
             line += f"  val AP50 {ap50:.3f} AP {ap:.3f}"
             self.metrics.write(

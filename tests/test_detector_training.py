@@ -55,6 +55,8 @@ def test_metrics_have_a_row_an_iteration(uninterrupted):
     assert [row["epoch"] for row in steps] == [1 + k // 5 for k in range(20)]
     for row in steps:
         assert row["loss"] == pytest.approx(row["first"] + row["second"], rel=1e-4)
+    rate = standin.RECIPE.learning_rates(20)
+    assert [row["lr"] for row in steps] == pytest.approx([rate(k) for k in range(20)], rel=1e-4)
     validations = [row for row in rows if "val_ap50" in row]
     assert [row["iteration"] for row in validations] == [5, 10, 15, 20]
 
