@@ -79,7 +79,7 @@ class CropTransform:
     def background(
         self, boxes: np.ndarray, picture_size: tuple[int, int], rng: np.random.Generator
     ) -> tuple[float, float, float]:
-        """A square between an eighth and half of the picture, away from the boxes if there is room."""
+        """A square of an eighth to half of the picture, away from the boxes if there is room."""
         width, height = picture_size
         for _ in range(BACKGROUND_TRIES):
             side = min(width, height) * np.exp(rng.uniform(np.log(1 / 8), np.log(1 / 2)))

@@ -3,7 +3,7 @@
 Knows nothing of detection. Names are PyTorch's, so that what a learner knows carries over.
 """
 
-from nn import checkpoint, functional, init, kernels, models, optim, weights
+from nn import checkpoint, functional, inference, init, kernels, models, optim, weights
 from nn.gradcheck import GradientError, gradcheck
 from nn.init import manual_seed
 from nn.kernels import get_num_threads, set_num_threads
@@ -51,6 +51,7 @@ __all__ = [
     "functional",
     "get_num_threads",
     "gradcheck",
+    "inference",
     "init",
     "is_grad_enabled",
     "kernels",
