@@ -58,8 +58,10 @@ def pretrain_backbone(
     with Progress("learning from crops", recipe.crop_iterations) as progress:
         for iteration, (images, labels) in enumerate(crop_batches(train, recipe, seed)):
             optimizer.lr = recipe.crop_lr * factor(iteration)
-            batch = nn.Tensor(to_batch(images, model.image_mean, model.image_std))
-            scores = classifier(batch)
+            batch = to_batch(images, model.image_mean, model.image_std)
+            # Without the padding to a multiple of 32, which would be most of a small crop.
+            batch = np.ascontiguousarray(batch[:, :, : recipe.crop_size, : recipe.crop_size])
+            scores = classifier(nn.Tensor(batch))
             loss = F.cross_entropy(scores, labels)
             optimizer.zero_grad()
             loss.backward()
