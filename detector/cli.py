@@ -58,7 +58,7 @@ def build_parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, obj
     parser = Parser(
         prog="lighthead",
         description="A light-weight two-stage object detector, trained and run on a CPU.",
-        epilog="lighthead COMMAND --help is the manual of a command. Start with: lighthead demo",
+        epilog="lighthead COMMAND --help is its manual. Start with: lighthead demo",
     )
     parser.add_argument("--version", action="version", version=f"lighthead {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
