@@ -95,12 +95,12 @@ def test_three_numbers_are_one_image():
 
 def test_the_model_is_left_as_it_was():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5))
-    model[1].eval()
+    model[0].eval()
     before = {name: array.copy() for name, array in model.state_dict().items()}
     nn.summary(model, (1, 3, 8, 8))
     with pytest.raises(ValueError):
         nn.summary(model, (1, 4, 8, 8))
-    assert [module.training for module in model.modules()] == [True, True, False, True]
+    assert [module.training for module in model.modules()] == [True, False, True, True]
     assert all(np.array_equal(before[name], array) for name, array in model.state_dict().items())
     assert not any(module._hooks for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -86,7 +86,9 @@ def _find_state_dict(archive: Archive, value: object) -> dict[str, np.ndarray]:
     """Unwrap ``value`` (a few times at most: a dict may contain itself), keep its tensors."""
     for _ in WRAPPERS:
         if not isinstance(value, dict):
-            raise WeightsError(archive.path, f"holds a {type(value).__name__}, not a state dict")
+            raise WeightsError(
+                archive.path, f"its content is of type {type(value).__name__}, not a state dict"
+            )
         inner = [value[key] for key in WRAPPERS if isinstance(value.get(key), dict)]
         value = inner[0] if inner else value
     return {
