@@ -14,8 +14,9 @@ from pathlib import Path
 
 from detector.commands.options import add_threads
 from detector.datasets import write_shapes
+from detector.datasets.shapes import DEFAULT_COUNTS
 from detector.presets import preset
-from detector.progress import format_seconds
+from detector.progress import Progress, format_seconds
 from detector.run_folder import RunFolder
 from detector.sessions import Session, run_session
 
@@ -42,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
         session = new_session(folder)
         run_folder.create()
         print(f"drawing pictures of shapes into {session.data}", flush=True)
-        write_shapes(session.data)
+        with Progress("drawing", sum(DEFAULT_COUNTS.values()), unit="pictures") as progress:
+            write_shapes(session.data, after_image=progress.step)
         run_folder.write_config(session.as_dict())
     evaluation = run_session(session, run_folder)
     took = format_seconds(time.monotonic() - started)

@@ -18,7 +18,7 @@ from detector.datasets.dataset import ANNOTATION, Dataset, ImageRecord
 from detector.datasets.scenes import CLASSES, paint_scene, plan_scene
 
 STREAMS = {"train": streams.TRAIN_SCENES, "val": streams.VAL_SCENES}
-DEFAULT_COUNTS = {"train": 1000, "val": 200}
+DEFAULT_COUNTS = {"train": 2400, "val": 200}
 
 
 class ShapesDataset(Dataset):
