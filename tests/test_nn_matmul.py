@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nn import kernels
-from nn.kernels import cache, simd
+from nn.kernels import cache, register_blocks, simd
 from nn.kernels.matmul import matmul, matmul_transposed
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -148,7 +148,7 @@ def test_blocks_fit_into_the_registers_of_each_processor():
     registers = {"avx512f": 32, "avx2": 16, "neon": 32, "nothing special": 16}
     for feature, count in registers.items():
         _, vectors = simd.block_shape({feature})
-        assert simd.ROWS * vectors + vectors + 1 <= count, feature
+        assert register_blocks.ROWS * vectors + vectors + 1 <= count, feature
 
 
 PROGRAM = """

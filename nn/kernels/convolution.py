@@ -18,10 +18,12 @@ import math
 import numpy as np
 from numba import prange
 
+from nn.kernels.copy_rows import fetch_rows, visible
 from nn.kernels.jit import device, kernel
 from nn.kernels.matmul import (
     DOT_N_BLOCK,
     K_BLOCK,
+    TILE,
     add_dot_products,
     add_sections,
     ceil_div,
@@ -32,7 +34,7 @@ from nn.kernels.matmul import (
     stretch_at,
     stretches_of,
 )
-from nn.kernels.simd import COLUMNS, ROWS, copy_rows, copy_rows_by_two, outer_block
+from nn.kernels.register_blocks import COLUMNS, ROWS, outer_block
 
 
 def patches_reference(input, kernel_size, out_size, stride, padding, dilation):
@@ -82,20 +84,20 @@ def conv2d_forward(input, weight, bias, out, stride, padding, dilation, relu):
     groups, K = C // group_C, group_C * weight.shape[2] * weight.shape[3]
     M, pixels = OC // groups, OH * OW
     flat_weight, flat_out = weight.reshape(-1), out.reshape(-1)
-    panel_offsets = multiples(COLUMNS, min(K, K_BLOCK))
+    panel_offsets = multiples(TILE, min(K, K_BLOCK))
     out_offsets = multiples(pixels, OC)
 
-    tiles = ceil_div(pixels, COLUMNS)
+    tiles = ceil_div(pixels, TILE)
     rows = ROWS * rows_per_task(ceil_div(M, ROWS), N * groups * tiles)
     row_blocks = ceil_div(M, rows)
     for task in prange(N * groups * tiles * row_blocks):
         n = task // (groups * tiles * row_blocks)
         group = task // (tiles * row_blocks) % groups
-        pixel = task // row_blocks % tiles * COLUMNS
+        pixel = task // row_blocks % tiles * TILE
         first = task % row_blocks * rows
         last = min(first + rows, M)
-        count = min(COLUMNS, pixels - pixel)
-        panel = np.empty((min(K, K_BLOCK), COLUMNS), input.dtype)
+        count = min(TILE, pixels - pixel)
+        panel = np.empty((min(K, K_BLOCK), TILE), input.dtype)
         planes = input[n, group * group_C : (group + 1) * group_C]
         for k in range(0, K, K_BLOCK):
             depth = min(K_BLOCK, K - k)
@@ -103,13 +105,15 @@ def conv2d_forward(input, weight, bias, out, stride, padding, dilation, relu):
                 planes, k, depth, pixel, count, OW,
                 weight.shape[2], weight.shape[3], stride, padding, dilation, panel,
             )  # fmt: skip
-            for m in range(first, last, ROWS):
-                outer_block(
-                    flat_weight, (group * M + m) * K + k, K, 1,
-                    panel.reshape(-1), 0, panel_offsets,
-                    flat_out, n * OC * pixels + pixel, out_offsets, group * M + m,
-                    bias, depth, min(ROWS, last - m), count, k > 0, relu and k + K_BLOCK >= K,
-                )  # fmt: skip
+            for x in range(0, count, COLUMNS):
+                for m in range(first, last, ROWS):
+                    outer_block(
+                        flat_weight, (group * M + m) * K + k, K, 1,
+                        panel.reshape(-1), x, panel_offsets,
+                        flat_out, n * OC * pixels + pixel + x, out_offsets, group * M + m,
+                        bias, depth, min(ROWS, last - m), min(COLUMNS, count - x),
+                        k > 0, relu and k + K_BLOCK >= K,
+                    )  # fmt: skip
 
 
 @device
@@ -166,32 +170,6 @@ def wipe_columns(panel, at, count, x, OW, first, last):
     for row_start in range(-x if last > first else count, count, OW):
         for i in range(max(row_start + first, 0), min(row_start + last, count)):
             panel[at + i] = 0
-
-
-@device
-def visible(length, shift, step, out_length):
-    """The range of i < ``out_length`` for which 0 <= i * step + shift < ``length``."""
-    first = min(max(ceil_div(-shift, step), 0), out_length)
-    return first, max(min(ceil_div(length - shift, step), out_length), first)
-
-
-@device
-def fetch_rows(
-    source, source_at, source_row, stride, low, high, target, target_at, target_row, count, rows
-):
-    """``copy_rows`` for any stride along the row."""
-    high = min(high, count)
-    if stride == 1:
-        copy_rows(source, source_at, source_row, low, high,
-                  target, target_at, target_row, count, rows)  # fmt: skip
-    elif stride == 2:
-        copy_rows_by_two(source, source_at, source_row, low, high,
-                         target, target_at, target_row, count, rows)  # fmt: skip
-    else:
-        for y in range(rows):
-            for x in range(count):
-                value = source[source_at + y * source_row + stride * x] if low <= x < high else 0
-                target[target_at + y * target_row + x] = value
 
 
 def conv2d_grad_weight_reference(input, grad_output, grad_weight, stride, padding, dilation):

@@ -3,10 +3,10 @@
     matmul              out[i] = A[i] B[i] + bias         vectors along the columns of B
     matmul_transposed   out    = bias + sum_i A[i] B[i]^T   vectors along the summed axis
 
-M rows, N columns, K the summed axis. Neither copies an operand: the register blocks of
-``nn.kernels.simd`` read both where they lie. The product is cut into column blocks that are
-independent tasks, and K into stretches short enough for what is read again and again to stay in
-the cache (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008).
+M rows, N columns, K the summed axis. Neither copies an operand: ``nn.kernels.register_blocks``
+reads both where they lie. The product is cut into tiles of columns that are independent tasks,
+and K into stretches short enough for what is read again and again to stay in the cache (Goto and
+van de Geijn, "Anatomy of high-performance matrix multiplication", 2008).
 
 How the work is cut depends on the shapes alone, so the bits do not depend on the threads.
 """
@@ -17,8 +17,9 @@ import numpy as np
 from numba import prange
 
 from nn.kernels.jit import device, kernel
-from nn.kernels.simd import COLUMNS, DOT_COLUMNS, DOT_ROWS, ROWS, dot_block, outer_block
+from nn.kernels.register_blocks import COLUMNS, DOT_COLUMNS, DOT_ROWS, ROWS, dot_block, outer_block
 
+TILE = 64  # columns of one task, one block or several of narrower vectors
 K_BLOCK = 256  # summed elements a stretch: 64 columns x 256 floats are 64 KB of the L2 cache
 DOT_K_BLOCK = 1024  # the same for dot products: 10 rows x 1024 floats are 40 KB
 DOT_N_BLOCK = 8 * DOT_COLUMNS  # rows of B that one task of dot products multiplies
@@ -55,22 +56,23 @@ def matmul(a, b, bias, out, transpose_a, relu):
     b_offsets = multiples(N, min(K, K_BLOCK))
     out_offsets = multiples(N, M)
 
-    tiles = ceil_div(N, COLUMNS)
+    tiles = ceil_div(N, TILE)
     rows = ROWS * rows_per_task(ceil_div(M, ROWS), batch * tiles)
     row_blocks = ceil_div(M, rows)
     for task in prange(batch * tiles * row_blocks):
         i = task // (tiles * row_blocks)
-        n = task // row_blocks % tiles * COLUMNS
+        tile = task // row_blocks % tiles * TILE
         first = task % row_blocks * rows
         for k in range(0, max(K, 1), K_BLOCK):
-            for m in range(first, min(first + rows, M), ROWS):
-                outer_block(
-                    flat_a, i * a_matrix + m * a_row + k * a_column, a_row, a_column,
-                    flat_b, (i * K + k) * N + n, b_offsets,
-                    flat_out, i * M * N + n, out_offsets, m,
-                    bias, min(K_BLOCK, K - k), min(ROWS, M - m), min(COLUMNS, N - n),
-                    k > 0, relu and k + K_BLOCK >= K,
-                )  # fmt: skip
+            for n in range(tile, min(tile + TILE, N), COLUMNS):
+                for m in range(first, min(first + rows, M), ROWS):
+                    outer_block(
+                        flat_a, i * a_matrix + m * a_row + k * a_column, a_row, a_column,
+                        flat_b, (i * K + k) * N + n, b_offsets,
+                        flat_out, i * M * N + n, out_offsets, m,
+                        bias, min(K_BLOCK, K - k), min(ROWS, M - m), min(COLUMNS, N - n),
+                        k > 0, relu and k + K_BLOCK >= K,
+                    )  # fmt: skip
 
 
 @device
