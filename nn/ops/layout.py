@@ -11,4 +11,6 @@ def contiguous(array: np.ndarray) -> np.ndarray:
     Gradients arrive here as views as well: transposed, sliced or broadcast (and then read-only,
     which for a compiled kernel would be another type and another compilation).
     """
-    return np.require(array, requirements=("C", "W"))
+    if array.flags.c_contiguous and array.flags.writeable:
+        return array
+    return array.copy()
