@@ -1,0 +1,29 @@
+"""Distributed multitask learning: the parameter server of the thesis's chapter 3.3.
+
+Tasks with networks, data and learning rates of their own share parameters by name::
+
+    server = multitask.ParameterServer(tasks=2)          # v = beta v + sum_i c_i, W = W - v
+    optimizer = multitask.RemoteMomentum(model.named_parameters(), lr=0.1, task="digits",
+                                         server=server.address)
+
+From the arithmetic outwards: ``rules`` and ``core`` (pure), ``frames`` and ``protocol`` (bytes),
+``peer``, ``coordinator`` and ``server`` (the server), ``site`` and ``remote`` (a task's end).
+"""
+
+from multitask.errors import MultitaskError
+from multitask.local import LocalServer
+from multitask.policy import Policy
+from multitask.remote import RemoteMomentum
+from multitask.rules import LARS, Adam, Momentum
+from multitask.server import ParameterServer
+
+__all__ = [
+    "LARS",
+    "Adam",
+    "LocalServer",
+    "Momentum",
+    "MultitaskError",
+    "ParameterServer",
+    "Policy",
+    "RemoteMomentum",
+]

@@ -36,7 +36,7 @@ from multitask.errors import (
 )
 from multitask.registration import Registration
 from multitask.rules import Momentum, Rule
-from multitask.segments import Member, Segment, lay_out
+from multitask.segments import FINISHED, GIVEN_UP, Member, Segment, lay_out
 
 
 class UpdateCore:
@@ -104,17 +104,17 @@ class UpdateCore:
             The iteration the task goes on with: 0, or the one after its last accepted commit.
 
         Raises:
-            TrainingStoppedError: the task has finished or was given up.
+            TrainingStoppedError: the others have gone on without the task.
         """
         member = self.members[task]
-        if member.left:
-            raise TrainingStoppedError(f"task {task} has left the training")
+        if member.left == GIVEN_UP:
+            raise TrainingStoppedError(f"the others have gone on without task {task}")
         member.nonce = nonce
         return member.committed + 1
 
-    def leave(self, task: str) -> None:
+    def leave(self, task: str, why: str = FINISHED) -> None:
         """The task is done, or given up: what it has committed counts, no one waits for more."""
-        self.members[task].left = True
+        self.members[task].left = why
 
     # One iteration
 
@@ -174,7 +174,9 @@ class UpdateCore:
         if not self.started:
             raise EarlyCommitError("training has not started: not all tasks are here")
         if member.left:
-            raise TrainingStoppedError(f"task {member.task} has left the training")
+            raise TrainingStoppedError(
+                f"task {member.task} is no longer part of this: {member.left}"
+            )
         if nonce != member.nonce:
             raise StaleSessionError(
                 f"task {member.task} has joined again since, in another session or process"
@@ -210,6 +212,17 @@ class UpdateCore:
     def version(self, task: str) -> int:
         """The number of updates that all names of a task have had."""
         return min(s.version for s in self.segments if self.members[task] in s.members)
+
+    @property
+    def iteration(self) -> int:
+        """The number of updates that every name still in training has had."""
+        live = [s.version for s in self.segments if not all(m.left for m in s.members)]
+        return min(live) if live else max(s.version for s in self.segments)
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has started and every task has left."""
+        return self.started and all(member.left for member in self.members.values())
 
     def waiting_for(self, task: str) -> list[str]:
         """The tasks whose commits a task needs before it can go on."""

@@ -67,6 +67,10 @@ class TrainingStoppedError(MultitaskError):
     """The server has given up; the message says why."""
 
 
+class ConnectionLostError(MultitaskError):
+    """The connection has ended before the answer came. Sites join again by themselves."""
+
+
 class ServerUnreachableError(MultitaskError):
     """No server answered within the time allowed."""
 

@@ -13,6 +13,9 @@ from multitask.layout import Layout, sort_key
 from multitask.registration import Registration
 from multitask.rules import Rule
 
+# Whether a task is part of the training, and if not, why not.
+HERE, FINISHED, GIVEN_UP = "", "finished", "given up"
+
 
 class Member:
     """One task: its last commit, its buffers, and the session that may commit for it."""
@@ -26,7 +29,7 @@ class Member:
         self.contributions = np.empty(0, np.uint8)
         self.absent: frozenset[str] = frozenset()
         self.committed = -1
-        self.left = False
+        self.left = HERE
         self.nonce: int | None = None
 
     def start(self) -> None:

@@ -9,6 +9,7 @@ from multitask.core_state import restore, snapshot
 from multitask.layout import Layout
 from multitask.registration import Registration
 from multitask.rules import LARS, Adam, Momentum
+from multitask.segments import GIVEN_UP
 
 
 def array(*values, dtype=np.float32):
@@ -260,8 +261,11 @@ def test_a_task_that_leaves_counts_for_what_it_committed_and_no_more():
     assert w(core, "x") == -2 - (0.5 * 2 + 1)
     with pytest.raises(errors.TrainingStoppedError):
         commit(core, "a", 1, {"x": array(1)})
+    assert core.join("a", 2) == 1 and not core.finished and core.iteration == 2
+    core.leave("b", GIVEN_UP)
+    assert core.finished
     with pytest.raises(errors.TrainingStoppedError):
-        core.join("a", 2)
+        core.join("b", 2)
 
 
 def test_leaving_releases_those_who_wait():

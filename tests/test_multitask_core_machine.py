@@ -15,6 +15,7 @@ from multitask.core import UpdateCore
 from multitask.core_state import restore, snapshot
 from multitask.registration import Registration
 from multitask.rules import Momentum
+from multitask.segments import FINISHED, GIVEN_UP
 from nn.kernels import twins
 
 BETA = 0.75
@@ -30,7 +31,7 @@ class Oracle:
     def __init__(self, names):
         self.names = names  # of each task
         self.commits = {task: [] for task in names}  # of each: a dict name -> list of scalars
-        self.gone = set()
+        self.gone = {}  # task -> why
 
     def owners(self, name):
         return sorted(task for task, names in self.names.items() if name in names)
@@ -89,7 +90,7 @@ class CoreMachine(RuleBasedStateMachine):
     def join_all(self):
         self.nonce += 1
         for task in self.names:
-            if task in self.oracle.gone:
+            if self.oracle.gone.get(task) == GIVEN_UP:
                 with pytest.raises(errors.TrainingStoppedError):
                     self.core.join(task, self.nonce)
             else:
@@ -171,14 +172,14 @@ class CoreMachine(RuleBasedStateMachine):
 
     @rule(task=st.sampled_from(TASKS), dice=st.integers(0, 9))
     def leave(self, task, dice):
-        if task in self.names and dice == 0:
-            self.core.leave(task)
-            self.oracle.gone.add(task)
+        if task in self.names and task not in self.oracle.gone and dice < 2:
+            self.oracle.gone[task] = [FINISHED, GIVEN_UP][dice]
+            self.core.leave(task, self.oracle.gone[task])
 
     @rule()
     def save(self):
         commits = {task: list(commits) for task, commits in self.oracle.commits.items()}
-        self.saved = snapshot(self.core), commits, set(self.oracle.gone)
+        self.saved = snapshot(self.core), commits, dict(self.oracle.gone)
 
     @precondition(lambda self: self.saved)
     @rule()
@@ -186,7 +187,7 @@ class CoreMachine(RuleBasedStateMachine):
         tree, commits, gone = self.saved
         self.core = restore(tree, Momentum(BETA))
         self.oracle.commits = {task: list(kept) for task, kept in commits.items()}
-        self.oracle.gone = set(gone)
+        self.oracle.gone = dict(gone)
         self.forgotten = {
             task for task in self.names if self.oracle.task_version(task) == len(commits[task])
         }

@@ -1,0 +1,314 @@
+"""What the server does with each message: the course of a training, without sockets.
+
+Joins tasks until all are there, starts them, feeds their commits to the update core, answers their
+pulls when the barrier opens, takes snapshots, and decides about tasks that are lost or slow.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import numpy as np
+
+from multitask.core import UpdateCore
+from multitask.core_state import restore, snapshot
+from multitask.errors import (
+    MultitaskError,
+    NonFiniteError,
+    ProtocolError,
+    RegistrationError,
+    SnapshotError,
+    StaleSessionError,
+    TrainingStoppedError,
+)
+from multitask.frames import Frame
+from multitask.peer import Peer
+from multitask.policy import Policy
+from multitask.protocol import Kind
+from multitask.registration import Registration
+from multitask.segments import FINISHED, GIVEN_UP
+from multitask.snapshots import SnapshotStore
+
+
+class Coordinator:
+    """The course of one training.
+
+    Args:
+        tasks: how many there are; training starts when all have joined.
+        core: fresh; replaced by the newest snapshot of ``store`` if there is one.
+        store: where snapshots go, or None.
+        policy: what happens to tasks that are lost, slow or wrong.
+        report: is called with a dict for everything that happens: ``event`` and what belongs to it.
+
+    Attributes:
+        failure: why training was stopped, or None.
+        over: training is finished or stopped; ``untold``: the tasks that have yet to hear of it.
+    """
+
+    def __init__(
+        self,
+        tasks: int,
+        core: UpdateCore,
+        store: SnapshotStore | None,
+        policy: Policy,
+        report: Callable[[dict], None],
+        now: float,
+    ):
+        self.tasks, self.core, self.store, self.policy = tasks, core, store, policy
+        self.failure: MultitaskError | None = None
+        self.over = False
+        self.untold: set[str] = set()
+        self.peers: dict[str, Peer] = {}
+        self.run = secrets.token_hex(8)
+        self._report = report
+        self._lost: dict[str, float] = {}  # task -> since when
+        self._owed: dict[str, float] = {}  # task -> since when it is its turn
+        self._warned: set[str] = set()
+        if store:
+            self._restore(now)
+        self._saved = self.core.iteration if self.core.started else 0
+
+    def note(self, event: str, **facts) -> None:
+        self._report({"event": event, **facts})
+
+    def _restore(self, now: float) -> None:
+        found = self.store.load()
+        if found is None:
+            return
+        tree, path = found
+        self.core = restore(tree["core"], self.core.rule)
+        self.run = tree["run"]
+        if len(self.core.members) != self.tasks:
+            raise SnapshotError(
+                f"{path} is of a training with {len(self.core.members)} tasks, not {self.tasks}"
+            )
+        for task, member in self.core.members.items():
+            if not member.left:
+                self._lost[task] = now
+            elif member.left == FINISHED:
+                self.untold.add(task)
+        self.over = self.core.finished
+        self.note("restored", file=str(path), iteration=self.core.iteration)
+
+    # Messages
+
+    def join(self, peer: Peer, registration: Registration, now: float) -> None:
+        """A peer registers as a task, for the first time or again."""
+        task = registration.task
+        if self.failure:
+            raise self.failure
+        member = self.core.members.get(task)
+        if self.core.started:
+            if member is None:
+                known = ", ".join(self.core.members)
+                raise RegistrationError(f"no task {task} in this training, only {known}")
+            if member.digest != registration.digest():
+                raise RegistrationError(
+                    f"task {task} comes back with other names, shapes or types than it had"
+                )
+        before = self.peers.pop(task, None)
+        if before:
+            before.task = ""
+            before.fail(StaleSessionError(f"task {task} has joined again, from elsewhere"), now)
+        if not self.core.started:
+            if member:
+                self.core.withdraw(task)
+            self.core.register(registration)
+        peer.task, peer.waits_for_start = task, True
+        self.peers[task] = peer
+        self._lost.pop(task, None)
+        self.note("joined", task=task)
+        if not self.core.started and len(self.core.members) == self.tasks:
+            self._start(now)
+        if self.core.started:
+            for waiting in list(self.peers.values()):
+                if waiting.waits_for_start:
+                    self._send_start(waiting, now)
+
+    def _start(self, now: float) -> None:
+        try:
+            self.core.start()
+        except MultitaskError as error:
+            self.stop(error, now)
+            return
+        self.note("started", tasks=list(self.core.members))
+        self._save()
+
+    def _send_start(self, peer: Peer, now: float) -> None:
+        peer.waits_for_start = False
+        iteration = self.core.join(peer.task, peer.nonce)
+        if self.core.members[peer.task].left:
+            peer.waits_for_end = True
+            self._finish(now)
+            return
+        about = {"run": self.run, "rule": self.core.rule.describe()}
+        peer.send(now, Kind.START, iteration, about)
+        self._owed[peer.task] = now
+
+    def commit(self, peer: Peer, frame: Frame, now: float) -> None:
+        """A contribution to an iteration; the last one to arrive completes the iteration."""
+        task, iteration, absent = peer.task, frame.iteration, frame.metadata["absent"]
+        if not self.core.started or peer.wanted is not None:
+            raise ProtocolError(f"task {task} commits while it waits for something else")
+        split = self.core.members[task].parameters.nbytes
+        contributions, buffers = frame.payload[:split], frame.payload[split:]
+        try:
+            self.core.accept(task, iteration, peer.nonce, contributions, absent, buffers)
+        except NonFiniteError as error:
+            if self.policy.on_non_finite == "stop":
+                self.stop(error, now)
+                return
+            self.note("skipped", task=task, iteration=iteration, why=str(error))
+            nothing = np.zeros_like(contributions), list(self.core.members[task].parameters)
+            self.core.accept(task, iteration, peer.nonce, *nothing, buffers)
+        self._owed.pop(task, None)
+        self._warned.discard(task)
+        peer.send(now, Kind.ACK, iteration)
+        self.note("commit", task=task, iteration=iteration, **{"report": frame.metadata["report"]})
+        self._proceed(now)
+
+    def pull(self, peer: Peer, frame: Frame, now: float) -> None:
+        """A wish for the weights of a version; answered at once or when it exists."""
+        due = self.core.members[peer.task].committed + 1
+        if not self.core.started or peer.wanted is not None or frame.iteration != due:
+            raise ProtocolError(
+                f"task {peer.task} pulls version {frame.iteration}, version {due} is its next"
+            )
+        peer.wanted, peer.wants_buffers = frame.iteration, frame.metadata["buffers"]
+        self._answer(peer, now)
+
+    def leave(self, peer: Peer, frame: Frame, now: float) -> None:
+        """A task has done all its iterations."""
+        if not self.core.started:
+            raise ProtocolError(f"task {peer.task} leaves before the start")
+        self.core.leave(peer.task)
+        self._owed.pop(peer.task, None)
+        self.note("left", task=peer.task)
+        if frame.metadata["wait"]:
+            self.untold.add(peer.task)
+            peer.waits_for_end = True
+        else:
+            peer.send(now, Kind.DONE, self.core.members[peer.task].committed + 1)
+            peer.closing = True
+        self._proceed(now)
+
+    def gone(self, peer: Peer, now: float) -> None:
+        """The connection of a peer has ended, for whatever reason."""
+        task = peer.task
+        if self.peers.get(task) is not peer:
+            return
+        del self.peers[task]
+        if not self.core.started:
+            self.core.withdraw(task)
+        elif not self.core.members[task].left:
+            self._lost[task] = now
+        if not self.over:
+            self.note("lost", task=task)
+
+    # The course of things
+
+    def _proceed(self, now: float) -> None:
+        self.core.apply()
+        for peer in list(self.peers.values()):
+            self._answer(peer, now)
+        if self.core.iteration >= self._saved + self.policy.snapshot_every:
+            self._save()
+        self._finish(now)
+
+    def _answer(self, peer: Peer, now: float) -> None:
+        if peer.wanted is None or self.core.version(peer.task) < peer.wanted:
+            return
+        payload = self.core.weights(peer.task)
+        if peer.wants_buffers:
+            payload.append(self.core.members[peer.task].buffer_values)
+        peer.send(now, Kind.PARAMETERS, peer.wanted, {}, payload)
+        peer.wanted = None
+        self._owed[peer.task] = now
+
+    def _save(self) -> None:
+        if not self.store:
+            return
+        self._saved = self.core.iteration
+        try:
+            path = self.store.save({"run": self.run, "core": snapshot(self.core)}, self._saved)
+            self.note("snapshot", file=str(path), iteration=self._saved)
+        except OSError as error:
+            # The older generations are intact: better to go on than to lose the training.
+            self.note("snapshot failed", why=str(error), iteration=self._saved)
+
+    def _finish(self, now: float) -> None:
+        if not self.core.finished:
+            return
+        if not self.over:
+            self.over = True
+            self._save()
+            self.note("finished", iteration=self.core.iteration)
+        for task, peer in self.peers.items():
+            if peer.waits_for_end:
+                peer.send(now, Kind.DONE, self.core.members[task].committed + 1)
+                peer.waits_for_end, peer.closing = False, True
+                self.untold.discard(task)
+
+    def stop(self, error: MultitaskError, now: float) -> None:
+        """Give up: keep what there is, tell everyone."""
+        if self.over:
+            return
+        self.over, self.failure = True, error
+        self.note("stopped", why=f"{type(error).__name__}: {error}")
+        if self.core.started:
+            self._save()
+        for peer in self.peers.values():
+            peer.fail(error, now)
+
+    def tick(self, now: float) -> None:
+        """What happens because time passes: signs of life, and the end of patience."""
+        if self.over:
+            return
+        for peer in self.peers.values():
+            idle = not peer.outbox and now - peer.spoke >= self.policy.heartbeat
+            if idle and peer.is_waiting:
+                peer.send(now, Kind.HEARTBEAT, 0, {"waiting_for": self._waiting_for(peer)})
+        for task, since in list(self._lost.items()):
+            if now - since > self.policy.rejoin_timeout:
+                self._give_up(task, f"has been gone for {now - since:.0f} s", now)
+        for task, since in list(self._owed.items()):
+            self._check_pace(task, now - since, now)
+
+    def _waiting_for(self, peer: Peer) -> list[str]:
+        if not self.core.started:
+            return [f"{self.tasks - len(self.core.members)} more to join"]
+        if peer.waits_for_end:
+            return [task for task, member in self.core.members.items() if not member.left]
+        return self.core.waiting_for(peer.task)
+
+    def _check_pace(self, task: str, seconds: float, now: float) -> None:
+        limit = self.policy.straggler_timeout
+        if seconds < min(self.policy.slow_warning, limit or self.policy.slow_warning):
+            return
+        waiting = [
+            peer for peer in self.peers.values()
+            if peer.wanted is not None and task in self.core.waiting_for(peer.task)
+        ]  # fmt: skip
+        if not waiting or task in self._lost:
+            return
+        if limit is not None and seconds > limit:
+            self._give_up(task, f"has not committed for {seconds:.0f} s", now)
+        elif task not in self._warned:
+            self._warned.add(task)
+            self.note("slow", task=task, seconds=seconds, waiting=[peer.task for peer in waiting])
+
+    def _give_up(self, task: str, why: str, now: float) -> None:
+        error = TrainingStoppedError(f"task {task} {why}")
+        self._lost.pop(task, None)
+        self._owed.pop(task, None)
+        if self.policy.on_lost == "stop":
+            self.stop(error, now)
+            return
+        self.note("evicted", task=task, why=why, iteration=self.core.members[task].committed + 1)
+        self.core.leave(task, GIVEN_UP)
+        peer = self.peers.pop(task, None)
+        if peer:
+            peer.task = ""
+            peer.fail(error, now)
+        self._proceed(now)

@@ -1,0 +1,97 @@
+"""Sites without a network: all tasks in one process, on the same core, one after the other.
+
+What a distributed training must equal bit for bit. Since nobody else is running meanwhile, all
+tasks commit an iteration before the first of them pulls the next::
+
+    server = LocalServer(tasks=2)
+    a, b = (RemoteMomentum(..., task=task, server=server, start=False) for task in "ab")
+    a.start(), b.start()
+    for _ in range(100):
+        ...                     # forward and backward of both
+        a.commit(), b.commit()
+        a.pull(), b.pull()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from multitask.core import UpdateCore
+from multitask.errors import EarlyCommitError
+from multitask.registration import Registration
+from multitask.rules import Rule
+
+
+class LocalServer:
+    """An update core in this process.
+
+    Args:
+        tasks: how many there will be.
+        rule, on_conflict: as for ``ParameterServer``.
+    """
+
+    def __init__(self, tasks: int, rule: Rule | None = None, on_conflict: str = "error"):
+        self.tasks = tasks
+        self.core = UpdateCore(rule, on_conflict)
+
+    def site(self, registration: Registration) -> LocalSite:
+        return LocalSite(self, registration)
+
+
+class LocalSite:
+    """What ``Site`` is to a socket, to a ``LocalServer``."""
+
+    def __init__(self, server: LocalServer, registration: Registration):
+        self.registration, self.done = registration, False
+        self._server, self._core, self._task = server, server.core, registration.task
+        self.rule = server.core.rule.describe()
+
+    def register(self) -> None:
+        self._core.register(self.registration)
+        if len(self._core.members) == self._server.tasks:
+            self._core.start()
+
+    def start(self) -> int:
+        if not self._core.started:
+            raise EarlyCommitError(
+                f"{len(self._core.members)} of {self._server.tasks} tasks are here: in one "
+                "process, make all of them with start=False, then start them"
+            )
+        return self._core.join(self._task, nonce=0)
+
+    def join(self) -> int:
+        self.register()
+        return self.start()
+
+    def commit(
+        self,
+        iteration: int,
+        contributions: np.ndarray,
+        buffers: np.ndarray,
+        absent: Sequence[str] = (),
+        report: dict | None = None,
+    ) -> None:
+        self._core.accept(self._task, iteration, 0, contributions, absent, buffers)
+        self._core.apply()
+
+    def pull(self, iteration: int, buffers: bool = False) -> np.ndarray:
+        if self._core.version(self._task) < iteration:
+            waiting = ", ".join(self._core.waiting_for(self._task))
+            raise EarlyCommitError(
+                f"task {self._task} waits for {waiting}: in one process, let all tasks commit "
+                "before the first of them pulls"
+            )
+        parts = self._core.weights(self._task)
+        if buffers:
+            parts.append(self._core.members[self._task].buffer_values)
+        return np.concatenate(parts)
+
+    def leave(self, wait: bool) -> None:
+        self._core.leave(self._task)
+        self._core.apply()
+        self.done = True
+
+    def close(self) -> None:
+        pass
