@@ -147,6 +147,7 @@ class Recipe:
 # What makes so small a network learn in minutes instead of days, each measured alone (see README).
 FAST_MODEL = {
     "init": "he",  # N(0, 0.01^2) spends epochs on growing
+    "rpn_outputs": 1,  # one logit and a sigmoid say what two and a softmax do
     "rpn_norm": "batch",  # batch norm, trained, lets the learning rate be ten times as high
     "thin_map_norm": "batch",
     "rpn_anchors_per_box": 9,  # small objects get more than the one anchor that fits best

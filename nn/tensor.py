@@ -8,6 +8,7 @@ operation that made it and that operation's inputs.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Iterator
 
@@ -222,7 +223,8 @@ class Tensor:
 
     def flatten(self, start_dim: int = 0) -> Tensor:
         """Dimensions from ``start_dim`` on become one."""
-        return self.reshape(*self.shape[:start_dim], -1)
+        # Their product, not -1: that would be ambiguous for a tensor without elements.
+        return self.reshape(*self.shape[:start_dim], math.prod(self.shape[start_dim:]))
 
     def transpose(self, *axes) -> Tensor:
         """NumPy's: the axes in a new order, all reversed if none is given."""

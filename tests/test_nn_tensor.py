@@ -146,6 +146,10 @@ def test_no_grad():
         y.sum().backward()
 
 
+def test_flatten_without_elements():
+    assert nn.Tensor(np.zeros((0, 3, 2))).flatten(1).shape == (0, 6)
+
+
 def test_detach_cuts_the_graph():
     x = nn.Tensor([2.0], requires_grad=True)
     (x * x.detach()).sum().backward()
