@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import os
 
+from detector.datasets import Dataset
 from detector.errors import UserError
 from nn import checkpoint
 
 KIND = "lighthead detector"
 
 
-def describe(model, classes: list[str], category_ids: list[int]) -> dict:
-    """The ``detector`` entry of a checkpoint."""
-    return {"config": model.config(), "classes": classes, "category_ids": category_ids}
+def describe(model, dataset: Dataset) -> dict:
+    """The ``detector`` entry of a checkpoint: how to build it, and what it was trained on."""
+    return {
+        "config": model.config(),
+        "classes": dataset.classes,
+        "category_ids": dataset.category_ids,
+        "pictures": len(dataset),
+        "boxes": len(dataset.annotations),
+    }
 
 
 def write(path: str | os.PathLike, model, detector: dict, **more) -> None:

@@ -91,6 +91,8 @@ class Recipe:
         for name in ("batch", "epochs", "lr_per_image", "evaluate_every"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be greater than 0, not {getattr(self, name)}")
+        if self.crop_iterations < 0:
+            raise ValueError(f"crop_iterations must be 0 or more, not {self.crop_iterations}")
 
     @property
     def lr(self) -> float:

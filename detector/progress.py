@@ -26,8 +26,7 @@ class Progress:
         self, description: str, total: int, initial: int = 0, unit: str = "it", leave: bool = False
     ):
         self.description, self.total, self.done, self.unit = description, total, initial, unit
-        self.initial, self.started = initial, time.monotonic()
-        self.reported, self.note = self.started, ""
+        self.reported, self.done_then = time.monotonic(), initial
         self.bar = None
         if sys.stderr.isatty():
             self.bar = tqdm(
@@ -38,21 +37,20 @@ class Progress:
     def step(self, note: str = "", count: int = 1) -> None:
         """``count`` steps are done; ``note`` stands at the end of the line."""
         self.done += count
-        self.note = note
         if self.bar is not None:
             if note:
                 self.bar.set_postfix_str(note, refresh=False)
             self.bar.update(count)
         elif time.monotonic() - self.reported >= SECONDS_BETWEEN_LINES:
-            self.reported = time.monotonic()
             left = format_seconds(self.seconds_left())
             line = f"{self.description}: {self.done}/{self.total} {self.unit}, {left} left"
+            self.reported, self.done_then = time.monotonic(), self.done
             print(f"{line}, {note}" if note else line, file=sys.stderr, flush=True)
 
     def seconds_left(self) -> float:
-        """From the mean speed so far."""
-        done = max(self.done - self.initial, 1)
-        return (time.monotonic() - self.started) / done * (self.total - self.done)
+        """From the speed since the last line (the first steps compile kernels)."""
+        recently = time.monotonic() - self.reported
+        return recently / max(self.done - self.done_then, 1) * (self.total - self.done)
 
     def say(self, line: str) -> None:
         """Print a line on stdout without tearing the bar."""

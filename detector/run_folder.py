@@ -36,11 +36,12 @@ class RunFolder:
         Raises:
             UserError: there are files in it already, it is a file, or it cannot be written.
         """
-        if self.path.is_dir() and any(self.path.iterdir()):
+        # Names with a dot are what a killed process may have left half-written.
+        if self.path.is_dir() and any(p.name[0] != "." for p in self.path.iterdir()):
             way_out = "add --resume to go on with it, or " if self.last.exists() else ""
             raise UserError(f"{self.path} is not empty: {way_out}choose another --out")
         try:
-            self.detections.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".writable"
             probe.touch()
             probe.unlink()

@@ -73,7 +73,7 @@ def run_session(session: Session, run: RunFolder) -> Evaluation:
         len(loader),
         run,
         session.seed,
-        checkpoints.describe(model, train.classes, train.category_ids),
+        checkpoints.describe(model, train),
         validate=validation(model, val),
         name_image=lambda index: str(train.images[index].path),
         prepare=preparation(session, model, train),

@@ -16,6 +16,7 @@ from statistics import fmean
 
 from detector import checkpoints
 from detector.datasets import streams
+from detector.errors import UserError
 from detector.interruption import Interrupted, InterruptionWatch
 from detector.non_finite import NonFiniteError, explain_non_finite
 from detector.presets import Recipe
@@ -86,9 +87,17 @@ class Trainer:
         """Take weights, velocities and place from the run's last checkpoint.
 
         Raises:
-            UserError: the checkpoint is missing, damaged or of another model.
+            UserError: the checkpoint is missing, damaged or of another model or data set.
         """
         tree = checkpoints.read(self.run.last)
+        then, now = tree["detector"], self.detector
+        changed = [name for name in now if then.get(name) != now[name]]
+        if changed:
+            raise UserError(
+                f"the data set or this program has changed since {self.run.path} was started "
+                f"({', '.join(changed)} differ): start a new run, with --init-from {self.run.path} "
+                "if you like"
+            )
         checkpoints.restore(self.model, tree, self.run.last)
         self.optimizer.load_state_dict(tree["optimizer"])
         self.position = Position(**tree["position"])

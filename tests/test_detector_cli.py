@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from nn import checkpoint
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--preset", "tiny", "--epochs", "2", "--batch", "4", "--short-side", "64"]
+TINY += ["--crop-iterations", "2"]
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:
@@ -160,14 +162,20 @@ sys.exit(cli.main(["train", "--data", {str(data)!r}, "--out", {str(half)!r}, *{T
 
 
 def test_resume_notices_other_data(capsys, trained, data, tmp_path):
-    import shutil
-
-    folder = tmp_path / "run"
+    """The folder of the data set is gone, or holds other boxes than when the run began."""
+    folder, moved = tmp_path / "run", tmp_path / "moved"
     shutil.copytree(trained, folder)
     config = json.loads((folder / "config.json").read_text())
-    config["data"] = str(tmp_path / "gone")
+    config["data"] = str(moved)
     (folder / "config.json").write_text(json.dumps(config))
-    assert "gone" in complaint(capsys, "train", "--resume", "--out", folder)
+    assert str(moved) in complaint(capsys, "train", "--resume", "--out", folder)
+    shutil.copytree(data, moved)
+    annotations = moved / "annotations" / "instances_train.json"
+    document = json.loads(annotations.read_text())
+    del document["annotations"][3]
+    annotations.write_text(json.dumps(document))
+    code, _, errors = run(capsys, "train", "--resume", "--out", folder)
+    assert code == 2 and "has changed since" in errors and "boxes" in errors
 
 
 def test_evaluate(capsys, trained, data, tmp_path):
@@ -255,12 +263,10 @@ def test_summary(capsys):
 def test_check_data(capsys, data, tmp_path):
     code, text, _ = run(capsys, "check-data", "--data", data, *TINY)
     assert code == 0 and "no mistakes" in text and "triangle" in text
-    assert "4 iterations of" in text and "3 validations on 4 pictures" in text
+    assert "4 iterations of" in text and "2 validations on 4 pictures" in text
 
 
 def test_check_data_lists_all_mistakes(capsys, data, tmp_path):
-    import shutil
-
     folder = tmp_path / "bad"
     shutil.copytree(data, folder)
     path = folder / "annotations" / "instances_train.json"

@@ -16,6 +16,7 @@ import standin_detector as standin
 
 import nn
 from detector import training
+from detector.datasets import write_shapes
 from detector.errors import UserError
 from detector.interruption import Interrupted
 from detector.non_finite import NonFiniteError
@@ -286,3 +287,41 @@ class TestRealDetector:
             (tmp_path / name).mkdir()
         runs = [self.train(tmp_path / name, 1, seed) for seed, name in enumerate("ab")]
         assert not same_bits(*runs)
+
+    @pytest.mark.nightly
+    def test_command_line_killed_at_twenty_random_moments(self, tmp_path):
+        """From the start of the process on: imports, first checkpoint, validation and pictures."""
+        write_shapes(tmp_path / "data", train=8, val=2, image_size=64)
+
+        def command(out: str) -> list[str]:
+            options = ["train", "--data", str(tmp_path / "data"), "--out", str(tmp_path / out)]
+            options += ["--preset", "tiny", "--short-side", "64", "--batch", "2", "--epochs", "6"]
+            options += ["--crop-iterations", "3"]
+            program = (
+                "import sys; from detector import cli, training\n"
+                "training.SECONDS_BETWEEN_CHECKPOINTS = 0.0\n"
+                "sys.exit(cli.main(sys.argv[1:]))"
+            )
+            return [sys.executable, "-c", program, *options, "--resume"]
+
+        def start(out: str) -> subprocess.Popen:
+            root = Path(__file__).parent.parent
+            return subprocess.Popen(command(out), cwd=root, stdout=subprocess.DEVNULL)
+
+        assert start("whole").wait() == 0
+        began = time.monotonic()
+        assert start("timed").wait() == 0
+        duration = time.monotonic() - began
+        rng = np.random.default_rng(0)
+        for _ in range(20):
+            process = start("killed")
+            try:
+                process.wait(timeout=rng.uniform(0.1, 0.6) * duration)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        assert start("killed").wait() == 0
+        whole, killed = standin.weights(tmp_path / "whole"), standin.weights(tmp_path / "killed")
+        assert same_bits(whole, killed)
+        best = [(tmp_path / out / "best.ckpt").read_bytes() for out in ("whole", "killed")]
+        assert best[0] == best[1]

@@ -43,6 +43,13 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--lr", type=float, metavar="X", help="the highest learning rate")
     group.add_argument("--short-side", type=int, metavar="S", help="of the pictures, in pixels")
     group.add_argument(
+        "--crop-iterations",
+        type=int,
+        metavar="N",
+        help="without --init-from, so long the backbone first learns to tell apart crops of the "
+        "objects",
+    )
+    group.add_argument(
         "--evaluate-every", type=int, metavar="N", help="epochs between two validations"
     )
 
@@ -60,6 +67,7 @@ def recipe_of(args: argparse.Namespace) -> tuple[str, Recipe]:
             backbone=args.backbone,
             epochs=args.epochs,
             batch=args.batch,
+            crop_iterations=args.crop_iterations,
             evaluate_every=args.evaluate_every,
         )
         if args.lr is not None:

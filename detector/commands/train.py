@@ -139,6 +139,7 @@ def given_and_had(args: argparse.Namespace, session: Session) -> list[tuple[str,
         "batch": session.recipe.batch,
         "lr": session.recipe.lr,
         "short_side": session.recipe.short_side,
+        "crop_iterations": session.recipe.crop_iterations,
         "evaluate_every": session.recipe.evaluate_every,
     }
     rows = []
