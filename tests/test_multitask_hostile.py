@@ -150,6 +150,8 @@ def test_256_silent_connections_do_not_keep_a_site_out():
         toy.backward(0)
         optimizer.step()
         optimizer.finish(wait=False)
+        silent[0].settimeout(3)  # the oldest had to make room
+        assert silent[0].recv(1) == b"" and time.monotonic() - begun < 3
         for connection in silent:
             connection.close()
 

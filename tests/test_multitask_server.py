@@ -218,6 +218,16 @@ def test_two_shapes_for_one_name():
         second.finish(wait=False)
 
 
+def test_a_task_that_comes_back_as_something_else():
+    a, other = Toy("a"), Toy("a", shared=(3, 3))
+    with ParameterServer(1) as server:
+        a.optimizer(server.address).site.close()
+        with pytest.raises(errors.RegistrationError, match="comes back with other"):
+            other.optimizer(server.address)
+        with pytest.raises(errors.RegistrationError, match="no task b in this training, only a"):
+            Toy("b").optimizer(server.address)
+
+
 def test_two_initial_values_for_one_name():
     a, b = Toy("a"), Toy("b")
     b.parameters["shared.weight"].data += 1
