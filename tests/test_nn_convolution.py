@@ -1,6 +1,11 @@
 """Convolution against loops in Python and PyTorch, its gradients against its definition."""
 
 import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -234,3 +239,90 @@ def test_arguments_that_do_not_go_together_are_named(
     with pytest.raises(ValueError) as error:
         run([np.zeros(shape) for shape in (input_shape, weight_shape, bias_shape)], **options)
     assert all(word in str(error.value) for word in words), error.value
+
+
+def python(program, **variables):
+    """Run a program in a process of its own; its last line of output, read as JSON."""
+    environment = os.environ | variables | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr or run.returncode
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+NARROW = """
+import json, numpy as np
+from nn import kernels
+from nn.kernels import convolution, depthwise, matmul, simd
+from nn.ops.convolution import Conv2d
+
+def results(shape, stride, groups):
+    rng = np.random.default_rng(0)
+    input, weight = rng.standard_normal((2, 6, 9, 21), "f"), rng.standard_normal(shape, "f")
+    operation = Conv2d()
+    operation.needs_grad = True, True
+    padding = tuple(size // 2 for size in shape[2:])
+    out = operation.forward(input, weight, stride=stride, padding=padding, groups=groups)
+    return [out, *operation.backward(out)]
+
+for case in ((5, 6, 1, 1), (1, 1), 1), ((5, 6, 3, 3), (1, 1), 1), ((6, 1, 3, 3), (2, 2), 6):
+    with kernels.twins():
+        expected = results(*case)
+    for actual, reference in zip(results(*case), expected):
+        assert abs(actual - reference).max() < 1e-4 * (1 + abs(reference).max()), case
+hits = sum(
+    sum(function.compiled.stats.cache_hits.values())
+    for function in (
+        matmul.matmul, matmul.matmul_transposed, convolution.conv2d_forward,
+        convolution.turn_weights, convolution.conv2d_grad_weight, depthwise.depthwise_forward,
+        depthwise.depthwise_grad_input, depthwise.depthwise_grad_weight,
+    )
+)
+print(json.dumps([simd.LANES, hits]))
+"""
+
+
+def test_a_processor_with_narrow_vectors_and_the_cache_in_a_second_process(tmp_path):
+    variables = {"NUMBA_CPU_NAME": "generic", "NUMBA_CACHE_DIR": str(tmp_path)}
+    assert python(NARROW, **variables) == [4, 0]  # compiled for the narrowest vectors
+    assert python(NARROW, **variables) == [4, 8]  # nothing compiled again
+
+
+AT_THE_END_OF_MEMORY = """
+import ctypes, itertools, mmap
+import numpy as np
+from nn.ops.convolution import Conv2d
+
+def at_the_end(shape):
+    size = int(np.prod(shape)) * 4
+    pages = -(-size // mmap.PAGESIZE)
+    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+    array = np.frombuffer(memory, "float32")
+    end = array.ctypes.data + pages * mmap.PAGESIZE
+    libc = ctypes.CDLL(None)
+    libc.mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    assert libc.mprotect(end, mmap.PAGESIZE, 0) == 0
+    last = pages * mmap.PAGESIZE // 4
+    result = array[last - size // 4 : last].reshape(shape)
+    result[:] = 1
+    return result
+
+for W, stride in itertools.product((15, 16, 17, 31, 32, 33, 64, 65), (1, 2)):
+    for shape, groups in ((2, 2, 1, 1), 1), ((2, 2, 3, 3), 1), ((2, 1, 3, 3), 2):
+        for padding in {shape[2] // 2, 0}:
+            operation = Conv2d()
+            operation.needs_grad = True, True
+            out = operation.forward(
+                at_the_end((1, 2, 4, W)), at_the_end(shape), stride=(stride, stride),
+                padding=(padding, padding), groups=groups,
+            )
+            operation.backward(at_the_end(out.shape))
+print("true")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
+def test_arrays_that_end_where_memory_ends():
+    """One float too far is a segmentation fault here."""
+    assert python(AT_THE_END_OF_MEMORY) is True

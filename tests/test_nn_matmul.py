@@ -1,11 +1,5 @@
 """The matrix product kernels against loops in Python, their twins, and each other's threads."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +9,6 @@ from nn import kernels
 from nn.kernels import cache, register_blocks, simd
 from nn.kernels.matmul import matmul, matmul_transposed
 
-ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = {"float32": 2e-4, "float64": 1e-12}
 
 
@@ -149,34 +142,6 @@ def test_blocks_fit_into_the_registers_of_each_processor():
     for feature, count in registers.items():
         _, vectors = simd.block_shape({feature})
         assert register_blocks.ROWS * vectors + vectors + 1 <= count, feature
-
-
-PROGRAM = """
-import json, numpy as np
-from nn.kernels import simd
-from nn.kernels.matmul import matmul
-a, b = (np.arange(n, dtype="float32").reshape(1, -1, 5) % 7 for n in (35, 185))
-out = np.empty((1, 7, 37), "float32")
-matmul(a, b.reshape(1, 5, 37), np.zeros(7, "float32"), out, False, False)
-assert (out[0] == a[0] @ b.reshape(5, 37)).all()
-print(json.dumps([simd.LANES, sum(matmul.compiled.stats.cache_hits.values())]))
-"""
-
-
-def test_a_processor_without_wide_vectors_and_a_second_process(tmp_path):
-    environment = os.environ | {
-        "NUMBA_CPU_NAME": "generic", "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)
-    }  # fmt: skip
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
-        )
-        for _ in range(2)
-    ]
-    assert all(run.returncode == 0 for run in runs), runs[0].stderr
-    first, second = (json.loads(run.stdout) for run in runs)
-    assert first == [4, 0]  # the narrowest vectors, and compiled
-    assert second == [4, 1]  # taken from the cache
 
 
 def test_cache_stamp_covers_imported_kernel_files(tmp_path):

@@ -125,7 +125,6 @@ def make_outer_block(rows: int, vectors: int):
 
 def make_dot_block(rows: int, columns: int):
     """Build ``dot_block`` for blocks of ``rows`` x ``columns`` sums."""
-    lanes = 1 << (columns - 1).bit_length()  # of the vector that holds a row of sums in the end
 
     @intrinsic
     def dot_block(
@@ -190,14 +189,18 @@ def make_dot_block(rows: int, columns: int):
                     multiply(a_rows, b_rows, done, rest_lanes)
 
             c = builder.gep(pointer_to(context, builder, kinds[12], c), [c_at])
-            mask = vector.lanes_below(column_count, lanes)
             for m, row in enumerate(sums):
-                totals = [builder.load(place) for place in row]
-                total = vector.sums(totals + [vector.zero] * (lanes - columns))
                 with builder.if_then(builder.icmp_signed("<", integer(m), row_count)):
                     place = builder.gep(c, [builder.mul(integer(m), c_row)])
-                    old = vector.load(place, mask, lanes)
-                    vector.store(builder.fadd(old, total), place, mask)
+                    for first in range(0, columns, LANES):
+                        totals = [builder.load(n) for n in row[first : first + LANES]]
+                        total = vector.sums(totals)
+                        lanes = total.type.count
+                        there = builder.sub(column_count, integer(first))
+                        mask = vector.lanes_below(there, lanes)
+                        part = builder.gep(place, [integer(first)])
+                        old = vector.load(part, mask, lanes)
+                        vector.store(builder.fadd(old, total), part, mask)
             return context.get_dummy_value()
 
         return signature, generate

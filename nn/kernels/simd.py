@@ -108,9 +108,12 @@ class Vectors:
     def sums(self, vectors):
         """One vector whose lane i is the sum of the lanes of ``vectors[i]``, in a fixed order.
 
+        It has as many lanes as there are vectors (at most LANES), rounded up to a power of two.
         Pairs of vectors are folded into one, halves onto halves, until one is left; then that one
         is folded in itself. Log steps, and no lane is ever idle.
         """
+        missing = (1 << (len(vectors) - 1).bit_length()) - len(vectors)
+        vectors = vectors + [self.zero] * missing
         lanes = LANES
         while len(vectors) > 1:
             lanes //= 2
