@@ -1,5 +1,7 @@
 """The distribution ``lighthead``: packages ``nn``, ``detector`` and ``multitask``, one command."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 TEST = ["pytest>=7.4", "hypothesis>=6.80", "nbclient>=0.8", "ipykernel>=6.20", "nbformat>=5.9"]
@@ -8,6 +10,8 @@ setup(
     name="lighthead",
     version="0.1.0",
     description="A light-weight object detector and its distributed training, from scratch",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     author="the lighthead authors",
     license="MIT",
     python_requires=">=3.10",

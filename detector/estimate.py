@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import time
 
-from detector.datasets import Dataset
+from detector.datasets import Dataset, Loader
 from detector.presets import Recipe
+from detector.pretraining import pretrain_backbone
 from detector.progress import format_seconds
 
 TIMED = 3
 
 
-def estimate_training(model, loader, recipe: Recipe, val: Dataset) -> str:
-    """Time iterations of forward and backward, and a few predictions, after one of each.
+def estimate_training(model, loader: Loader, recipe: Recipe, val: Dataset) -> str:
+    """Time a few iterations and predictions, after one of each that compiles the kernels.
 
     Args:
-        model: the detector; its weights stay as they are, its batch norm's statistics do not.
+        model: the detector; it is of no use afterwards.
         loader: the batches of training.
-        recipe: how many epochs, and validations of
-        val: this data set.
+        recipe: how many epochs, validations and crops.
+        val: the pictures to validate on.
 
     Returns:
         a sentence.
     """
+    crop_time = 0.0
+    for _ in range(2 if recipe.crop_iterations else 0):
+        started = time.monotonic()
+        short = recipe.changed(crop_iterations=TIMED)
+        with contextlib.redirect_stdout(io.StringIO()):  # what it says of its success
+            pretrain_backbone(model, loader.dataset, short, loader.seed, lambda: None)
+        crop_time = (time.monotonic() - started) / TIMED
     model.train()
     step_times = []
     batches = loader.epoch(0)
@@ -40,13 +50,15 @@ def estimate_training(model, loader, recipe: Recipe, val: Dataset) -> str:
         started = time.monotonic()
         model.predict([image])
         image_times.append(time.monotonic() - started)
-    # The first of each compiles kernels; the least of the others is what a quiet machine takes.
+    # The least of the others is what a quiet machine takes.
     step, image = min(step_times[1:] or step_times), min(image_times[1:] or image_times)
     iterations = recipe.epochs * len(loader)
     # The last epoch is validated twice: for the choice of the best and for the report.
     validations = -(-recipe.epochs // recipe.evaluate_every) + 1
-    training, validating = iterations * step, validations * len(val) * image
+    seconds = iterations * step + validations * len(val) * image
+    seconds += recipe.crop_iterations * crop_time
+    crops = f"{recipe.crop_iterations} iterations on crops of {crop_time:.2f} s, "
     return (
-        f"{format_seconds(training + validating)}: {iterations} iterations of {step:.2f} s, and "
-        f"{validations} validations on {len(val)} pictures of {image:.2f} s"
+        f"{format_seconds(seconds)}: {crops if crop_time else ''}{iterations} iterations of "
+        f"{step:.2f} s, and {validations} validations on {len(val)} pictures of {image:.2f} s"
     )

@@ -8,9 +8,9 @@ Ctrl-C finishes the iteration, saves and says how to go on; whatever else stops 
 on from the last checkpoint, at most half a minute earlier, and ends in exactly the same weights as
 a run that was never stopped. --resume needs nothing but --out.
 
-Presets: tiny is made for the built-in shapes and starts from random weights; laptop is made for
-photographs and a pretrained backbone (--init-from); thesis-s and thesis-l are the thesis's own
-settings. The learning rate of a preset is for its batch and is scaled along with --batch; --lr sets
+Presets: tiny is made for the built-in shapes and starts from random weights (its backbone first
+learns to tell apart crops of the objects); laptop is made for photographs and a pretrained backbone
+(--init-from); thesis-s and thesis-l are the thesis's own settings. The learning rate of a preset is for its batch and is scaled along with --batch; --lr sets
 it as it is.
 """
 
