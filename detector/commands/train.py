@@ -10,8 +10,8 @@ a run that was never stopped. --resume needs nothing but --out.
 
 Presets: tiny is made for the built-in shapes and starts from random weights (its backbone first
 learns to tell apart crops of the objects); laptop is made for photographs and a pretrained backbone
-(--init-from); thesis-s and thesis-l are the thesis's own settings. The learning rate of a preset is for its batch and is scaled along with --batch; --lr sets
-it as it is.
+(--init-from); thesis-s and thesis-l are the thesis's own settings. The learning rate of a preset is
+for its batch and is scaled along with --batch; --lr sets it as it is.
 """
 
 from __future__ import annotations
