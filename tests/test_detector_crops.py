@@ -42,7 +42,8 @@ def test_a_crop_shows_what_its_label_says():
         # blended edges.
         assert shown.mean(axis=(1, 2)).min() > 0.07
     coloured = np.abs(crops[labels == 0].astype(int) - GREY).sum(axis=3) > 60
-    assert coloured.mean(axis=(1, 2)).max() < 0.4
+    # A square at the border is moved into the picture, and then may show more than a fifth.
+    assert np.quantile(coloured.mean(axis=(1, 2)), 0.9) < 0.2
     counts = np.bincount(labels, minlength=3)
     assert counts == pytest.approx([400 / 3] * 3, abs=40)
 
@@ -74,9 +75,10 @@ RECIPE = preset("tiny").changed(crop_iterations=12, crop_size=32, crop_batch=16,
 
 
 def test_there_are_as_many_batches_as_asked_for():
-    """More than an epoch holds: 6 pictures give 4 crops each, 2 batches of 16."""
-    sizes = [len(labels) for _, labels in crop_batches(ShapesDataset(6), RECIPE, seed=0)]
-    assert len(sizes) == 12 and set(sizes) == {16, 8}
+    """More than an epoch holds, and it ends within one: 6 pictures are 2 batches of 16 and 8."""
+    recipe = RECIPE.changed(crop_iterations=11)
+    sizes = [len(labels) for _, labels in crop_batches(ShapesDataset(6), recipe, seed=0)]
+    assert sizes == [16, 8] * 5 + [16]
 
 
 def test_the_backbone_learns_and_nothing_else_does():
