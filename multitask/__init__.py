@@ -7,23 +7,30 @@ Tasks with networks, data and learning rates of their own share parameters by na
                                          server=server.address)
 
 From the arithmetic outwards: ``rules`` and ``core`` (pure), ``frames`` and ``protocol`` (bytes),
-``peer``, ``coordinator`` and ``server`` (the server), ``site`` and ``remote`` (a task's end).
+``peer``, ``coordinator`` and ``server`` (the server), ``site`` and ``remote`` (a task's end),
+``task`` and ``launch`` (everything on one machine: ``multitask.run``).
 """
 
 from multitask.errors import MultitaskError
+from multitask.launch import Launch, Result, run
 from multitask.local import LocalServer
 from multitask.policy import Policy
 from multitask.remote import RemoteMomentum
 from multitask.rules import LARS, Adam, Momentum
 from multitask.server import ParameterServer
+from multitask.task import Task
 
 __all__ = [
     "LARS",
     "Adam",
+    "Launch",
     "LocalServer",
     "Momentum",
     "MultitaskError",
     "ParameterServer",
     "Policy",
     "RemoteMomentum",
+    "Result",
+    "Task",
+    "run",
 ]

@@ -133,7 +133,7 @@ class Coordinator:
             self.stop(error, now)
             return
         self.note("started", tasks=list(self.core.members))
-        self._save()
+        self.save()
 
     def _send_start(self, peer: Peer, now: float) -> None:
         peer.waits_for_start = False
@@ -213,7 +213,7 @@ class Coordinator:
         for peer in list(self.peers.values()):
             self._answer(peer, now)
         if self.core.iteration >= self._saved + self.policy.snapshot_every:
-            self._save()
+            self.save()
         self._finish(now)
 
     def _answer(self, peer: Peer, now: float) -> None:
@@ -226,8 +226,9 @@ class Coordinator:
         peer.wanted = None
         self._owed[peer.task] = now
 
-    def _save(self) -> None:
-        if not self.store:
+    def save(self) -> None:
+        """Take a snapshot, if there is something to keep and a place for it."""
+        if not self.store or not self.core.started:
             return
         self._saved = self.core.iteration
         try:
@@ -242,7 +243,7 @@ class Coordinator:
             return
         if not self.over:
             self.over = True
-            self._save()
+            self.save()
             self.note("finished", iteration=self.core.iteration)
         for task, peer in self.peers.items():
             if peer.waits_for_end:
@@ -256,8 +257,7 @@ class Coordinator:
             return
         self.over, self.failure = True, error
         self.note("stopped", why=f"{type(error).__name__}: {error}")
-        if self.core.started:
-            self._save()
+        self.save()
         for peer in self.peers.values():
             peer.fail(error, now)
 

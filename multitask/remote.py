@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 
@@ -117,7 +118,8 @@ class RemoteMomentum:
         """Commit this iteration's gradients and pull the new weights.
 
         Args:
-            report: numbers about the iteration (losses, images) for the log of the server.
+            report: numbers about the iteration (losses, images) for the log of the server, which
+                takes those that are finite.
         """
         self.commit(report)
         self.pull()
@@ -127,6 +129,7 @@ class RemoteMomentum:
         absent = self._fill()
         buffers = self._buffer_layout.pack(self._buffers)
         facts = {"lr": float(self.lr), "waited": round(self._waited, 4), **(report or {})}
+        facts = {name: number for name, number in facts.items() if math.isfinite(number)}
         begun = time.perf_counter()
         while True:
             try:
@@ -187,6 +190,7 @@ class RemoteMomentum:
         """Pull version ``_next`` into the parameters; and the buffers, if it is not the usual one.
 
         Ours are those of the iteration we have just done, which is right for the version after it.
+        If training is over (the task had left before it joined again) there is nothing to pull.
         """
         while not self.site.done:
             try:
@@ -195,8 +199,8 @@ class RemoteMomentum:
                 self._next = self.site.join()
                 continue
             self._unpack(payload)
-            self.iteration = self._next
-            return
+            break
+        self.iteration = self._next
 
     def _unpack(self, payload: np.ndarray) -> None:
         values = self._layout.views(payload[: self._layout.nbytes])

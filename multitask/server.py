@@ -130,7 +130,7 @@ class ParameterServer:
         self.stop()
 
     def stop(self) -> None:
-        """End the thread that ``with`` started, wherever training is."""
+        """Let ``serve`` return, wherever training is; ends the thread that ``with`` started."""
         self._stopping.set()
         if self._thread:
             self._thread.join()
@@ -139,6 +139,11 @@ class ParameterServer:
         # The sites get the error, each through its connection.
         with contextlib.suppress(Exception):
             self.serve()
+
+    def save(self) -> None:
+        """Take a snapshot of a server that was stopped before the end, if it has a folder."""
+        if not self._coordinator.over:
+            self._coordinator.save()
 
     def parameters(self) -> dict[str, np.ndarray]:
         """A copy of all weights by name. Only when the server is not running."""

@@ -1,12 +1,14 @@
 """Tiny tasks for the tests of the parameter server: gradients from W, buffers and t alone."""
 
+import functools
 import hashlib
 import threading
 import time
 
 import numpy as np
 
-from multitask import RemoteMomentum
+import nn
+from multitask import RemoteMomentum, Task
 from nn import Parameter
 
 
@@ -109,3 +111,54 @@ def run_threads(jobs, timeout=30):
     if problems:
         raise problems[0]
     assert not any(thread.is_alive() for thread in threads), "a site hangs"
+
+
+# The same idea as tasks for ``multitask.run``; at the top level, so that processes can import them.
+
+
+class ToyNetwork(nn.Module):
+    def __init__(self, head):
+        super().__init__()
+        self.shared = nn.Parameter(np.zeros(12, np.float32))
+        nn.init.normal_(self.shared)
+        setattr(self, head, nn.Parameter(np.zeros(5, np.float32)))
+        self.register_buffer("mean", np.zeros(12, np.float32))
+        self.register_buffer("count", np.zeros((), np.int64))
+
+    def forward(self, name, iteration):
+        rng = generator("data", name, iteration)
+        drawn = nn.init.generator().standard_normal(12)  # as dropout would
+        data = (rng.standard_normal(12) + 0.1 * drawn).astype(np.float32)
+        self.mean[...] = np.float32(0.9) * self.mean + np.float32(0.1) * data
+        self.count += 1
+        head = getattr(self, f"head_{name}")
+        return ((self.shared * data + self.mean) ** 2).mean() + ((head - float(data[0])) ** 2).sum()
+
+
+class ToyLoss:
+    def __init__(self, name, seconds=0.0):
+        self.name, self.seconds = name, seconds
+
+    def __call__(self, model, iteration):
+        time.sleep(self.seconds)
+        return {"square": model(self.name, iteration)}
+
+
+def falling(iteration):
+    return 0.05 / (1 + 0.01 * iteration)
+
+
+def explode(model, iteration):
+    if iteration == 2:
+        raise ZeroDivisionError("as planned")
+    return model("a", iteration)
+
+
+def toy_task(name, seconds=0.0, **changes):
+    settings = {
+        "model": functools.partial(ToyNetwork, f"head_{name}"),
+        "loss": ToyLoss(name, seconds),
+        "lr": falling,
+        "weight_decay": 1e-4,
+    }
+    return Task(name, **{**settings, **changes})

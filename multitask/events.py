@@ -1,0 +1,57 @@
+"""The diary of a training: one JSON object a line, for machines, views and plots."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class Diary:
+    """Appends events to a file; call it with a dict.
+
+    A line is written at once, so that a crash loses none that was complete. A server that starts
+    again goes on in the same file.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self._file = open(path, "a", encoding="utf-8")
+        if self._file.tell():
+            self._file.write("\n")  # ends a line that a crash may have cut
+
+    def __call__(self, event: dict) -> None:
+        self._file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_events(path: str | os.PathLike) -> Iterator[dict]:
+    """The events in a diary; lines that a crash has cut are left out."""
+    with Path(path).open(encoding="utf-8") as file:
+        for line in file:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict) and "event" in event:
+                yield event
+
+
+def history(path: str | os.PathLike) -> dict[str, list[dict]]:
+    """What each task reported, by iteration: ``{"task": [{"iteration": 0, "loss": ...}, ...]}``.
+
+    Iterations that were repeated after a crash appear once, as they were the last time.
+    """
+    tasks: dict[str, dict[int, dict]] = {}
+    for event in read_events(path):
+        if event["event"] == "commit":
+            entry = {"iteration": event["iteration"], "time": event["time"], **event["report"]}
+            tasks.setdefault(event["task"], {})[event["iteration"]] = entry
+    return {
+        task: [entries[iteration] for iteration in sorted(entries)]
+        for task, entries in sorted(tasks.items())
+    }

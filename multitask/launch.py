@@ -1,0 +1,260 @@
+"""``run``: a server and all tasks as processes of this machine, watched and restarted.
+
+Every process is a fresh Python (``spawn``: the only way that all systems have), so a script that
+calls ``run`` needs ``if __name__ == "__main__":``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from multitask import authentication, transport, workers
+from multitask.core_state import restore
+from multitask.errors import MultitaskError, SnapshotError
+from multitask.events import history
+from multitask.local import LocalServer
+from multitask.policy import Policy
+from multitask.rules import Momentum, Rule
+from multitask.snapshots import SnapshotStore
+from multitask.task import Task, TaskSite
+from multitask.workers import SERVER
+
+
+@dataclass
+class Result:
+    """What a training has left.
+
+    Attributes:
+        parameters: all weights by name.
+        buffers: of each task, its buffers by name.
+        names: of each task, the names of its parameters.
+        history: of each task, what it reported in each iteration (see ``events.history``).
+    """
+
+    parameters: dict[str, np.ndarray]
+    buffers: dict[str, dict[str, np.ndarray]]
+    names: dict[str, list[str]]
+    history: dict[str, list[dict]]
+
+    def state_dict(self, task: str) -> dict[str, np.ndarray]:
+        """The state of a task's network, for ``model.load_state_dict``."""
+        return {name: self.parameters[name] for name in self.names[task]} | self.buffers[task]
+
+
+def run(
+    tasks: Sequence[Task],
+    iterations: int,
+    *,
+    rule: Rule | None = None,
+    seed: int = 0,
+    folder: str | os.PathLike | None = None,
+    processes: bool = True,
+    **options,
+) -> Result:
+    """Learn several tasks together on this machine, for so many iterations each.
+
+    Args:
+        tasks: with different names; what they name alike, they share.
+        rule: of the server; ``Momentum()`` unless told otherwise.
+        seed: of the initial values and all random numbers of ``nn``.
+        folder: for snapshots and the diary. A training that was interrupted goes on from what is
+            there. None: a temporary folder, removed in the end.
+        processes: False runs all tasks in turn in this process: the same bits, no speed-up.
+        options: more for ``Launch``.
+
+    Raises:
+        MultitaskError: a task or the server has failed; the message says which and why.
+    """
+    if not processes:
+        return _run_here(tasks, iterations, rule, seed, options.get("on_conflict", "error"))
+    with contextlib.ExitStack() as stack:
+        if folder is None:
+            folder = tempfile.mkdtemp(prefix="multitask-")
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        launch = stack.enter_context(
+            Launch(tasks, iterations, folder, rule=rule, seed=seed, **options)
+        )
+        return launch.wait()
+
+
+def _run_here(
+    tasks: Sequence[Task], iterations: int, rule: Rule | None, seed: int, on_conflict: str
+) -> Result:
+    server = LocalServer(len(tasks), rule, on_conflict)
+    sites = [TaskSite(task, server, seed, start=False) for task in tasks]
+    for site in sites:
+        site.optimizer.start()
+    told: dict[str, list[dict]] = {task.name: [] for task in sorted(tasks, key=lambda t: t.name)}
+    for iteration in range(iterations):
+        for site in sites:
+            report = site.backward()
+            site.optimizer.commit(report)
+            entry = {"iteration": iteration, "lr": site.optimizer.lr, **report}
+            told[site.task.name].append(entry)
+        for site in sites:
+            site.optimizer.pull()
+    return _result(server.core, told)
+
+
+def _result(core, told: dict[str, list[dict]]) -> Result:
+    return Result(
+        core.parameters(),
+        {task: core.buffers(task) for task in core.members},
+        {task: list(member.parameters) for task, member in core.members.items()},
+        told,
+    )
+
+
+class Launch:
+    """A server and the sites of all tasks, as processes; ends them when the ``with`` block ends.
+
+    Args:
+        tasks, iterations, rule, seed: as for ``run``.
+        folder: for snapshots, diary and socket; must be given.
+        on_conflict, policy: as for ``ParameterServer``.
+        max_restarts: how often each process is started again after it was killed.
+        start_method: of ``multiprocessing``.
+
+    Attributes:
+        processes: by the name of the task, and ``SERVER``.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        iterations: int,
+        folder: str | os.PathLike,
+        *,
+        rule: Rule | None = None,
+        seed: int = 0,
+        on_conflict: str = "error",
+        policy: Policy | None = None,
+        max_restarts: int = 3,
+        start_method: str = "spawn",
+    ):
+        names = [task.name for task in tasks]
+        if not tasks or len(set(names)) < len(names):
+            raise ValueError(f"run needs tasks with different names, not {names}")
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.processes: dict[str, multiprocessing.Process] = {}
+        self._rule = rule or Momentum()
+        self._context = multiprocessing.get_context(start_method)
+        self._max_restarts, self._restarts = max_restarts, dict.fromkeys([SERVER, *names], 0)
+        self._token = authentication.new_token()
+        address = _free_address(self.folder)
+        threads = max(1, _cores() // len(tasks))
+        server = (len(tasks), address, self._rule, on_conflict, policy, str(self.folder))
+        self._jobs = {SERVER: (workers.serve, server)} | {
+            task.name: (workers.work, (task, address, iterations, seed, threads, str(self.folder)))
+            for task in tasks
+        }
+        _check_picklable(self._jobs)
+
+    def __enter__(self) -> Launch:
+        for name in self._jobs:
+            self._start(name)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            process.join(5)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def wait(self) -> Result:
+        """Watch over the processes until all tasks are done.
+
+        Raises:
+            MultitaskError: one has failed, or was killed too often.
+        """
+        while self.processes[SERVER].exitcode != 0:
+            for name, process in list(self.processes.items()):
+                if process.exitcode not in (None, 0):
+                    self._revive(name, process.exitcode)
+            time.sleep(0.02)
+        deadline = time.monotonic() + 10
+        for process in self.processes.values():
+            process.join(max(0.0, deadline - time.monotonic()))
+        found = SnapshotStore(self.folder / "snapshots").load()
+        if found is None:
+            raise SnapshotError(f"{self.folder} holds no snapshot although training is over")
+        return _result(restore(found[0]["core"], self._rule), history(self.folder / "events.jsonl"))
+
+    def _start(self, name: str) -> None:
+        function, arguments = self._jobs[name]
+        process = self._context.Process(target=function, args=arguments, name=name, daemon=True)
+        with _environment(authentication.TOKEN_VARIABLE, self._token):
+            process.start()
+        self.processes[name] = process
+
+    def _revive(self, name: str, exitcode: int) -> None:
+        if exitcode == workers.FAILED:
+            # If the server has stopped the training, its reason is the one that matters.
+            self.processes[SERVER].join(1.0)
+            notes = [workers.read_note(self.folder, who) for who in (SERVER, name)]
+            raise next(filter(None, notes), MultitaskError(f"{name} has failed"))
+        if self._restarts[name] == self._max_restarts:
+            raise MultitaskError(
+                f"{name} has died {self._max_restarts + 1} times (exit code {exitcode})"
+            )
+        self._restarts[name] += 1
+        self._start(name)
+
+
+# Of this machine
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _free_address(folder: Path) -> str:
+    address = transport.local_address(folder)
+    if not address.endswith(":0"):
+        return address
+    # The server may have to come back to the same port, so it must be known beforehand.
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """A variable that processes started inside inherit."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _check_picklable(jobs: dict) -> None:
+    for name, job in jobs.items():
+        try:
+            pickle.dumps(job)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"{name} cannot be started in a process of its own: {error}; define its functions "
+                "at the top level of a module"
+            ) from None

@@ -1,0 +1,182 @@
+"""``multitask.run``: everything as processes, killed at random moments, never a bit off."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+
+import pytest
+from multitask_toys import explode, falling, toy_task
+
+import multitask
+from multitask import Launch, Policy, errors, events
+from multitask.workers import SERVER
+
+# Starting from a process that has imported everything is much faster than spawning, for 20 kills.
+QUICK = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+if QUICK == "forkserver":
+    multiprocessing.set_forkserver_preload(["multitask", "multitask_toys"])
+
+
+def digest(result):
+    digest = hashlib.sha256()
+    for arrays in (result.parameters, *(result.buffers[task] for task in sorted(result.buffers))):
+        for name in sorted(arrays):
+            digest.update(name.encode() + arrays[name].tobytes())
+    return digest.hexdigest()
+
+
+def tasks(seconds=0.0):
+    return [toy_task("b", seconds), toy_task("a", 2 * seconds), toy_task("c", seconds)]
+
+
+def test_processes_give_the_bits_of_one_process(tmp_path):
+    """Spawned, as on every system."""
+    expected = multitask.run(tasks(), 12, processes=False)
+    result = multitask.run(tasks(), 12, folder=tmp_path)
+    assert digest(result) == digest(expected)
+    assert result.names["a"] == ["head_a", "shared"]
+    assert sorted(result.state_dict("a")) == ["count", "head_a", "mean", "shared"]
+    for task in "abc":
+        told, known = result.history[task], expected.history[task]
+        assert [entry["iteration"] for entry in told] == list(range(12))
+        assert [entry["square"] for entry in told] == [entry["square"] for entry in known]
+        assert told[3]["lr"] == pytest.approx(falling(3))
+    # A finished training is not done again.
+    assert digest(multitask.run(tasks(), 12, folder=tmp_path, start_method=QUICK)) == digest(
+        expected
+    )
+
+
+def test_a_task_that_fails_ends_everything_with_its_reason(tmp_path):
+    bad = toy_task("a", loss=explode)
+    begun = time.monotonic()
+    with pytest.raises(errors.MultitaskError, match="a has failed: ZeroDivisionError"):
+        multitask.run([bad, toy_task("b")], 9, folder=tmp_path, start_method=QUICK)
+    assert time.monotonic() - begun < 30
+    assert multiprocessing.active_children() == []
+
+
+def test_the_reason_of_the_server_comes_first(tmp_path):
+    poisoned = toy_task("a", lr=float("nan"))
+    with pytest.raises(errors.NonFiniteError, match="task a .* iteration 0"):
+        multitask.run([poisoned, toy_task("b")], 9, folder=tmp_path, start_method=QUICK)
+
+
+def test_what_cannot_run():
+    with pytest.raises(ValueError, match="different names"):
+        multitask.run([toy_task("a"), toy_task("a")], 1)
+    with pytest.raises(ValueError, match="top level"):
+        multitask.run([toy_task("a", lr=lambda iteration: 0.1)], 1)
+
+
+def test_an_interrupted_training_goes_on(tmp_path):
+    expected = multitask.run(tasks(), 30, processes=False)
+    with Launch(tasks(0.01), 30, tmp_path, start_method=QUICK) as launch:
+        wait_for_iteration(launch, 5)
+    reached = max(e["iteration"] for e in events.read_events(tmp_path / "events.jsonl")
+                  if e["event"] == "commit")  # fmt: skip
+    assert 5 <= reached < 29
+    result = multitask.run(tasks(), 30, folder=tmp_path, start_method=QUICK)
+    assert digest(result) == digest(expected)
+
+
+def wait_for_iteration(launch, iteration, timeout=30):
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if (launch.folder / "events.jsonl").exists():
+            told = events.history(launch.folder / "events.jsonl")
+            if told and min(len(entries) for entries in told.values()) > iteration:
+                return
+        time.sleep(0.02)
+    raise AssertionError("training does not get ahead")
+
+
+class Killer(threading.Thread):
+    """Kills processes of a launch at random moments, and the server in the midst of snapshots."""
+
+    def __init__(self, launch, kills, seed):
+        super().__init__(daemon=True)
+        self.launch, self.kills, self.rng, self.over = launch, kills, random.Random(seed), False
+        self.done = 0
+
+    def run(self):
+        self.wait_for_life()
+        while self.done < self.kills and not self.over:
+            victim = self.rng.choice(["server", "snapshot", "site", "both"])
+            time.sleep(self.rng.uniform(0.02, 0.25))
+            if victim == "snapshot" and not self.wait_for_snapshot():
+                continue
+            if victim in ("server", "snapshot", "both"):
+                self.kill(SERVER)
+            if victim in ("site", "both"):
+                self.kill(self.rng.choice("abc"))
+            self.done += 1
+            self.wait_for_life()
+
+    def kill(self, name):
+        process = self.launch.processes[name]
+        if process.pid and process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+
+    def wait_for_snapshot(self):
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            if list((self.launch.folder / "snapshots").glob(".*.partial")):
+                return True
+        return False
+
+    def wait_for_life(self):
+        """Until somebody commits again: otherwise the kills would only hit each other."""
+        diary = self.launch.folder / "events.jsonl"
+        size, deadline = diary.stat().st_size if diary.exists() else 0, time.monotonic() + 10
+        while time.monotonic() < deadline and not self.over:
+            if diary.exists() and b'"commit"' in diary.read_bytes()[size:]:
+                return
+            time.sleep(0.01)
+
+
+def kill_and_compare(folder, kills, seed):
+    iterations = 40
+    expected = digest(multitask.run(tasks(), iterations, processes=False))
+    options = {"policy": Policy(snapshot_every=2), "max_restarts": 1000, "start_method": QUICK}
+    with Launch(tasks(0.02), iterations, folder, **options) as launch:
+        killer = Killer(launch, kills, seed)
+        killer.start()
+        try:
+            assert digest(launch.wait()) == expected, f"seed {seed}"
+        finally:
+            killer.over = True
+            killer.join()
+    return killer.done
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9")
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_random_moments_and_never_a_bit_off(tmp_path, seed):
+    assert kill_and_compare(tmp_path, 5, seed) >= 3
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(os.name != "posix", reason="kill -9")
+@pytest.mark.parametrize("seed", range(100, 140))
+def test_two_hundred_kills(tmp_path, seed):
+    assert kill_and_compare(tmp_path, 5, seed) >= 3
+
+
+def test_the_diary_survives_a_cut_line(tmp_path):
+    path = tmp_path / "events.jsonl"
+    diary = events.Diary(path)
+    diary({"event": "commit", "task": "a", "iteration": 0, "report": {"loss": 2.0}})
+    diary.close()
+    with open(path, "a") as file:
+        file.write(json.dumps({"event": "commit", "task": "a"})[:20])
+    diary = events.Diary(path)
+    diary({"event": "commit", "task": "a", "iteration": 1, "report": {"loss": 1.0}})
+    diary({"event": "commit", "task": "a", "iteration": 1, "report": {"loss": 1.5}})
+    diary.close()
+    assert [entry["loss"] for entry in events.history(path)["a"]] == [2.0, 1.5]
