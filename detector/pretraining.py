@@ -5,6 +5,7 @@ For runs that start from random weights. The classifier on top is thrown away af
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -18,7 +19,6 @@ from detector.progress import Progress
 from nn import functional as F
 from nn import optim
 
-CROPS_PER_PICTURE = 4
 RECENT = 50  # iterations over which the accuracy is averaged
 
 
@@ -77,21 +77,17 @@ def pretrain_backbone(
 
 
 def crop_batches(train: Dataset, recipe: Recipe, seed: int):
-    """``recipe.crop_iterations`` pairs of crops (list of (S, S, 3) uint8) and labels (N,)."""
+    """``recipe.crop_iterations`` pairs of crops (list of (S, S, 3) uint8) and labels (N,).
+
+    One crop of each picture: two of the same picture look alike and teach little more than one.
+    """
     transform = CropTransform(
         len(train.classes),
         recipe.crop_size,
-        CROPS_PER_PICTURE,
         horizontal_flip=recipe.horizontal_flip,
         vertical_flip=recipe.vertical_flip,
     )
-    loader = Loader(train, transform, max(recipe.crop_batch // CROPS_PER_PICTURE, 1), seed)
-    done = epoch = 0
-    while done < recipe.crop_iterations:
-        for batch in loader.epoch(epoch):
-            if done == recipe.crop_iterations:
-                return
-            labels = np.concatenate([target["labels"] for target in batch.targets])
-            yield list(np.concatenate(batch.images)), labels
-            done += 1
-        epoch += 1
+    loader = Loader(train, transform, recipe.crop_batch, seed)
+    epochs = (loader.epoch(epoch) for epoch in itertools.count())
+    for batch in itertools.islice(itertools.chain.from_iterable(epochs), recipe.crop_iterations):
+        yield batch.images, np.array([target["label"] for target in batch.targets])
