@@ -259,9 +259,15 @@ class TestRunFolder:
 class TestRealDetector:
     """Two iterations of the real thing on four pictures: what the stand-in cannot show."""
 
-    def train(self, folder: Path, threads: int, seed: int = 0) -> dict:
+    @pytest.fixture(scope="class")
+    def data(self, tmp_path_factory) -> str:
+        folder = tmp_path_factory.mktemp("shapes")
+        write_shapes(folder, train=4, val=1, image_size=64)
+        return str(folder)
+
+    def train(self, data: str, folder: Path, threads: int, seed: int = 0) -> dict:
         recipe = preset("tiny").resized(64).changed(batch=2, epochs=1)
-        session = Session("shapes", "train", None, None, 4, "tiny", None, seed, recipe)
+        session = Session(data, "train", None, None, None, "tiny", None, seed, recipe)
         run = RunFolder(folder)
         train, _ = open_splits(session)
         model = build_model(session, train)
@@ -274,18 +280,18 @@ class TestRealDetector:
             nn.set_num_threads(before)
         return standin.weights(folder)
 
-    def test_same_seed_same_bits_for_any_number_of_threads(self, tmp_path):
+    def test_same_seed_same_bits_for_any_number_of_threads(self, data, tmp_path):
         runs = []
         for name, threads in (("a", nn.get_num_threads()), ("b", nn.get_num_threads()), ("c", 1)):
             (tmp_path / name).mkdir()
-            runs.append(self.train(tmp_path / name, threads))
+            runs.append(self.train(data, tmp_path / name, threads))
         assert same_bits(runs[0], runs[1])
         assert same_bits(runs[0], runs[2])
 
-    def test_another_seed_is_another_run(self, tmp_path):
+    def test_another_seed_is_another_run(self, data, tmp_path):
         for name in "ab":
             (tmp_path / name).mkdir()
-        runs = [self.train(tmp_path / name, 1, seed) for seed, name in enumerate("ab")]
+        runs = [self.train(data, tmp_path / name, 1, seed) for seed, name in enumerate("ab")]
         assert not same_bits(*runs)
 
     @pytest.mark.nightly
