@@ -26,9 +26,10 @@ def explain_non_finite(model, images, targets, rng, losses: Mapping[str, float])
         A clause that names, whichever comes first on the way: a weight, a layer, a loss, or else
         the gradients.
     """
-    for name, array in model.state_dict().items():
-        if not np.isfinite(array).all():
-            return f"the weight {name} is {_kind(array)}"
+    # Not the running statistics: the pass that failed has spoilt them already.
+    for name, parameter in model.named_parameters():
+        if not np.isfinite(parameter.data).all():
+            return f"the weight {name} is {_kind(parameter.data)}"
     layer = _first_layer(model, images, targets, rng)
     if layer:
         return layer

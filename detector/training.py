@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import fmean
 
+import numpy as np
+
 from detector import checkpoints
 from detector.datasets import streams
 from detector.errors import UserError
@@ -118,9 +120,12 @@ class Trainer:
                 if not is_prepared:
                     self.prepare(self.watch.check)
                     is_prepared = True
+                if not self.run.last.exists():
                     self.save()
             progress = Progress("training", self.iterations, self.position.iteration)
-            with self.watch, progress as self.progress:
+            # NumPy need not warn of what ``step`` looks for and explains.
+            quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+            with self.watch, quiet, progress as self.progress:
                 while self.position.epoch < self.recipe.epochs:
                     self.train_epoch()
                     self.finish_epoch()

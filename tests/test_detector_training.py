@@ -194,6 +194,14 @@ class TestNonFinite:
         assert "picture4.jpg, picture2.jpg" in message  # batch 2 of its epoch
         assert "\n" not in message
 
+    def test_the_layer_before_a_spoilt_batch_norm_is_named(self, tmp_path, monkeypatch):
+        """The failing pass leaves infinities in the running statistics: not they are to blame."""
+        run = standin.trainer(tmp_path)
+        forward = run.model.backbone[0].forward
+        monkeypatch.setattr(run.model.backbone[0], "forward", lambda x: forward(x) * np.inf)
+        assert "output of layer backbone.0 (Conv2d)" in self.stop(run)
+        assert (tmp_path / "last.ckpt").exists()
+
     def test_last_good_checkpoint_stays(self, tmp_path, monkeypatch):
         monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
         run = standin.trainer(tmp_path)
@@ -256,14 +264,15 @@ class TestRunFolder:
         assert caught.value.filename == "/dev/full"
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("shapes")
+    write_shapes(folder, train=4, val=1, image_size=64)
+    return str(folder)
+
+
 class TestRealDetector:
     """Two iterations of the real thing on four pictures: what the stand-in cannot show."""
-
-    @pytest.fixture(scope="class")
-    def data(self, tmp_path_factory) -> str:
-        folder = tmp_path_factory.mktemp("shapes")
-        write_shapes(folder, train=4, val=1, image_size=64)
-        return str(folder)
 
     def train(self, data: str, folder: Path, threads: int, seed: int = 0) -> dict:
         recipe = preset("tiny").resized(64).changed(batch=2, epochs=1)
