@@ -10,6 +10,8 @@ import numpy as np
 from nn.kernels import momentum as momentum_kernel
 from nn.module import Parameter
 
+SMALL = 2**14  # elements
+
 
 def momentum_step(
     weight: np.ndarray,
@@ -39,7 +41,10 @@ def momentum_step(
             f"gradient {grad.shape} must have one shape"
         )
     new_weight, new_velocity = out or (np.empty_like(weight), np.empty_like(velocity))
-    momentum_kernel.momentum_step(
+    kernel = momentum_kernel.momentum_step
+    # Waking the threads takes longer than a small array does; the twin has the same bits.
+    step = kernel if weight.size >= SMALL else kernel.twin
+    step(
         weight.reshape(-1), velocity.reshape(-1), grad.reshape(-1),
         lr, momentum, weight_decay, new_weight.reshape(-1), new_velocity.reshape(-1),
     )  # fmt: skip
