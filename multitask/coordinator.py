@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from multitask import protocol
 from multitask.core import UpdateCore
 from multitask.core_state import restore, snapshot
 from multitask.errors import (
@@ -65,6 +66,8 @@ class Coordinator:
         self._lost: dict[str, float] = {}  # task -> since when
         self._owed: dict[str, float] = {}  # task -> since when it is its turn
         self._warned: set[str] = set()
+        self._sites: dict[str, str] = {}  # task -> the process that last joined as it
+        self._replaced: set[str] = set()
         if store:
             self._restore(now)
         self._saved = self.core.iteration if self.core.started else 0
@@ -93,11 +96,17 @@ class Coordinator:
 
     # Messages
 
-    def join(self, peer: Peer, registration: Registration, now: float) -> None:
-        """A peer registers as a task, for the first time or again."""
+    def join(self, peer: Peer, registration: Registration, site: str, now: float) -> None:
+        """A peer registers as a task, for the first time or again.
+
+        ``site`` is the name of its process. The newest process of a task counts; an older one that
+        was thought dead and wakes up is told so, lest the two take the place from each other.
+        """
         task = registration.task
         if self.failure:
             raise self.failure
+        if site in self._replaced:
+            raise StaleSessionError(f"task {task} has joined again, from elsewhere")
         member = self.core.members.get(task)
         if self.core.started:
             if member is None:
@@ -115,6 +124,9 @@ class Coordinator:
             if member:
                 self.core.withdraw(task)
             self.core.register(registration)
+        if self._sites.get(task, site) != site:
+            self._replaced.add(self._sites[task])
+        self._sites[task] = site
         peer.task, peer.waits_for_start = task, True
         self.peers[task] = peer
         self._lost.pop(task, None)
@@ -184,14 +196,18 @@ class Coordinator:
             raise ProtocolError(f"task {peer.task} leaves before the start")
         self.core.leave(peer.task)
         self._owed.pop(peer.task, None)
+        self.untold.add(peer.task)
         self.note("left", task=peer.task)
         if frame.metadata["wait"]:
-            self.untold.add(peer.task)
             peer.waits_for_end = True
         else:
-            peer.send(now, Kind.DONE, self.core.members[peer.task].committed + 1)
-            peer.closing = True
+            self._dismiss(peer, now)
         self._proceed(now)
+
+    def farewell(self, peer: Peer) -> None:
+        """The task has heard that it is done."""
+        self.untold.discard(peer.task)
+        peer.closing = True
 
     def gone(self, peer: Peer, now: float) -> None:
         """The connection of a peer has ended, for whatever reason."""
@@ -245,11 +261,14 @@ class Coordinator:
             self.over = True
             self.save()
             self.note("finished", iteration=self.core.iteration)
-        for task, peer in self.peers.items():
+        for peer in self.peers.values():
             if peer.waits_for_end:
-                peer.send(now, Kind.DONE, self.core.members[task].committed + 1)
-                peer.waits_for_end, peer.closing = False, True
-                self.untold.discard(task)
+                self._dismiss(peer, now)
+
+    def _dismiss(self, peer: Peer, now: float) -> None:
+        peer.waits_for_end = False
+        peer.parser.allowed = protocol.LEAVING
+        peer.send(now, Kind.DONE, self.core.members[peer.task].committed + 1)
 
     def stop(self, error: MultitaskError, now: float) -> None:
         """Give up: keep what there is, tell everyone."""

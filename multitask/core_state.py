@@ -96,5 +96,6 @@ def _member(tree: dict) -> Member:
     if tree["contributions"] is not None:
         parameters.pack(tree["contributions"], values)
     member.take(tree["committed"], values, frozenset(tree["absent"]), kept)
+    member.is_known = tree["contributions"] is not None
     member.left = tree["left"]
     return member

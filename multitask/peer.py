@@ -101,14 +101,15 @@ class Peer:
             registration = protocol.read_registration(frame)
             size = registration.parameters.nbytes + registration.buffers.nbytes
             self.parser.allowed = protocol.training_allowed(size)
-            self._coordinator.join(self, registration, now)
+            self._coordinator.join(self, registration, frame.metadata["site"], now)
         elif frame.kind == Kind.COMMIT:
             self._coordinator.commit(self, frame, now)
         elif frame.kind == Kind.PULL:
             self._coordinator.pull(self, frame, now)
         elif frame.kind == Kind.LEAVE:
-            self.parser.allowed = protocol.HEARTBEAT
             self._coordinator.leave(self, frame, now)
+        elif frame.kind == Kind.BYE:
+            self._coordinator.farewell(self)
         else:
             assert frame.kind == Kind.HEARTBEAT, "the parser lets nothing else through"
 

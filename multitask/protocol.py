@@ -16,6 +16,7 @@
     PULL t + 1                      ->                ... answered when all others have committed
     LEAVE                           ->
                                     <-    DONE        when everyone has left, or at once
+    BYE                             ->                it has heard that
 
 Both send HEARTBEAT while they let the other wait. DONE also answers a REGISTER that comes when
 training is over. An ERROR ends the connection. A task that lost
@@ -46,6 +47,7 @@ class Kind(enum.IntEnum):
     COMMIT = 5
     LEAVE = 6
     HEARTBEAT = 7
+    BYE = 8
     CHALLENGE = 65
     WELCOME = 66
     START = 67
@@ -106,6 +108,7 @@ def _is_report(value: object) -> bool:
 HELLO = {Kind.HELLO: Allowed({"nonce": _is_hex})}
 PROOF = {Kind.PROOF: Allowed({"proof": _is_hex})}
 HEARTBEAT = {Kind.HEARTBEAT: Allowed({})}
+LEAVING = {**HEARTBEAT, Kind.BYE: Allowed({})}
 
 
 def register_allowed(max_bytes: int) -> dict[int, Allowed]:
@@ -114,7 +117,12 @@ def register_allowed(max_bytes: int) -> dict[int, Allowed]:
     def size(metadata: dict) -> int:
         return sum(layout.nbytes for layout in _layouts(metadata, max_bytes))
 
-    fields = {"task": _is_text, "parameters": _are_specs, "buffers": _are_specs}
+    fields = {
+        "task": _is_text,
+        "site": _is_hex,
+        "parameters": _are_specs,
+        "buffers": _are_specs,
+    }
     return {**HEARTBEAT, Kind.REGISTER: Allowed(fields, size, MAX_METADATA)}
 
 
@@ -148,10 +156,11 @@ def parameters_allowed(nbytes: int) -> dict[int, Allowed]:
 # The one message with a structure of its own.
 
 
-def registration_message(registration: Registration) -> tuple[dict, list[np.ndarray]]:
-    """Metadata and payload of REGISTER."""
+def registration_message(registration: Registration, site: str) -> tuple[dict, list[np.ndarray]]:
+    """Metadata and payload of REGISTER; ``site`` tells one process of a task from the next."""
     metadata = {
         "task": registration.task,
+        "site": site,
         "parameters": registration.parameters.specs(),
         "buffers": registration.buffers.specs(),
     }

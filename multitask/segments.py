@@ -29,6 +29,7 @@ class Member:
         self.contributions = np.empty(0, np.uint8)
         self.absent: frozenset[str] = frozenset()
         self.committed = -1
+        self.is_known = False  # whether ``contributions`` are those of the last commit
         self.left = HERE
         self.nonce: int | None = None
 
@@ -47,11 +48,13 @@ class Member:
         self.buffer_values[:] = buffers
         self.absent = absent
         self.committed = iteration
+        self.is_known = True
 
     def holds(self, contributions: np.ndarray, absent: frozenset[str], buffers: np.ndarray) -> bool:
         """Whether the last commit was exactly this."""
         return (
-            self.absent == absent
+            self.is_known
+            and self.absent == absent
             and np.array_equal(self.contributions, contributions)
             and np.array_equal(self.buffer_values, buffers)
         )

@@ -22,6 +22,7 @@ from multitask import authentication, transport
 from multitask.connection import Connection
 from multitask.coordinator import Coordinator
 from multitask.core import UpdateCore
+from multitask.errors import MultitaskError
 from multitask.layout import MAX_BYTES
 from multitask.peer import Peer
 from multitask.policy import Policy
@@ -137,7 +138,7 @@ class ParameterServer:
 
     def _serve_quietly(self) -> None:
         # The sites get the error, each through its connection.
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(MultitaskError):
             self.serve()
 
     def save(self) -> None:

@@ -62,6 +62,7 @@ class Site:
     ):
         self.address, self.registration = transport.parse_address(address), registration
         self.done, self.run, self.rule, self.waiting_for = False, "", {}, []
+        self._name = authentication.new_nonce()
         self._token = authentication.read_token() if token is None else token
         self._tls, self._patience, self._silence = tls, patience, silence
         self._socket: socket.socket | None = None
@@ -108,7 +109,7 @@ class Site:
         """
         frame = self._receive(protocol.START)
         if frame.kind == Kind.DONE:
-            self.done = True
+            self._depart()
             return frame.iteration
         run, self.rule = frame.metadata["run"], frame.metadata["rule"]
         if self.run and run != self.run:
@@ -166,7 +167,13 @@ class Site:
         """Say that all iterations are done; with ``wait``, return when all others are too."""
         self._send(Kind.LEAVE, 0, {"wait": wait})
         self._receive(protocol.DONE)
+        self._depart()
+
+    def _depart(self) -> None:
         self.done = True
+        # So that the server need not stay for us; if it misses this, it stays a few seconds more.
+        with contextlib.suppress(ConnectionLostError):
+            self._send(Kind.BYE, 0, {})
         self.close()
 
     def close(self) -> None:
@@ -192,7 +199,7 @@ class Site:
         for seal, label in ((self._seal, "site"), (self._parser.seal, "server")):
             seal.key = authentication.session_key(self._token, label, *nonces)
             seal.sign_payload = welcome["sign_payload"]
-        metadata, payload = protocol.registration_message(self.registration)
+        metadata, payload = protocol.registration_message(self.registration, self._name)
         self._send(Kind.REGISTER, 0, metadata, payload)
         self._registered = True
 

@@ -32,7 +32,7 @@ def conversation(key=None):
     """Every message of a site, with the ``allowed`` that applies to it, as bytes."""
     seal = Seal()
     seal.key = key
-    metadata, payload = protocol.registration_message(registration())
+    metadata, payload = protocol.registration_message(registration(), "cd" * 32)
     training = protocol.training_allowed(24)
     messages = [
         (protocol.HELLO, Kind.HELLO, 0, {"nonce": "ab" * 32}, []),
@@ -85,7 +85,7 @@ def test_a_stream_of_frames_cut_anywhere(sizes, data):
 def test_registrations_survive_the_trip():
     sent = registration()
     seal, parser = Seal(), FrameParser(protocol.register_allowed(2**20))
-    metadata, payload = protocol.registration_message(sent)
+    metadata, payload = protocol.registration_message(sent, "cd" * 32)
     (frame,) = parser.feed(joined(encode(seal, Kind.REGISTER, 0, metadata, payload)))
     received = protocol.read_registration(frame)
     assert received.digest() == sent.digest() and received.task == "digits"
@@ -116,7 +116,8 @@ def spec(name="w", dtype="<f4", shape=(1,)):
     import json
 
     spec = [name, dtype, list(shape)]
-    return json.dumps({"task": "a", "parameters": [spec], "buffers": []}).encode()
+    registration = {"task": "a", "site": "cd" * 32, "parameters": [spec], "buffers": []}
+    return json.dumps(registration).encode()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,160 @@
+"""What goes wrong with tasks, and what everybody is told: conflicts, NaN, deserters, slowness."""
+
+import time
+
+import numpy as np
+import pytest
+from multitask_toys import Toy, run_threads
+
+from multitask import Momentum, ParameterServer, Policy, errors
+
+
+def events(log, event):
+    return [entry for entry in log if entry["event"] == event]
+
+
+def test_two_shapes_for_one_name():
+    a, b = Toy("a"), Toy("b", shared=(4, 6))
+    with ParameterServer(2) as server:
+        first = a.optimizer(server.address, start=False)
+        with pytest.raises(
+            errors.ShapeConflictError, match=r"\(4, 6\) in task b .*\(6, 4\) in task a"
+        ):
+            b.optimizer(server.address)
+        b = Toy("b")  # corrected; a has been waiting all the time
+        second = b.optimizer(server.address)
+        first.start()
+        first.finish(wait=False)
+        second.finish(wait=False)
+
+
+def test_a_task_that_comes_back_as_something_else():
+    a, other = Toy("a"), Toy("a", shared=(3, 3))
+    with ParameterServer(1) as server:
+        a.optimizer(server.address).site.close()
+        with pytest.raises(errors.RegistrationError, match="comes back with other"):
+            other.optimizer(server.address)
+        with pytest.raises(errors.RegistrationError, match="no task b in this training, only a"):
+            Toy("b").optimizer(server.address)
+
+
+def test_two_initial_values_for_one_name():
+    a, b = Toy("a"), Toy("b")
+    b.parameters["shared.weight"].data += 1
+    with ParameterServer(2) as server:
+        a.optimizer(server.address, start=False)
+        with pytest.raises(errors.InitialValueConflictError, match="on_conflict"):
+            b.optimizer(server.address)
+    with ParameterServer(2, on_conflict="owner=b") as server:
+        first = a.optimizer(server.address, start=False)
+        second = b.optimizer(server.address)
+        first.start()
+        for name in ("shared.weight",):
+            np.testing.assert_array_equal(a.parameters[name].data, b.parameters[name].data)
+        assert second.iteration == first.iteration == 0
+
+
+def test_nan_stops_everybody_and_names_the_culprit():
+    a, b, log = Toy("a"), Toy("b"), []
+    with ParameterServer(2, report=log.append) as server:
+
+        def poisoned():
+            optimizer = a.optimizer(server.address)
+            a.backward(0)
+            a.parameters["a.head"].grad[1] = np.nan
+            with pytest.raises(errors.NonFiniteError, match="task a .* iteration 0, in a.head"):
+                optimizer.step()
+
+        def innocent():
+            with pytest.raises(errors.NonFiniteError, match="task a"):
+                b.train(b.optimizer(server.address), 3)
+
+        run_threads([poisoned, innocent])
+    assert "NonFiniteError" in events(log, "stopped")[0]["why"]
+
+
+def test_nan_can_be_skipped():
+    a, b, log = Toy("a"), Toy("b"), []
+    policy = Policy(on_non_finite="skip")
+    with ParameterServer(2, policy=policy, report=log.append) as server:
+
+        def poisoned():
+            optimizer = a.optimizer(server.address)
+            head = a.parameters["a.head"].data.copy()
+            a.backward(0)
+            a.parameters["a.head"].grad[1] = np.inf
+            optimizer.step()
+            np.testing.assert_array_equal(a.parameters["a.head"].data, head)
+            optimizer.finish()
+
+        run_threads([poisoned, lambda: b.train(b.optimizer(server.address), 1)])
+    assert events(log, "skipped")[0]["task"] == "a"
+
+
+def test_a_task_that_does_not_come_back_stops_the_training():
+    a, b = Toy("a"), Toy("b")
+    with ParameterServer(2, policy=Policy(rejoin_timeout=0.3)) as server:
+
+        def deserter():
+            a.optimizer(server.address).site.close()
+
+        def waiting():
+            with pytest.raises(errors.TrainingStoppedError, match="task a has been gone"):
+                b.train(b.optimizer(server.address), 3)
+
+        run_threads([deserter, waiting])
+
+
+def test_or_the_others_go_on_without_it():
+    a, b, log = Toy("a"), Toy("b"), []
+    policy = Policy(rejoin_timeout=0.3, on_lost="evict")
+    with ParameterServer(2, policy=policy, report=log.append) as server:
+
+        def deserter():
+            a.optimizer(server.address).site.close()
+
+        run_threads([deserter, lambda: b.train(b.optimizer(server.address), 3)])
+    assert b.buffers["count"] == 3 and events(log, "evicted")[0]["task"] == "a"
+
+
+def test_a_slow_task_is_reported_and_in_the_end_given_up():
+    a, b, log = Toy("a"), Toy("b"), []
+    policy = Policy(silence=5.0, heartbeat=0.1, slow_warning=0.2, straggler_timeout=1.0)
+    with ParameterServer(2, policy=policy, report=log.append) as server:
+
+        def slow():  # alive, but it does not commit
+            optimizer = a.optimizer(server.address, heartbeat=0.1)
+            time.sleep(0.6)
+            assert events(log, "slow")[0]["task"] == "a" and not events(log, "lost")
+            time.sleep(0.8)
+            a.backward(0)
+            with pytest.raises(errors.TrainingStoppedError, match="not committed for 1 s"):
+                optimizer.step()
+
+        def waiting():
+            optimizer = b.optimizer(server.address, heartbeat=0.1)
+            b.backward(0)
+            with pytest.raises(errors.TrainingStoppedError):
+                optimizer.step()
+            assert optimizer.site.waiting_for == ["a"]
+
+        run_threads([slow, waiting])
+
+
+def test_silence_is_noticed():
+    log, policy = [], Policy(silence=0.4, heartbeat=0.1)
+    with ParameterServer(1, policy=policy, report=log.append) as server:
+        Toy("mute").optimizer(server.address, heartbeat=60)
+        time.sleep(0.8)
+        assert events(log, "lost")[0]["task"] == "mute"
+
+
+def test_nobody_there():
+    with pytest.raises(errors.ServerUnreachableError, match="127.0.0.1:9"):
+        Toy("a").optimizer("127.0.0.1:9", patience=0.2)
+
+
+def test_another_momentum_than_the_servers():
+    with ParameterServer(1, rule=Momentum(0.8)) as server:
+        with pytest.raises(errors.RegistrationError, match="momentum 0.9 here"):
+            Toy("a").optimizer(server.address, momentum=0.9)
