@@ -52,6 +52,7 @@ def estimate_training(model, loader: Loader, recipe: Recipe, val: Dataset) -> st
         image_times.append(time.monotonic() - started)
     # The least of the others is what a quiet machine takes.
     step, image = min(step_times[1:] or step_times), min(image_times[1:] or image_times)
+    recipe = recipe.fitted(len(loader))
     iterations = recipe.epochs * len(loader)
     # The last epoch is validated twice: for the choice of the best and for the report.
     validations = -(-recipe.epochs // recipe.evaluate_every) + 1

@@ -41,6 +41,7 @@ class Recipe:
     Steps
         batch: pictures a step.
         epochs: how often every picture is seen.
+        least_iterations: a small set is seen more often, until there are about so many iterations.
         lr_per_image: learning rate of a step = this * batch (Goyal et al. 2017: linear scaling).
         momentum, weight_decay: of MomentumSGD; biases and batch norm do not decay.
         backbone_lr_scale: the loaded backbone learns at this part of the rate.
@@ -71,6 +72,7 @@ class Recipe:
 
     batch: int = 2
     epochs: int = 30
+    least_iterations: int = 0
     lr_per_image: float = 0.00125
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -103,6 +105,14 @@ class Recipe:
     def short_side(self) -> int:
         """The shorter side of a picture in detection."""
         return sorted(self.short_sides)[len(self.short_sides) // 2]
+
+    def fitted(self, batches_per_epoch: int) -> Recipe:
+        """A copy for a set of this size: more epochs if ``least_iterations`` asks for them.
+
+        Validations become as much rarer, so that there are as many of them.
+        """
+        times = max(1, round(self.least_iterations / (self.epochs * batches_per_epoch)))
+        return replace(self, epochs=self.epochs * times, evaluate_every=self.evaluate_every * times)
 
     def learning_rates(self, iterations: int) -> Callable[[int], float]:
         """The function from the iteration (0, 1, ...) to the learning rate of a run this long."""
@@ -217,6 +227,7 @@ PRESETS = {
         max_side=800,
         batch=4,
         epochs=10,  # twice as many gain nothing on 205 pictures
+        least_iterations=500,
         lr_per_image=0.05 / 4,
         warmup=100,
         schedule="cosine",

@@ -165,7 +165,7 @@ def validation(model: LightHeadRCNN, val: Dataset):
 
 def announce(session: Session, train: Dataset, val: Dataset, trainer: Trainer) -> None:
     """What is about to happen, in a few lines."""
-    recipe = session.recipe
+    recipe = trainer.recipe
     parameters = sum(p.data.size for p in trainer.model.parameters() if p.requires_grad)
     print(
         f"{len(train)} pictures to learn {len(train.classes)} classes from"

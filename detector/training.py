@@ -73,6 +73,7 @@ class Trainer:
         name_image: Callable[[int], str] = str,
         prepare: Callable[[Callable[[], None]], object] | None = None,
     ):
+        recipe = recipe.fitted(batches_per_epoch)
         self.model, self.recipe, self.run, self.seed = model, recipe, run, seed
         self.batches, self.batches_per_epoch = batches, batches_per_epoch
         self.detector, self.validate, self.name_image = detector, validate, name_image

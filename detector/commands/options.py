@@ -38,7 +38,12 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(PRESETS)} (default: laptop; tiny for --data shapes)",
     )
     group.add_argument("--backbone", metavar="B", help="shufflenet_v2_x0_5, _x1_0, _x1_5 or _x2_0")
-    group.add_argument("--epochs", type=int, metavar="N", help="how often each picture is seen")
+    group.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="how often each picture is seen (default: the preset's, more for a very small set)",
+    )
     group.add_argument("--batch", type=int, metavar="N", help="pictures an iteration")
     group.add_argument("--lr", type=float, metavar="X", help="the highest learning rate")
     group.add_argument("--short-side", type=int, metavar="S", help="of the pictures, in pixels")
@@ -66,6 +71,7 @@ def recipe_of(args: argparse.Namespace) -> tuple[str, Recipe]:
         recipe = recipe.changed(
             backbone=args.backbone,
             epochs=args.epochs,
+            least_iterations=0 if args.epochs else None,
             batch=args.batch,
             crop_iterations=args.crop_iterations,
             evaluate_every=args.evaluate_every,

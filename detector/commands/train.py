@@ -28,7 +28,7 @@ EXAMPLES = """examples:
   lighthead train --data shapes --preset tiny --out runs/shapes
   lighthead train --data bccd --preset laptop --init-from shufflenet_v2_x0_5.pth --out runs/blood
   lighthead train --resume --out runs/blood
-  lighthead train --data coco-mini --train train2017 --val train2017 --limit 8 --epochs 100 \\
+  lighthead train --data coco-mini --train train2017 --val train2017 --limit 8 \\
       --preset laptop --init-from shufflenet_v2_x0_5.pth --out runs/few
 
 --init-from also takes a run or a checkpoint of this program: its weights are taken as far as they
