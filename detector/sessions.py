@@ -66,6 +66,9 @@ def run_session(session: Session, run: RunFolder) -> Evaluation:
     train, val = open_splits(session)
     model = build_model(session, train)
     loader = build_loader(session, train)
+    if not run.config.exists():
+        # Only now: a run that the data or the weights forbade leaves an empty folder behind.
+        run.write_config(session.as_dict())
     trainer = Trainer(
         model,
         session.recipe,

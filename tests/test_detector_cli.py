@@ -84,6 +84,7 @@ def test_is_a_program():
         (["train", "--data", "DATA", "--epoch", "x"], ["invalid int value", "--help"]),
         (["train", "--data", "DATA", "--preset", "labtop"], ["labtop", "did you mean 'laptop'"]),
         (["train", "--data", "DATA", "--backbone", "shufflenet_x1_0"], ["shufflenet_v2_x1_0"]),
+        (["train", "--data", "DATA", "--seed", "-1"], ["--seed must be", "not -1"]),
         (["train", "--data", "DATA", "--classes", "sqare"], ["sqare", "did you mean 'square'"]),
         (["train", "--data", "DATA", "--train", "test"], ["no split 'test'", "train, val"]),
         (["train", "--data", "DATA", "--limit", "0"], ["at least 1"]),
@@ -131,6 +132,13 @@ def test_train_leaves_everything_in_its_folder(trained, data):
 def test_folder_in_use_is_refused(capsys, trained, data):
     line = complaint(capsys, "train", "--data", data, "--out", trained, *TINY)
     assert "not empty" in line and "--resume" in line
+
+
+def test_a_refused_run_leaves_its_folder_free(capsys, data, tmp_path):
+    options = ["train", "--data", data, "--out", tmp_path / "run", *TINY]
+    assert "sqare" in complaint(capsys, *options, "--classes", "sqare")
+    assert "missing.pth" in complaint(capsys, *options, "--init-from", tmp_path / "missing.pth")
+    assert run(capsys, *options)[0] == 0
 
 
 def test_resume(capsys, trained, data, tmp_path):

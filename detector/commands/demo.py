@@ -45,7 +45,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"drawing pictures of shapes into {session.data}", flush=True)
         with Progress("drawing", sum(DEFAULT_COUNTS.values()), unit="pictures") as progress:
             write_shapes(session.data, after_image=progress.step)
-        run_folder.write_config(session.as_dict())
     evaluation = run_session(session, run_folder)
     took = format_seconds(time.monotonic() - started)
     print(f"\nAP50 {evaluation.figures['AP50']:.3f} after {took}: look at {run_folder.detections}")

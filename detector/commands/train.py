@@ -67,13 +67,14 @@ def run(args: argparse.Namespace) -> int:
     session = new_session(args)
     run_folder = RunFolder(args.out or default_out(session))
     run_folder.create()
-    run_folder.write_config(session.as_dict())
     run_session(session, run_folder)
     return 0
 
 
 def new_session(args: argparse.Namespace) -> Session:
     """What the options say."""
+    if args.seed is not None and not 0 <= args.seed < 2**64:
+        raise UserError(f"--seed must be a whole number from 0 to 2^64 - 1, not {args.seed}")
     name, recipe = recipe_of(args)
     train, val = choose_splits(args.data, args.train, args.val)
     return Session(
@@ -106,7 +107,6 @@ def resumed(args: argparse.Namespace) -> tuple[Session, RunFolder]:
     if wanted is not None and not run_folder.config.exists():
         print(f"there is no run in {run_folder.path} yet: starting it")
         run_folder.create()
-        run_folder.write_config(wanted.as_dict())
         return wanted, run_folder
     session = Session.from_dict(run_folder.read_config())
     differences = [
