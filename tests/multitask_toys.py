@@ -2,6 +2,8 @@
 
 import functools
 import hashlib
+import os
+import signal
 import threading
 import time
 
@@ -152,6 +154,10 @@ def explode(model, iteration):
     if iteration == 2:
         raise ZeroDivisionError("as planned")
     return model("a", iteration)
+
+
+def die(model, iteration):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def toy_task(name, seconds=0.0, **changes):

@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from multitask_toys import explode, falling, toy_task
+from multitask_toys import die, explode, falling, toy_task
 
 import multitask
 from multitask import Launch, Policy, errors, events
@@ -65,6 +65,15 @@ def test_the_reason_of_the_server_comes_first(tmp_path):
     poisoned = toy_task("a", lr=float("nan"))
     with pytest.raises(errors.NonFiniteError, match="task a .* iteration 0"):
         multitask.run([poisoned, toy_task("b")], 9, folder=tmp_path, start_method=QUICK)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9")
+def test_a_task_that_dies_again_and_again_is_not_started_for_ever(tmp_path):
+    with pytest.raises(errors.MultitaskError, match="a has died 3 times .exit code -9"):
+        multitask.run(
+            [toy_task("a", loss=die), toy_task("b")],
+            9, folder=tmp_path, start_method=QUICK, max_restarts=2,
+        )  # fmt: skip
 
 
 def test_what_cannot_run():
@@ -176,7 +185,8 @@ def test_the_diary_survives_a_cut_line(tmp_path):
     with open(path, "a") as file:
         file.write(json.dumps({"event": "commit", "task": "a"})[:20])
     diary = events.Diary(path)
-    diary({"event": "commit", "task": "a", "iteration": 1, "report": {"loss": 1.0}})
-    diary({"event": "commit", "task": "a", "iteration": 1, "report": {"loss": 1.5}})
+    for iteration, loss in ((1, 1.0), (2, 0.5), (2, 0.25)):  # the last was repeated
+        report = {"loss": loss}
+        diary({"event": "commit", "task": "a", "iteration": iteration, "report": report})
     diary.close()
-    assert [entry["loss"] for entry in events.history(path)["a"]] == [2.0, 1.5]
+    assert [entry["loss"] for entry in events.history(path)["a"]] == [2.0, 1.0, 0.25]

@@ -10,6 +10,7 @@ import pytest
 from multitask_toys import Toy, run_threads, run_together
 
 from multitask import LocalServer, Momentum, ParameterServer, Policy, RemoteMomentum, errors
+from multitask.protocol import Kind
 from multitask.transport import HAS_UNIX
 from nn import Parameter
 from nn.optim import MomentumSGD
@@ -181,6 +182,23 @@ def test_a_restarted_server_takes_the_sites_back_to_its_snapshot(tmp_path):
 
     run_threads([keep_serving, work])
     assert [toy.digest() for toy in toys] == expected
+
+
+def test_a_server_leaves_when_all_have_heard_that_it_is_over():
+    with ParameterServer(1) as server:
+        Toy("a").optimizer(server.address).finish()
+        server._thread.join(3)
+        assert not server._thread.is_alive()
+
+
+def test_a_task_that_missed_the_end_can_still_hear_of_it():
+    with ParameterServer(1) as server:
+        first = Toy("a").optimizer(server.address)
+        first.site._send(Kind.LEAVE, 0, {"wait": True})
+        first.site.close()
+        time.sleep(0.3)
+        again = Toy("a").optimizer(server.address, patience=1)
+        assert again.site.done and again.iteration == 0
 
 
 def test_a_server_that_has_forgotten_everything_is_not_trusted(tmp_path):
