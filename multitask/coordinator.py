@@ -24,6 +24,7 @@ from multitask.errors import (
     TrainingStoppedError,
 )
 from multitask.frames import Frame
+from multitask.patience import Patience
 from multitask.peer import Peer
 from multitask.policy import Policy
 from multitask.protocol import Kind
@@ -63,9 +64,7 @@ class Coordinator:
         self.peers: dict[str, Peer] = {}
         self.run = secrets.token_hex(8)
         self._report = report
-        self._lost: dict[str, float] = {}  # task -> since when
-        self._owed: dict[str, float] = {}  # task -> since when it is its turn
-        self._warned: set[str] = set()
+        self._patience = Patience(policy)
         self._sites: dict[str, str] = {}  # task -> the process that last joined as it
         self._replaced: set[str] = set()
         if store:
@@ -88,7 +87,7 @@ class Coordinator:
             )
         for task, member in self.core.members.items():
             if not member.left:
-                self._lost[task] = now
+                self._patience.lost(task, now)
             elif member.left == FINISHED:
                 self.untold.add(task)
         self.over = self.core.finished
@@ -129,7 +128,7 @@ class Coordinator:
         self._sites[task] = site
         peer.task, peer.waits_for_start = task, True
         self.peers[task] = peer
-        self._lost.pop(task, None)
+        self._patience.found(task)
         self.note("joined", task=task)
         if not self.core.started and len(self.core.members) == self.tasks:
             self._start(now)
@@ -156,7 +155,7 @@ class Coordinator:
             return
         about = {"run": self.run, "rule": self.core.rule.describe()}
         peer.send(now, Kind.START, iteration, about)
-        self._owed[peer.task] = now
+        self._patience.turn_of(peer.task, now)
 
     def commit(self, peer: Peer, frame: Frame, now: float) -> None:
         """A contribution to an iteration; the last one to arrive completes the iteration."""
@@ -174,8 +173,7 @@ class Coordinator:
             self.note("skipped", task=task, iteration=iteration, why=str(error))
             nothing = np.zeros_like(contributions), list(self.core.members[task].parameters)
             self.core.accept(task, iteration, peer.nonce, *nothing, buffers)
-        self._owed.pop(task, None)
-        self._warned.discard(task)
+        self._patience.committed(task)
         peer.send(now, Kind.ACK, iteration)
         self.note("commit", task=task, iteration=iteration, **{"report": frame.metadata["report"]})
         self._proceed(now)
@@ -195,7 +193,7 @@ class Coordinator:
         if not self.core.started:
             raise ProtocolError(f"task {peer.task} leaves before the start")
         self.core.leave(peer.task)
-        self._owed.pop(peer.task, None)
+        self._patience.forget(peer.task)
         self.untold.add(peer.task)
         self.note("left", task=peer.task)
         if frame.metadata["wait"]:
@@ -218,7 +216,7 @@ class Coordinator:
         if not self.core.started:
             self.core.withdraw(task)
         elif not self.core.members[task].left:
-            self._lost[task] = now
+            self._patience.lost(task, now)
         if not self.over:
             self.note("lost", task=task)
 
@@ -240,7 +238,7 @@ class Coordinator:
             payload.append(self.core.members[peer.task].buffer_values)
         peer.send(now, Kind.PARAMETERS, peer.wanted, {}, payload)
         peer.wanted = None
-        self._owed[peer.task] = now
+        self._patience.turn_of(peer.task, now)
 
     def save(self) -> None:
         """Take a snapshot, if there is something to keep and a place for it."""
@@ -288,11 +286,16 @@ class Coordinator:
             idle = not peer.outbox and now - peer.spoke >= self.policy.heartbeat
             if idle and peer.is_waiting:
                 peer.send(now, Kind.HEARTBEAT, 0, {"waiting_for": self._waiting_for(peer)})
-        for task, since in list(self._lost.items()):
-            if now - since > self.policy.rejoin_timeout:
-                self._give_up(task, f"has been gone for {now - since:.0f} s", now)
-        for task, since in list(self._owed.items()):
-            self._check_pace(task, now - since, now)
+        for task, seconds, waiting in self._patience.newly_slow(now, self._who_waits):
+            self.note("slow", task=task, seconds=round(seconds, 1), waiting=waiting)
+        for task, why in self._patience.at_an_end(now, self._who_waits):
+            self._give_up(task, why, now)
+
+    def _who_waits(self, task: str) -> list[str]:
+        return [
+            peer.task for peer in self.peers.values()
+            if peer.wanted is not None and task in self.core.waiting_for(peer.task)
+        ]  # fmt: skip
 
     def _waiting_for(self, peer: Peer) -> list[str]:
         if not self.core.started:
@@ -301,26 +304,9 @@ class Coordinator:
             return [task for task, member in self.core.members.items() if not member.left]
         return self.core.waiting_for(peer.task)
 
-    def _check_pace(self, task: str, seconds: float, now: float) -> None:
-        limit = self.policy.straggler_timeout
-        if seconds < min(self.policy.slow_warning, limit or self.policy.slow_warning):
-            return
-        waiting = [
-            peer for peer in self.peers.values()
-            if peer.wanted is not None and task in self.core.waiting_for(peer.task)
-        ]  # fmt: skip
-        if not waiting or task in self._lost:
-            return
-        if limit is not None and seconds > limit:
-            self._give_up(task, f"has not committed for {seconds:.0f} s", now)
-        elif task not in self._warned:
-            self._warned.add(task)
-            self.note("slow", task=task, seconds=seconds, waiting=[peer.task for peer in waiting])
-
     def _give_up(self, task: str, why: str, now: float) -> None:
         error = TrainingStoppedError(f"task {task} {why}")
-        self._lost.pop(task, None)
-        self._owed.pop(task, None)
+        self._patience.forget(task)
         if self.policy.on_lost == "stop":
             self.stop(error, now)
             return
