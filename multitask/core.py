@@ -211,7 +211,7 @@ class UpdateCore:
 
     def version(self, task: str) -> int:
         """The number of updates that all names of a task have had."""
-        return min(s.version for s in self.segments if self.members[task] in s.members)
+        return min(segment.version for segment in self.members[task].segments)
 
     @property
     def iteration(self) -> int:
@@ -226,7 +226,7 @@ class UpdateCore:
 
     def waiting_for(self, task: str) -> list[str]:
         """The tasks whose commits a task needs before it can go on."""
-        mine = [s for s in self.segments if self.members[task] in s.members]
+        mine = self.members[task].segments
         late = {m.task for s in mine for m in s.members if not m.left and m.committed < s.version}
         return sorted(late - {task})
 
@@ -235,7 +235,7 @@ class UpdateCore:
 
         They stay as they are until the task's next commit.
         """
-        return [s.weight for s in self.segments if self.members[task] in s.members]
+        return [segment.weight for segment in self.members[task].segments]
 
     def parameters(self) -> dict[str, np.ndarray]:
         """A copy of W of all names."""

@@ -18,7 +18,11 @@ HERE, FINISHED, GIVEN_UP = "", "finished", "given up"
 
 
 class Member:
-    """One task: its last commit, its buffers, and the session that may commit for it."""
+    """One task: its last commit, its buffers, and the session that may commit for it.
+
+    Attributes:
+        segments: those it is a member of, in the common order; known once training starts.
+    """
 
     def __init__(self, registration: Registration):
         self.registration: Registration | None = registration
@@ -32,6 +36,7 @@ class Member:
         self.is_known = False  # whether ``contributions`` are those of the last commit
         self.left = HERE
         self.nonce: int | None = None
+        self.segments: list[Segment] = []
 
     def start(self) -> None:
         self.contributions = np.zeros(self.parameters.nbytes, np.uint8)
@@ -129,11 +134,10 @@ def lay_out(members: list[Member], rule: Rule) -> list[Segment]:
             runs[-1].append(name)
         else:
             runs.append([name])
-    return [
-        Segment(
-            Layout([(name, entries[name].dtype.str, entries[name].shape) for name in run]),
-            owners[run[0]],
-            rule,
-        )
-        for run in runs
-    ]
+    segments = []
+    for run in runs:
+        layout = Layout([(name, entries[name].dtype.str, entries[name].shape) for name in run])
+        segments.append(Segment(layout, owners[run[0]], rule))
+        for member in owners[run[0]]:
+            member.segments.append(segments[-1])
+    return segments

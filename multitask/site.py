@@ -81,6 +81,8 @@ class Site:
             ServerUnreachableError: for longer than ``patience``.
             MultitaskError: whatever the server has against it.
         """
+        if self._closed.is_set():
+            raise MultitaskError(f"task {self.registration.task} has hung up; make a new optimiser")
         deadline, pause = time.monotonic() + self._patience, 0.05
         while True:
             try:

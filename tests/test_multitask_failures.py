@@ -149,6 +149,14 @@ def test_silence_is_noticed():
         assert events(log, "lost")[0]["task"] == "mute"
 
 
+def test_a_site_that_was_refused_stays_away():
+    with ParameterServer(1) as server:
+        optimizer = Toy("a").optimizer(server.address)
+        optimizer.site.close()
+        with pytest.raises(errors.MultitaskError, match="has hung up"):
+            optimizer.step()
+
+
 def test_nobody_there():
     with pytest.raises(errors.ServerUnreachableError, match="127.0.0.1:9"):
         Toy("a").optimizer("127.0.0.1:9", patience=0.2)
