@@ -1,0 +1,1 @@
+"""What several chapters need and none explains: how figures look, and where photographs are."""
