@@ -18,7 +18,6 @@ from multitask.errors import (
     MultitaskError,
     NonFiniteError,
     ProtocolError,
-    RegistrationError,
     SnapshotError,
     StaleSessionError,
     TrainingStoppedError,
@@ -108,13 +107,7 @@ class Coordinator:
             raise StaleSessionError(f"task {task} has joined again, from elsewhere")
         member = self.core.members.get(task)
         if self.core.started:
-            if member is None:
-                known = ", ".join(self.core.members)
-                raise RegistrationError(f"no task {task} in this training, only {known}")
-            if member.digest != registration.digest():
-                raise RegistrationError(
-                    f"task {task} comes back with other names, shapes or types than it had"
-                )
+            self.core.readmit(registration)
         before = self.peers.pop(task, None)
         if before:
             before.task = ""

@@ -97,6 +97,22 @@ class UpdateCore:
             member.start()
         self.started = True
 
+    def readmit(self, registration: Registration) -> None:
+        """Look at what a task brings that joins after the start: it must be what it was.
+
+        Raises:
+            RegistrationError: there is no such task, or it has other names, shapes or types.
+        """
+        task = registration.task
+        if task not in self.members:
+            raise RegistrationError(
+                f"no task {task} in this training, only {', '.join(self.members)}"
+            )
+        if self.members[task].digest != registration.digest():
+            raise RegistrationError(
+                f"task {task} comes back with other names, shapes or types than it had"
+            )
+
     def join(self, task: str, nonce: int) -> int:
         """Open a new session of a task; commits of older ones no longer count.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -17,16 +17,22 @@ class Diary:
     """
 
     def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
         self._file = open(path, "a", encoding="utf-8")
         if self._file.tell():
             self._file.write("\n")  # ends a line that a crash may have cut
 
     def __call__(self, event: dict) -> None:
-        self._file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+        self._file.write(json.dumps(stamped(event)) + "\n")
         self._file.flush()
 
     def close(self) -> None:
         self._file.close()
+
+
+def stamped(event: dict) -> dict:
+    """The event with the time, in seconds since 1970."""
+    return {"time": round(time.time(), 3), **event}
 
 
 def read_events(path: str | os.PathLike) -> Iterator[dict]:
@@ -41,13 +47,13 @@ def read_events(path: str | os.PathLike) -> Iterator[dict]:
                 yield event
 
 
-def history(path: str | os.PathLike) -> dict[str, list[dict]]:
+def history(events: Iterable[dict]) -> dict[str, list[dict]]:
     """What each task reported, by iteration: ``{"task": [{"iteration": 0, "loss": ...}, ...]}``.
 
     Iterations that were repeated after a crash appear once, as they were the last time.
     """
     tasks: dict[str, dict[int, dict]] = {}
-    for event in read_events(path):
+    for event in events:
         if event["event"] == "commit":
             entry = {"iteration": event["iteration"], "time": event["time"], **event["report"]}
             tasks.setdefault(event["task"], {})[event["iteration"]] = entry

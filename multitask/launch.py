@@ -14,19 +14,21 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from multitask import authentication, transport, workers
+from multitask.core import UpdateCore
 from multitask.core_state import restore
 from multitask.errors import MultitaskError, SnapshotError
-from multitask.events import history
+from multitask.events import Diary, history, read_events, stamped
 from multitask.local import LocalServer
 from multitask.policy import Policy
 from multitask.rules import Momentum, Rule
+from multitask.segments import FINISHED
 from multitask.snapshots import SnapshotStore
 from multitask.task import Task, TaskSite
 from multitask.workers import SERVER
@@ -47,6 +49,31 @@ class Result:
     buffers: dict[str, dict[str, np.ndarray]]
     names: dict[str, list[str]]
     history: dict[str, list[dict]]
+
+    @classmethod
+    def of(cls, core: UpdateCore, iterations: int, events: Iterable[dict]) -> Result:
+        """What ``core`` holds after so many iterations, and what the events tell.
+
+        Raises:
+            MultitaskError: training was stopped before, or had gone further.
+        """
+        for task, member in core.members.items():
+            if not member.left:
+                raise MultitaskError(
+                    f"training was stopped when task {task} had done {member.committed + 1} of "
+                    f"{iterations} iterations: start it again to go on"
+                )
+            if member.left == FINISHED and member.committed + 1 != iterations:
+                raise MultitaskError(
+                    f"this is a finished training of {member.committed + 1} iterations, not of "
+                    f"{iterations}: start a new one in another folder"
+                )
+        return cls(
+            core.parameters(),
+            {task: core.buffers(task) for task in core.members},
+            {task: list(member.parameters) for task, member in core.members.items()},
+            history(events),
+        )
 
     def state_dict(self, task: str) -> dict[str, np.ndarray]:
         """The state of a task's network, for ``model.load_state_dict``."""
@@ -72,13 +99,13 @@ def run(
         folder: for snapshots and the diary. A training that was interrupted goes on from what is
             there. None: a temporary folder, removed in the end.
         processes: False runs all tasks in turn in this process: the same bits, no speed-up.
-        options: more for ``Launch``.
+        options: more for ``Launch``, or without processes for ``run_here``.
 
     Raises:
         MultitaskError: a task or the server has failed; the message says which and why.
     """
     if not processes:
-        return _run_here(tasks, iterations, rule, seed, options.get("on_conflict", "error"))
+        return run_here(tasks, iterations, rule=rule, seed=seed, folder=folder, **options)
     with contextlib.ExitStack() as stack:
         if folder is None:
             folder = tempfile.mkdtemp(prefix="multitask-")
@@ -89,32 +116,59 @@ def run(
         return launch.wait()
 
 
-def _run_here(
-    tasks: Sequence[Task], iterations: int, rule: Rule | None, seed: int, on_conflict: str
+def run_here(
+    tasks: Sequence[Task],
+    iterations: int,
+    *,
+    rule: Rule | None = None,
+    seed: int = 0,
+    folder: str | os.PathLike | None = None,
+    on_conflict: str = "error",
+    policy: Policy | None = None,
+    after_iteration: Callable[[int], None] = lambda iteration: None,
 ) -> Result:
-    server = LocalServer(len(tasks), rule, on_conflict)
+    """``run`` without processes: all tasks in turn, on the threads that this process has.
+
+    Args:
+        tasks, iterations, rule, seed, folder, on_conflict: as for ``run``.
+        policy: of which ``snapshot_every`` counts.
+        after_iteration: is called with the number of iterations done; may raise to stop.
+    """
+    told: list[dict] = []
+    path = Path(folder) if folder is not None else None
+    if path:
+        path.mkdir(parents=True, exist_ok=True)
+    report = Diary(path / "events.jsonl") if path else lambda event: told.append(stamped(event))
+    snapshots = path / "snapshots" if path else None
+    every = (policy or Policy()).snapshot_every
+    server = LocalServer(len(tasks), rule, on_conflict, snapshots, report)
+    if not server.core.finished:
+        _train_here(server, tasks, iterations, seed, every, after_iteration)
+    return Result.of(server.core, iterations, read_events(report.path) if path else told)
+
+
+def _train_here(
+    server: LocalServer,
+    tasks: Sequence[Task],
+    iterations: int,
+    seed: int,
+    save_every: int,
+    after_iteration: Callable[[int], None],
+) -> None:
     sites = [TaskSite(task, server, seed, start=False) for task in tasks]
     for site in sites:
         site.optimizer.start()
-    told: dict[str, list[dict]] = {task.name: [] for task in sorted(tasks, key=lambda t: t.name)}
-    for iteration in range(iterations):
+    for iteration in range(server.core.iteration, iterations):
         for site in sites:
-            report = site.backward()
-            site.optimizer.commit(report)
-            entry = {"iteration": iteration, "lr": site.optimizer.lr, **report}
-            told[site.task.name].append(entry)
+            site.optimizer.commit(site.backward())
         for site in sites:
             site.optimizer.pull()
-    return _result(server.core, told)
-
-
-def _result(core, told: dict[str, list[dict]]) -> Result:
-    return Result(
-        core.parameters(),
-        {task: core.buffers(task) for task in core.members},
-        {task: list(member.parameters) for task, member in core.members.items()},
-        told,
-    )
+        if (iteration + 1) % save_every == 0:
+            server.save()
+        after_iteration(iteration + 1)
+    for site in sites:
+        site.optimizer.finish(wait=False)
+    server.save()
 
 
 class Launch:
@@ -150,7 +204,7 @@ class Launch:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.processes: dict[str, multiprocessing.Process] = {}
-        self._rule = rule or Momentum()
+        self._rule, self._iterations = rule or Momentum(), iterations
         self._context = multiprocessing.get_context(start_method)
         self._max_restarts, self._restarts = max_restarts, dict.fromkeys([SERVER, *names], 0)
         self._token = authentication.new_token()
@@ -194,7 +248,8 @@ class Launch:
         found = SnapshotStore(self.folder / "snapshots").load()
         if found is None:
             raise SnapshotError(f"{self.folder} holds no snapshot although training is over")
-        return _result(restore(found[0]["core"], self._rule), history(self.folder / "events.jsonl"))
+        core = restore(found[0]["core"], self._rule)
+        return Result.of(core, self._iterations, read_events(self.folder / "events.jsonl"))
 
     def _start(self, name: str) -> None:
         function, arguments = self._jobs[name]

@@ -14,14 +14,18 @@ tasks commit an iteration before the first of them pulls the next::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import secrets
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from multitask.core import UpdateCore
-from multitask.errors import EarlyCommitError
+from multitask.core_state import restore, snapshot
+from multitask.errors import EarlyCommitError, SnapshotError
 from multitask.registration import Registration
 from multitask.rules import Rule
+from multitask.snapshots import SnapshotStore
 
 
 class LocalServer:
@@ -29,15 +33,46 @@ class LocalServer:
 
     Args:
         tasks: how many there will be.
-        rule, on_conflict: as for ``ParameterServer``.
+        rule, on_conflict, snapshots, report: as for ``ParameterServer``; but snapshots are taken
+            when ``save`` is called, and events are commits only.
+
+    Raises:
+        SnapshotError: the snapshots are damaged or of another training.
     """
 
-    def __init__(self, tasks: int, rule: Rule | None = None, on_conflict: str = "error"):
-        self.tasks = tasks
-        self.core = UpdateCore(rule, on_conflict)
+    def __init__(
+        self,
+        tasks: int,
+        rule: Rule | None = None,
+        on_conflict: str = "error",
+        snapshots: str | os.PathLike | None = None,
+        report: Callable[[dict], None] = lambda event: None,
+    ):
+        self.tasks, self.report = tasks, report
+        self.core, self.run = UpdateCore(rule, on_conflict), secrets.token_hex(8)
+        self._store = SnapshotStore(snapshots) if snapshots else None
+        found = self._store.load() if self._store else None
+        if found:
+            tree, path = found
+            self.core, self.run = restore(tree["core"], self.core.rule), tree["run"]
+            if len(self.core.members) != tasks:
+                raise SnapshotError(
+                    f"{path} is of a training with {len(self.core.members)} tasks, not {tasks}"
+                )
+            ahead = [t for t, m in self.core.members.items() if m.committed >= self.core.version(t)]
+            if ahead:
+                raise SnapshotError(
+                    f"{path} was taken while {ahead[0]} waited for the others, which only happens "
+                    "between processes: go on with processes"
+                )
 
     def site(self, registration: Registration) -> LocalSite:
         return LocalSite(self, registration)
+
+    def save(self) -> None:
+        """Take a snapshot, if there is a place for it."""
+        if self._store:
+            self._store.save({"run": self.run, "core": snapshot(self.core)}, self.core.iteration)
 
 
 class LocalSite:
@@ -49,6 +84,9 @@ class LocalSite:
         self.rule = server.core.rule.describe()
 
     def register(self) -> None:
+        if self._core.started:
+            self._core.readmit(self.registration)
+            return
         self._core.register(self.registration)
         if len(self._core.members) == self._server.tasks:
             self._core.start()
@@ -74,6 +112,8 @@ class LocalSite:
         report: dict | None = None,
     ) -> None:
         self._core.accept(self._task, iteration, 0, contributions, absent, buffers)
+        facts = {"task": self._task, "iteration": iteration, "report": report or {}}
+        self._server.report({"event": "commit", **facts})
         self._core.apply()
 
     def pull(self, iteration: int, buffers: bool = False) -> np.ndarray:

@@ -66,7 +66,7 @@ class Peer:
             frame = self.parser.advance(count)
             if frame:
                 self._handle(frame, now)
-        except MultitaskError as error:
+        except (MultitaskError, MemoryError) as error:
             self._coordinator.note(
                 "refused", task=self.task, why=f"{type(error).__name__}: {error}"
             )
@@ -85,7 +85,7 @@ class Peer:
         pieces = encode(self._seal, kind, iteration, metadata, payload or [])
         self.outbox.extend(memoryview(piece) for piece in pieces)
 
-    def fail(self, error: MultitaskError, now: float) -> None:
+    def fail(self, error: MultitaskError | MemoryError, now: float) -> None:
         """Tell the peer what is wrong and hang up."""
         if not self.closing:
             metadata = {"code": type(error).__name__, "message": str(error)[:2000]}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 import nn
 from multitask.errors import MultitaskError
 from multitask.remote import RemoteMomentum
+from nn.optim import clip_grad_norm
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class Task:
             iteration is repeated after a crash; random numbers of ``nn`` are seeded for it.
         lr: alpha, a number or a function of the iteration.
         weight_decay: lambda.
+        groups: for parameters with settings of their own: a function from the model to groups as
+            ``RemoteMomentum`` takes them. None: all of ``model.named_parameters()`` alike.
+        clip_norm: the joint length to which longer gradients are cut; None leaves them.
+        images: pictures (or other examples) in an iteration, for the log.
     """
 
     name: str
@@ -36,6 +42,9 @@ class Task:
     loss: Callable[[nn.Module, int], nn.Tensor | Mapping[str, nn.Tensor]]
     lr: float | Callable[[int], float]
     weight_decay: float = 0.0
+    groups: Callable[[nn.Module], Iterable[dict]] | None = None
+    clip_norm: float | None = None
+    images: int = 0
 
 
 class TaskSite:
@@ -53,8 +62,9 @@ class TaskSite:
         nn.manual_seed(seed)
         self.model = task.model()
         self.model.train()
+        groups = task.groups(self.model) if task.groups else self.model.named_parameters()
         self.optimizer = RemoteMomentum(
-            self.model.named_parameters(),
+            groups,
             self._lr(0),
             weight_decay=task.weight_decay,
             task=task.name,
@@ -64,7 +74,16 @@ class TaskSite:
         )
 
     def run(self, iterations: int) -> None:
-        """All iterations, from wherever the task stands, until all tasks are done."""
+        """All iterations, from wherever the task stands, until all tasks are done.
+
+        Raises:
+            MultitaskError: see ``errors``; and if the server says that training was over before.
+        """
+        if self.optimizer.site.done and self.optimizer.iteration != iterations:
+            raise MultitaskError(
+                f"this is a finished training of {self.optimizer.iteration} iterations, not of "
+                f"{iterations}: start a new one in another folder"
+            )
         while True:
             while self.optimizer.iteration < iterations:
                 self.optimizer.step(self.backward())
@@ -75,12 +94,12 @@ class TaskSite:
         """Forward and backward of the current iteration.
 
         Returns:
-            The losses, for the log.
+            For the log: the losses, and what the iteration took: ``images``, ``seconds``.
 
         Raises:
             MultitaskError: the loss is not a finite number.
         """
-        iteration = self.optimizer.iteration
+        iteration, begun = self.optimizer.iteration, time.perf_counter()
         nn.manual_seed(stream(self._seed, self.task.name, iteration))
         self.optimizer.lr = self._lr(iteration)
         self.optimizer.zero_grad()
@@ -94,7 +113,10 @@ class TaskSite:
                 f"{report}; a smaller lr may help"
             )
         total.backward()
-        return report
+        if self.task.clip_norm is not None:
+            clip_grad_norm(self.model.parameters(), self.task.clip_norm)
+        seconds = round(time.perf_counter() - begun, 4)
+        return report | {"images": self.task.images, "seconds": seconds}
 
     def _lr(self, iteration: int) -> float:
         return self.task.lr(iteration) if callable(self.task.lr) else self.task.lr

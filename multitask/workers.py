@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import signal
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +46,7 @@ def serve(
 def work(task: Task, address: str, iterations: int, seed: int, threads: int, folder: str) -> None:
     """The site of one task, with so many threads."""
     with _noting_failure(folder, task.name):
-        nn.set_num_threads(threads)
+        nn.set_num_threads(min(threads, nn.get_num_threads()))
         TaskSite(task, address, seed).run(iterations)
 
 
@@ -60,6 +62,7 @@ def read_note(folder: Path, name: str) -> MultitaskError | None:
 def _noting_failure(folder: str, name: str) -> Iterator[None]:
     """Leave a note about an error for the parent and exit with FAILED. Ctrl-C is its affair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     path = _note_path(Path(folder), name)
     path.unlink(missing_ok=True)
     try:
@@ -72,6 +75,12 @@ def _noting_failure(folder: str, name: str) -> Iterator[None]:
         note = {"code": type(error).__name__, "message": message}
         path.write_text(json.dumps(note), encoding="utf-8")
         raise SystemExit(FAILED) from None
+
+
+def _leave_with_parent() -> None:
+    """End when the parent is gone, even if it was killed: nobody else would end this process."""
+    multiprocessing.parent_process().join()
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _note_path(folder: Path, name: str) -> Path:

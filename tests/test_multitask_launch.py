@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -98,7 +100,7 @@ def wait_for_iteration(launch, iteration, timeout=30):
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if (launch.folder / "events.jsonl").exists():
-            told = events.history(launch.folder / "events.jsonl")
+            told = events.history(events.read_events(launch.folder / "events.jsonl"))
             if told and min(len(entries) for entries in told.values()) > iteration:
                 return
         time.sleep(0.02)
@@ -189,4 +191,83 @@ def test_the_diary_survives_a_cut_line(tmp_path):
         report = {"loss": loss}
         diary({"event": "commit", "task": "a", "iteration": iteration, "report": report})
     diary.close()
-    assert [entry["loss"] for entry in events.history(path)["a"]] == [2.0, 1.0, 0.25]
+    told = events.history(events.read_events(path))["a"]
+    assert [entry["loss"] for entry in told] == [2.0, 1.0, 0.25]
+
+
+def test_one_process_goes_on_too_and_so_do_several_where_it_stopped(tmp_path):
+    expected = digest(multitask.run(tasks(), 20, processes=False))
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    def stop(done):
+        if done == 7:
+            raise Stop
+
+    here = {"folder": tmp_path, "processes": False, "policy": Policy(snapshot_every=3)}
+    with pytest.raises(Stop):
+        multitask.run(tasks(), 20, after_iteration=stop, **here)
+    assert digest(multitask.run(tasks(), 20, **here)) == expected
+    done = [e["iteration"] for e in events.read_events(tmp_path / "events.jsonl")]
+    assert done.count(5) == 3 and done.count(6) == 6  # of three tasks; 6 was not yet saved
+
+    with pytest.raises(Stop):
+        multitask.run(tasks(), 20, after_iteration=stop, **{**here, "folder": tmp_path / "b"})
+    result = multitask.run(tasks(), 20, folder=tmp_path / "b", start_method=QUICK)
+    assert digest(result) == expected
+    assert [entry["iteration"] for entry in result.history["a"]] == list(range(20))
+
+
+def test_a_finished_training_is_not_taken_for_a_longer_one(tmp_path):
+    for processes in (False, True):
+        folder = tmp_path / str(processes)
+        multitask.run([toy_task("a")], 3, folder=folder, processes=False)
+        with pytest.raises(errors.MultitaskError, match="of 3 iterations, not of 5.*another"):
+            multitask.run([toy_task("a")], 5, folder=folder, processes=processes)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGTERM")
+def test_a_server_that_was_told_to_leave_has_not_finished(tmp_path):
+    with Launch(tasks(0.01), 1000, tmp_path, start_method=QUICK) as launch:
+        wait_for_iteration(launch, 2)
+        launch.processes[SERVER].terminate()
+        with pytest.raises(errors.MultitaskError, match="of 1000 iterations: start it again"):
+            launch.wait()
+
+
+ORPHANS = """
+import sys
+from multitask import Launch
+from multitask_toys import toy_task
+if __name__ == "__main__":
+    with Launch([toy_task("a", 0.01), toy_task("b")], 100_000, sys.argv[1]) as launch:
+        print(*(process.pid for process in launch.processes.values()), flush=True)
+        launch.wait()
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self"), reason="needs /proc")
+def test_nothing_outlives_a_launcher_that_is_killed(tmp_path):
+    script = tmp_path / "orphans.py"
+    script.write_text(ORPHANS)
+    here = os.path.dirname(__file__)
+    paths = os.pathsep.join([os.path.dirname(here), here])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    command = [sys.executable, str(script), str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as launcher:
+        children = [int(pid) for pid in launcher.stdout.readline().split()]
+        assert len(children) == 3
+        launcher.kill()
+    deadline = time.monotonic() + 60
+    while any(is_running(pid) for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(is_running(pid) for pid in children)
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
