@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nn
+from detector.errors import UserError
 from multitask.errors import MultitaskError, from_code
 from multitask.events import Diary
 from multitask.policy import Policy
@@ -69,7 +70,7 @@ def _noting_failure(folder: str, name: str) -> Iterator[None]:
         yield
     except Exception as error:
         message = str(error)
-        if not isinstance(error, MultitaskError):
+        if not isinstance(error, (MultitaskError, UserError)):
             traceback.print_exc()
             message = f"{name} has failed: {error!r}"
         note = {"code": type(error).__name__, "message": message}
