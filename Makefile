@@ -3,6 +3,9 @@
 #   make demo      make pictures of shapes, train on them, show what was found (under 10 minutes)
 #   make test      the tests (under 15 minutes with nothing compiled yet)
 #   make nightly   the tests and the long ones
+#   make notebooks open the chapters in JupyterLab
+#   make chapters  execute every chapter and every exercise's own answer (under 25 minutes)
+#   make book      the chapters, executed, as a web site in build/book
 #   make lint      style
 #   make clean     remove the environment and everything that was generated
 
@@ -14,7 +17,7 @@ else
 BIN := $(VENV)/bin
 endif
 
-.PHONY: demo test nightly lint clean
+.PHONY: demo test nightly notebooks chapters book lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/lighthead demo --out demo
@@ -25,10 +28,24 @@ test: $(VENV)/installed-test
 nightly: $(VENV)/installed-test
 	$(BIN)/python -m pytest
 
+notebooks: $(VENV)/installed-notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=chapters
+
+chapters: $(VENV)/installed-book
+	$(BIN)/python -m book.execute
+
+# Executes the chapters that changed since they were executed last; `make chapters` executes all.
+book: $(patsubst chapters/%,build/chapters/%,$(wildcard chapters/*.ipynb))
+	$(BIN)/python -m book
+
+build/chapters/%.ipynb: chapters/%.ipynb | $(VENV)/installed-book
+	$(BIN)/python -m book.execute $<
+
 lint: $(VENV)/installed-test
 	$(BIN)/python -m pip install --quiet ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest tests/test_chapters.py -k nothing_is_stored
 
 # One stamp file for each set of packages: the environment is made once, and anew when setup.py changes.
 $(VENV)/installed: setup.py
@@ -39,6 +56,14 @@ $(VENV)/installed: setup.py
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	$(BIN)/python -c "open('$@', 'w').close()"
+
+$(VENV)/installed-book: $(VENV)/installed-test
+	$(BIN)/python -m pip install --quiet --editable ".[book]"
+	$(BIN)/python -c "open('$@', 'w').close()"
+
+$(VENV)/installed-notebooks: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable ".[notebooks]"
 	$(BIN)/python -c "open('$@', 'w').close()"
 
 clean:

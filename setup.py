@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 TEST = ["pytest>=7.4", "hypothesis>=6.80", "nbclient>=0.8", "ipykernel>=6.20", "nbformat>=5.9"]
+BOOK = ["markdown-it-py>=3", "mdit-py-plugins>=0.4", "pygments>=2.16", "ziamath>=0.11"]
 
 setup(
     name="lighthead",
@@ -26,6 +27,7 @@ setup(
     ],
     extras_require={
         "test": TEST,
+        "book": BOOK,
         "notebooks": ["jupyterlab>=4.0"],
         "bench": ["torch>=2.0", "onnx>=1.14", "onnxruntime>=1.16"],
         "ray": ["ray>=2.9"],

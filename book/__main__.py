@@ -1,0 +1,16 @@
+"""``python -m book``: render the executed chapters of ``build/chapters`` into ``build/book``."""
+
+from __future__ import annotations
+
+from book.folders import EXECUTED, SITE, notebooks
+from book.site import write_site
+
+if __name__ == "__main__":
+    paths = notebooks(EXECUTED)
+    if not paths:
+        raise SystemExit(f"there are no executed chapters in {EXECUTED}: run make chapters")
+    try:
+        write_site(paths, SITE)
+    except ValueError as error:
+        raise SystemExit(f"book: {error}") from None
+    print(f"{len(paths)} chapters: open {SITE / 'index.html'}")

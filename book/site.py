@@ -1,0 +1,123 @@
+"""Executed chapters in, a folder of HTML out: a page each, the contents, the search's index."""
+
+from __future__ import annotations
+
+import html
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+import nbformat
+
+from book import cells
+from book.prose import Prose, Section
+
+TEMPLATES = Path(__file__).parent / "templates"
+ASSETS = ("style.css", "theme.js", "page.js", "search.js")
+
+
+@dataclass
+class Chapter:
+    """One chapter, rendered."""
+
+    page: str  # name of its file
+    number: str  # "07"
+    title: str
+    question: str  # HTML of the paragraph under the title
+    body: str
+    sections: list[Section]
+
+
+def write_site(paths: Sequence[Path], folder: Path) -> None:
+    """Render executed notebooks into a folder, which is emptied before.
+
+    Raises:
+        ValueError: a formula cannot be set, or a notebook does not begin with "# NN · Title".
+    """
+    chapters = [read_chapter(path) for path in paths]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in ASSETS:
+        shutil.copyfile(TEMPLATES / name, folder / name)
+    (folder / "sections.js").write_text(search_index(chapters), encoding="utf-8")
+    (folder / "index.html").write_text(contents_page(chapters), encoding="utf-8")
+    for before, chapter, after in zip(
+        [None, *chapters[:-1]], chapters, [*chapters[1:], None], strict=True
+    ):
+        text = chapter_page(before, chapter, after)
+        (folder / chapter.page).write_text(text, encoding="utf-8")
+
+
+def read_chapter(path: Path) -> Chapter:
+    """Render one notebook."""
+    notebook = nbformat.read(path, as_version=4)
+    first = notebook.cells[0].source.splitlines()[0]
+    if not first.startswith(f"# {path.name[:2]} · "):
+        raise ValueError(f'{path} must begin with "# {path.name[:2]} · Title", not with {first!r}')
+    number, title = first[2:].split(" · ", 1)
+    prose, parts = Prose(title), []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            parts.append(f'<div class="prose">{prose.render(cell.source)}</div>')
+        elif cell.source.strip():
+            prose.code(cell.source)
+            parts += [cells.code(cell.source), *map(cells.output, cell.outputs)]
+    question = parts[0].partition("</h1>")[2].partition("</p>")[0].strip() + "</p>"
+    return Chapter(f"{path.stem}.html", number, title, question, "\n".join(parts), prose.sections)
+
+
+def chapter_page(before: Chapter | None, chapter: Chapter, after: Chapter | None) -> str:
+    """The whole page of a chapter, between the one before and the one after."""
+    sections = "".join(
+        f'<li><a href="#{section.anchor}">{html.escape(section.title)}</a></li>'
+        for section in chapter.sections
+        if section.level == 2
+    )
+    body = fill(
+        "chapter.html",
+        sections=sections,
+        body=chapter.body,
+        before=_way(before, "prev", "← "),
+        after=_way(after, "next", "", " →"),
+    )
+    return fill("page.html", title=f"{chapter.number} · {html.escape(chapter.title)}", body=body)
+
+
+def contents_page(chapters: Sequence[Chapter]) -> str:
+    """The first page: every chapter with its question."""
+    items = "".join(
+        f'<li><a href="{each.page}"><span>{each.number}</span>{html.escape(each.title)}</a>'
+        f'<div class="prose">{each.question}</div></li>'
+        for each in chapters
+    )
+    return fill("page.html", title="Contents", body=fill("contents.html", items=items))
+
+
+def search_index(chapters: Sequence[Chapter]) -> str:
+    """A script that sets SECTIONS: [page#anchor, chapter, section, text] for each section."""
+    rows = [
+        [
+            f"{each.page}#{section.anchor}",
+            f"{each.number} · {each.title}",
+            section.title,
+            " ".join(" ".join(section.words).split()),
+        ]
+        for each in chapters
+        for section in each.sections
+    ]
+    return f"const SECTIONS = {json.dumps(rows, ensure_ascii=False)};\n"
+
+
+def fill(template: str, **values: str) -> str:
+    """A template with its $names replaced."""
+    return Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(values)
+
+
+def _way(chapter: Chapter | None, relation: str, left: str = "", right: str = "") -> str:
+    if chapter is None:
+        return "<span></span>"
+    text = f"{left}{chapter.number} · {html.escape(chapter.title)}{right}"
+    return f'<a rel="{relation}" href="{chapter.page}">{text}</a>'

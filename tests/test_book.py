@@ -1,0 +1,125 @@
+"""The book: chapters executed as a reader would, and rendered into a site."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+
+import pytest
+from small_book import CODE, TEXT, need_the_extra, small_site, write
+
+from book import execute as executing
+from exercises.exercise import Exercise
+
+# ---------------------------------------------------------------------------------- executing
+
+
+def test_a_chapter_runs_where_it_lies_in_a_fresh_kernel(tmp_path):
+    (tmp_path / "neighbour.py").write_text("VALUE = 6\n")
+    path = write(tmp_path / "01_one.ipynb", CODE("import neighbour"), CODE("neighbour.VALUE * 7"))
+    execution = executing.execute(path)
+    assert execution.complaints == []
+    assert execution.notebook.cells[1].outputs[0].data["text/plain"] == "42"
+    assert len(execution.notebook.cells) == 2
+    assert execution.seconds > 0 and execution.processor_seconds > 0
+
+
+def test_what_a_reader_would_stumble_over(tmp_path):
+    path = write(
+        tmp_path / "01_one.ipynb",
+        CODE("import warnings\nwarnings.warn('Old.', DeprecationWarning)"),
+        CODE(
+            "class exercises:\n    class sum:\n        check = print\nexercises.sum.check('Right.')"
+        ),
+        CODE("1 / 0"),
+        CODE("print('never')"),
+    )
+    execution = executing.execute(path)
+    failed, warned, answered = execution.complaints
+    assert "ZeroDivisionError" in failed and "1 / 0" in failed and "\x1b" not in failed
+    assert "cell c00 writes to stderr" in warned and "DeprecationWarning: Old." in warned
+    assert answered == "cell c01 asks a question that counts as answered"
+    assert execution.notebook.cells[3].outputs == []
+
+
+def test_a_chapter_that_kills_its_kernel(tmp_path):
+    path = write(tmp_path / "01_one.ipynb", CODE("import os; os._exit(1)"))
+    (complaint,) = executing.execute(path).complaints
+    assert "died" in complaint
+
+
+@pytest.mark.parametrize(
+    "seconds, processor_seconds, too_slow",
+    [(60, 100, False), (181, 181, True), (300, 100, False), (361, 100, True), (170, 340, False)],
+)
+def test_too_slow_is_fair_on_a_busy_machine(seconds, processor_seconds, too_slow):
+    execution = executing.Execution(None, seconds, processor_seconds)
+    assert execution.too_slow is too_slow
+
+
+def test_references_are_checked(monkeypatch):
+    module = types.ModuleType("exercises.chapter_99")
+    module.good = Exercise("good", lambda answer: None, (), 1)
+    module.bad = Exercise("bad", lambda answer: answer / 0, (), 1)
+    monkeypatch.setitem(sys.modules, "exercises.chapter_99", module)
+    (complaint,) = executing.refused_references("99")
+    assert complaint == "exercise bad refuses its reference: ZeroDivisionError('division by zero')"
+
+
+def test_only_chapters_without_complaints_are_kept(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(executing, "EXECUTED", tmp_path / "executed")
+    monkeypatch.setattr(executing, "refused_references", lambda number: [])
+    good = write(tmp_path / "01_good.ipynb", CODE("print('fine')"))
+    bad = write(tmp_path / "02_bad.ipynb", CODE("1 / 0"))
+    assert executing.main([str(good)]) == 0
+    assert executing.main([str(bad), str(good)]) == 1
+    assert [path.name for path in (tmp_path / "executed").iterdir()] == ["01_good.ipynb"]
+    table = capsys.readouterr().out
+    assert "02_bad" in table and "FAILED" in table and "02_bad.ipynb: An error" in table
+
+
+# ---------------------------------------------------------------------------------- rendering
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return small_site(tmp_path_factory.mktemp("book"))
+
+
+def test_pages(site):
+    page = (site / "01_one.html").read_text(encoding="utf-8")
+    assert "<title>01 · The first — lighthead</title>" in page
+    assert '<h2 id="momentum">' in page and '<h2 id="momentum-2">' in page
+    assert 'href="02_two.html#cost"' in page and 'rel="next" href="02_two.html"' in page
+    assert 'rel="prev"' not in page
+    assert "2 &lt; 3" in page and "\x1b" not in page
+    assert 'width="720" height="240"' in page
+    assert "<td>cell</td>" in page and "array([1])" in page
+    assert page.count('class="formula"') == 2 and 'aria-label="v \\leftarrow \\beta v"' in page
+    contents = (site / "index.html").read_text(encoding="utf-8")
+    assert "What is a <em>zebra</em> &amp; why?" in contents and "Second" not in contents
+    assert contents.index("01_one.html") < contents.index("02_two.html")
+
+
+def test_the_index_of_the_search(site):
+    text = (site / "sections.js").read_text(encoding="utf-8")
+    rows = json.loads(text.removeprefix("const SECTIONS = ").rstrip(";\n"))
+    assert [row[0] for row in rows] == [
+        "01_one.html#top", "01_one.html#momentum", "01_one.html#momentum-2",
+        "02_two.html#top", "02_two.html#cost",
+    ]  # fmt: skip
+    assert rows[0][1] == "01 · The first" and "What is a zebra & why?" in rows[0][3]
+    assert "print('quagga')" in rows[1][3]
+
+
+def test_mistakes_in_a_chapter_are_named(tmp_path):
+    need_the_extra()
+    from book.site import write_site
+
+    path = write(tmp_path / "01_one.ipynb", TEXT("# 01 · One\n\n$\\frac{1}$"))
+    with pytest.raises(ValueError, match=r"the formula \$\\frac\{1\}\$ cannot be set"):
+        write_site([path], tmp_path / "site")
+    path = write(tmp_path / "01_one.ipynb", TEXT("# One"))
+    with pytest.raises(ValueError, match='must begin with "# 01 · Title"'):
+        write_site([path], tmp_path / "site")

@@ -1,0 +1,170 @@
+"""The book as a reader meets it: in headless Chromium, from the disk, without a network.
+
+Needs the package ``playwright`` and a Chromium or Chrome on the PATH; skipped, saying so, without.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from small_book import LONG, small_site
+
+from book.folders import SITE
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+LAPTOP, PHONE = (1280, 800), (390, 844)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="no package playwright")
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip(f"no browser on the PATH: looked for {', '.join(BROWSERS)}")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return small_site(tmp_path_factory.mktemp("book"))
+
+
+class Reader:
+    """A page, and everything that went wrong in it."""
+
+    def __init__(self, browser, size=LAPTOP, scheme="light"):
+        viewport = {"width": size[0], "height": size[1]}
+        self.context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(20_000)
+        self.troubles = []
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("console", lambda message: self.troubles.append(message.text))
+        self.page.on("requestfailed", lambda request: self.troubles.append(request.url[:200]))
+        self.page.on("request", self.note_request)
+
+    def note_request(self, request):
+        if not request.url.startswith(("file:", "data:")):
+            self.troubles.append(f"asks the network for {request.url}")
+
+    def open(self, path):
+        self.page.goto(path.as_uri())
+        return self.page
+
+    def overflow(self):
+        """Pixels by which the page is wider than the window."""
+        return self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+
+    def ground(self):
+        """Mean of red, green and blue of the page's background."""
+        colour = self.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(map(int, colour.removeprefix("rgb(").rstrip(")").split(","))) / 3
+
+
+@pytest.fixture
+def reader(browser):
+    readers = []
+
+    def make(*args, **kwargs):
+        readers.append(Reader(browser, *args, **kwargs))
+        return readers[-1]
+
+    yield make
+    for each in readers:
+        each.context.close()
+        assert each.troubles == []
+
+
+@pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_from_the_contents_through_the_chapters(reader, site, size):
+    someone = reader(size)
+    page = someone.open(site / "index.html")
+    page.get_by_role("link", name="The first").click()
+    assert page.locator("h1").inner_text() == "01 · The first"
+    assert someone.overflow() == 0
+    page.get_by_role("link", name="the next").click()
+    assert page.url.endswith("02_two.html#cost")
+    page.locator("a[rel=prev]").click()
+    page.locator("a[rel=next]").click()
+    assert page.locator("h1").inner_text() == "02 · The second"
+
+
+def test_search_looks_through_all_chapters(reader, site):
+    page = reader().open(site / "02_two.html")
+    page.keyboard.press("/")
+    page.keyboard.type("zebra")
+    found = page.locator(".found a")
+    found.first.wait_for()
+    assert found.count() == 2
+    assert "01 · The first" in found.all_inner_texts()[0] + found.all_inner_texts()[1]
+    assert page.locator(".found mark").first.inner_text() == "zebra"
+    page.locator(".search input").fill("momentum quagga")
+    assert found.count() == 1
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/01_one.html#momentum")
+    page.locator(".search input").fill("[okapi (")
+    page.get_by_text("Nothing found.").wait_for()
+    page.keyboard.press("Escape")
+    assert page.locator(".found").is_hidden()
+
+
+def test_a_section_named_like_the_word_comes_first(reader, site):
+    page = reader().open(site / "index.html")
+    page.locator(".search input").fill("cost")
+    page.locator(".search input").focus()
+    first = page.locator(".found a").first
+    first.wait_for()
+    assert first.get_attribute("href") == "02_two.html#cost"
+
+
+def test_code_can_be_copied(reader, site):
+    page = reader().open(site / "01_one.html")
+    page.locator(".code").hover()
+    page.get_by_role("button", name="Copy").click()
+    page.get_by_text("Copied").wait_for()
+    page.locator(".search input").focus()
+    page.keyboard.press("ControlOrMeta+v")
+    pasted = page.locator(".search input").input_value()
+    assert pasted.startswith(LONG) and "assert x < 2" in pasted
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_dark_and_light_are_the_systems_until_the_reader_chooses(reader, site, scheme):
+    someone = reader(scheme=scheme)
+    page = someone.open(site / "01_one.html")
+    dark = scheme == "dark"
+    assert (someone.ground() < 128) is dark
+    page.locator("button.theme").click()
+    assert (someone.ground() > 128) is dark
+    someone.open(site / "02_two.html")
+    assert (someone.ground() > 128) is dark
+    page.locator("button.theme").click()
+    assert (someone.ground() < 128) is dark
+
+
+@pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_every_page_of_the_book_itself(reader, size):
+    pages = sorted(SITE.glob("*.html"))
+    if not pages:
+        pytest.skip(f"there is no book in {SITE}: make book")
+    someone = reader(size)
+    for path in pages:
+        page = someone.open(path)
+        assert someone.overflow() == 0, path.name
+        broken = "[...document.images].filter(image => !image.naturalWidth).length"
+        assert page.evaluate(broken) == 0, path.name
+        links = "[...document.links].map(link => link.getAttribute('href'))"
+        for link in page.evaluate(links):
+            if not link.startswith("https://"):
+                name, _, anchor = link.partition("#")
+                target = SITE / name if name else path
+                assert target.exists(), f"{path.name}: {link}"
+                assert not anchor or f'id="{anchor}"' in target.read_text(encoding="utf-8"), link
