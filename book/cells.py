@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 import re
 import struct
+from collections.abc import Iterable
 
 import nbformat
 from pygments import highlight
@@ -26,11 +28,19 @@ def code(source: str) -> str:
     return f'<div class="code"><pre><code>{coloured.rstrip()}</code></pre>{COPY}</div>'
 
 
-def output(result: nbformat.NotebookNode) -> str:
-    """One output of a code cell, in the richest of its forms."""
-    if result.output_type == "stream":
-        return printed(result.text)
-    data = result.data
+def outputs(results: Iterable[nbformat.NotebookNode]) -> list[str]:
+    """The outputs of a code cell. What it printed in several goes stands together."""
+    parts = []
+    for kind, group in itertools.groupby(results, lambda result: result.output_type):
+        if kind == "stream":
+            parts.append(printed("".join(result.text for result in group)))
+        else:
+            parts += [richest(result.data) for result in group]
+    return parts
+
+
+def richest(data: dict[str, str]) -> str:
+    """An output in the richest of its forms, which are the contents by media type."""
     if "image/png" in data:
         return picture(data["image/png"])
     if "image/svg+xml" in data:

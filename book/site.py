@@ -64,7 +64,7 @@ def read_chapter(path: Path) -> Chapter:
             parts.append(f'<div class="prose">{prose.render(cell.source)}</div>')
         elif cell.source.strip():
             prose.code(cell.source)
-            parts += [cells.code(cell.source), *map(cells.output, cell.outputs)]
+            parts += [cells.code(cell.source), *cells.outputs(cell.outputs)]
     question = parts[0].partition("</h1>")[2].partition("</p>")[0].strip() + "</p>"
     return Chapter(f"{path.stem}.html", number, title, question, "\n".join(parts), prose.sections)
 

@@ -52,7 +52,8 @@ def small_site(folder):
     new_output = nbformat.v4.new_output
     table = "<table><tr><td>cell</td></tr></table>"
     outputs = [
-        new_output("stream", text="\x1b[1m2 < 3\x1b[0m\n" + 60 * "wide "),
+        new_output("stream", text="\x1b[1m2 < 3\x1b[0m\nsecond "),
+        new_output("stream", text="half\n" + 60 * "wide "),
         new_output("display_data", {"image/png": png(900, 300), "text/plain": "F"}),
         new_output("display_data", {"text/html": table}),
         new_output("execute_result", {"text/plain": "array([1])"}),

@@ -93,7 +93,7 @@ def test_pages(site):
     assert '<h2 id="momentum">' in page and '<h2 id="momentum-2">' in page
     assert 'href="02_two.html#cost"' in page and 'rel="next" href="02_two.html"' in page
     assert 'rel="prev"' not in page
-    assert "2 &lt; 3" in page and "\x1b" not in page
+    assert "2 &lt; 3\nsecond half\nwide" in page and "\x1b" not in page
     assert 'width="720" height="240"' in page
     assert "<td>cell</td>" in page and "array([1])" in page
     assert page.count('class="formula"') == 2 and 'aria-label="v \\leftarrow \\beta v"' in page
