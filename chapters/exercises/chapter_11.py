@@ -1,0 +1,219 @@
+"""The exercises of chapter 11, Light-Head R-CNN."""
+
+import numpy as np
+
+from exercises.exercise import Exercise, Wrong
+
+# 1
+
+
+def _check_separable_cost(answer):
+    h, w, c_in, c_mid, c_out, k = 5, 7, 11, 13, 17, 3
+    got = answer(h, w, c_in, c_mid, c_out, k)
+    branch = h * w * k * (c_in * c_mid + c_mid * c_out)
+    if got == 2 * branch:
+        if answer(25, 38, 464, 64, 490, 15) != _separable_cost(25, 38, 464, 64, 490, 15):
+            raise Wrong("it is right for a small map, but not for the thesis's own numbers.")
+        return None
+    reasons = {
+        branch: "that is one branch; there are two, tall then wide and wide then tall.",
+        2 * branch * k: "a kernel k x 1 has k weights for each pair of channels, not k squared.",
+        branch * k: "a kernel k x 1 has k weights for each pair of channels, not k squared.",
+        2 * h * w * k * c_in * c_mid: "that is only the first convolution of each branch.",
+        2 * h * w * k * c_mid * c_out: "that is only the second convolution of each branch.",
+        h * w * k * k * c_in * c_out: "that is the dense kernel, which we wanted to get rid of.",
+        2 * branch // (h * w): "that is the cost of one cell: the map has h w of them.",
+        2 * h * w * k * c_in * c_mid * c_out: "the two convolutions come one after the other: "
+        "their costs are added, not multiplied.",
+        4 * branch: "a multiplication with its addition counts once here, as in the thesis.",
+    }
+    raise Wrong(
+        reasons.get(
+            got,
+            f"for a map of 5 x 7, channels 11, 13, 17 and k = 3 it is {2 * branch:,}, not {got}.",
+        )
+    )
+
+
+def _separable_cost(h, w, c_in, c_mid, c_out, k):
+    first, second = k * c_in * c_mid, k * c_mid * c_out
+    return 2 * h * w * (first + second)
+
+
+separable_cost = Exercise(
+    "separable_cost",
+    check=_check_separable_cost,
+    hints=(
+        "Count one cell of the map first: how many weights does the k x 1 convolution have, how "
+        "many the 1 x k?",
+        "k c_in c_mid + k c_mid c_out for a cell and a branch; h w cells, two branches.",
+    ),
+    reference=_separable_cost,
+)
+
+# 2
+
+
+def _check_score_channels(answer):
+    reasons = {
+        365 * 49: "a region can also show nothing: the background has score maps too.",
+        366: "each class has a map for every cell of the 7 x 7 grid.",
+        365: "each class, and the background, has a map for every cell of the 7 x 7 grid.",
+        366 * 7: "the grid has 7 x 7 cells.",
+        81 * 49: "that is COCO.",
+        490: "that is the light head's thin map, whose width does not depend on the classes.",
+    }
+    if answer != 366 * 49:
+        raise Wrong(reasons.get(answer, "(classes + background) x cells of the grid."))
+    return "Right. The thin map of the light head would still have 490."
+
+
+score_channels = Exercise(
+    "score_channels",
+    check=_check_score_channels,
+    hints=("What else but an object can a region show?", "(365 + 1) classes, 7 x 7 cells"),
+    reference=366 * 49,
+)
+
+# 3
+
+
+def _check_cheaper_from(answer):
+    cases = (
+        ((10, 1, 0, 3), 6, "at K = 5 both cost 15: equal is not cheaper."),
+        ((0, 3, 10, 1), 0, "the first is cheaper from the start: 0 < 10."),
+        ((5, 2, 0, 3), 6, "at K = 5 both cost 15: equal is not cheaper."),
+        ((10, 3, 0, 3), None, "the lines are parallel and never meet."),
+        ((10, 3, 10, 3), None, "both always cost the same: none is ever cheaper."),
+        ((10, 4, 0, 3), None, "the first starts higher and rises faster: it is never cheaper."),
+        ((7, 1, 0, 3), 4, "7 + 4 = 11 < 12, but 7 + 3 = 10 is not below 9."),
+    )
+    for arguments, expected, why in cases:
+        try:
+            got = answer(*arguments)
+        except BaseException as error:
+            # A function that returns None counts as not answered, but None is an answer here.
+            if type(error).__name__ != "Unanswered" or expected is not None:
+                raise
+            got = None
+        if got != expected:
+            raise Wrong(f"cheaper_from{arguments} should be {expected}, not {got}: {why}")
+
+
+def _cheaper_from(once, each, other_once, other_each):
+    if once < other_once:
+        return 0
+    if each >= other_each:
+        return None
+    return (once - other_once) // (other_each - each) + 1
+
+
+cheaper_from = Exercise(
+    "cheaper_from",
+    check=_check_cheaper_from,
+    hints=(
+        "Three cases: cheaper from the start, never cheaper, or two lines that cross.",
+        "Where they cross, K (other_each - each) = once - other_once; strictly cheaper is the next "
+        "whole number after that: // and + 1.",
+    ),
+    reference=_cheaper_from,
+)
+
+# 4
+
+
+def _check_factor(answer):
+    rng = np.random.default_rng(0)
+    exact = np.outer(rng.standard_normal(5), rng.standard_normal(5))
+    for kernel in (exact, rng.standard_normal((15, 15)), -np.ones((3, 3)), np.eye(3) * [1, 5, 2]):
+        a, b = answer(kernel.copy())
+        k = len(kernel)
+        if np.shape(a) != (k,) or np.shape(b) != (k,):
+            raise Wrong(
+                f"a and b should be ({k},) for a {k} x {k} kernel, they are {np.shape(a)}, "
+                f"{np.shape(b)}."
+            )
+        error = np.square(kernel - np.outer(a, b)).sum()
+        best = np.square(np.linalg.svd(kernel)[1][1:]).sum()
+        if error > best * (1 + 1e-6) + 1e-9:
+            transposed = np.square(kernel - np.outer(b, a)).sum()
+            if transposed <= best * (1 + 1e-6) + 1e-9:
+                raise Wrong("column and row are exchanged: a runs down the kernel, b across it.")
+            largest = np.linalg.svd(kernel)[1][0]
+            unscaled = np.outer(a, b) * largest
+            if np.square(kernel - unscaled).sum() <= best * (1 + 1e-6) + 1e-9:
+                raise Wrong("the directions are right, the length is not: where did s[0] go?")
+            raise Wrong(
+                f"the squared error is {error:.4g} for a {k} x {k} kernel, the best outer product "
+                f"reaches {best:.4g}."
+            )
+
+
+def _factor(kernel):
+    u, s, vt = np.linalg.svd(kernel)
+    return u[:, 0] * s[0], vt[0]
+
+
+factor = Exercise(
+    "factor",
+    check=_check_factor,
+    hints=(
+        "The singular value decomposition writes a matrix as a sum of outer products, the largest "
+        "first: np.linalg.svd.",
+        "u, s, vt = np.linalg.svd(kernel): the first outer product is s[0] times u[:, 0] and "
+        "vt[0] (a row of vt, not a column).",
+    ),
+    reference=_factor,
+)
+
+# 5
+
+
+def _check_hardest_of_each(answer):
+    losses = np.array([0.1, 5.0, 4.0, 3.0, 0.2, 0.3, 0.3, 0.3])
+    numbers = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    got = np.asarray(answer(losses.copy(), numbers.copy(), 2))
+    if got.tolist() == [1, 2]:
+        raise Wrong("those are the two hardest of all; two of each picture are wanted.")
+    if got.tolist() == [1, 2, 3, 6] or got.tolist() == [1, 2, 3, 5]:
+        raise Wrong("picture 0 gets three places and picture 1 one: keep counts per picture.")
+    if sorted(got.tolist()) == [1, 2, 6, 7]:
+        raise Wrong("of equal losses the earlier region wins: sort in a stable way.")
+    if got.tolist() != [1, 2, 5, 6]:
+        if sorted(got.tolist()) == [1, 2, 5, 6]:
+            raise Wrong("the indices should be ascending.")
+        raise Wrong(f"the answer here is [1, 2, 5, 6], you return {got.tolist()}.")
+    got = np.asarray(answer(losses[::-1].copy(), numbers.copy(), 2))
+    if got.tolist() != [0, 1, 5, 6]:
+        raise Wrong(f"with the losses reversed it is [0, 1, 5, 6], you return {got.tolist()}.")
+    mixed = np.asarray(answer(losses.copy(), np.array([1, 0, 1, 0, 1, 0, 1, 0]), 1))
+    if mixed.tolist() != [1, 2]:
+        raise Wrong("the regions of a picture need not lie side by side: look at the numbers.")
+    if np.asarray(answer(losses.copy(), numbers.copy(), 100)).tolist() != list(range(8)):
+        raise Wrong("if a picture has fewer regions than keep, all of them are kept.")
+    broken = losses.copy()
+    broken[4] = np.nan
+    if 4 not in np.asarray(answer(broken, numbers.copy(), 1)).tolist():
+        raise Wrong("a NaN counts as the largest loss: otherwise nobody ever hears of it.")
+
+
+def _hardest_of_each(losses, image_numbers, keep):
+    losses = np.where(np.isnan(losses), np.inf, losses)
+    picked = []
+    for number in np.unique(image_numbers):
+        mine = np.flatnonzero(image_numbers == number)
+        picked.append(mine[np.argsort(-losses[mine], kind="stable")[:keep]])
+    return np.sort(np.concatenate(picked))
+
+
+hardest_of_each = Exercise(
+    "hardest_of_each",
+    check=_check_hardest_of_each,
+    hints=(
+        "For each number in np.unique(image_numbers): which regions are its own, and which of "
+        "those are the hardest?",
+        "mine = np.flatnonzero(image_numbers == number), then the stable argsort of "
+        "-losses[mine]; its results are places in mine, not in losses.",
+    ),
+    reference=_hardest_of_each,
+)
