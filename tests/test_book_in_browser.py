@@ -97,14 +97,17 @@ def test_from_the_contents_through_the_chapters(reader, site, size):
     assert page.locator("h1").inner_text() == "02 · The second"
 
 
-def test_search_looks_through_all_chapters(reader, site):
-    page = reader().open(site / "02_two.html")
+@pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_search_looks_through_all_chapters(reader, site, size):
+    page = reader(size).open(site / "02_two.html")
     page.keyboard.press("/")
     page.keyboard.type("zebra")
     found = page.locator(".found a")
     found.first.wait_for()
     assert found.count() == 2
     assert "01 · The first" in found.all_inner_texts()[0] + found.all_inner_texts()[1]
+    place = page.locator(".found").bounding_box()
+    assert 0 <= place["x"] and place["x"] + place["width"] <= size[0]
     assert page.locator(".found mark").first.inner_text() == "zebra"
     page.locator(".search input").fill("momentum quagga")
     assert found.count() == 1
