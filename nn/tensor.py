@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -34,6 +34,20 @@ def no_grad() -> Iterator[None]:
         yield
     finally:
         _state.grad_enabled = before
+
+
+@contextlib.contextmanager
+def recording(record: Callable) -> Iterator[None]:
+    """Hand every operation of this thread to ``record`` instead of running it.
+
+    ``record(operation_class, tensors, options)`` returns the tensor that stands for the result.
+    """
+    before = getattr(_state, "record", None)
+    _state.record = record
+    try:
+        yield
+    finally:
+        _state.record = before
 
 
 class Node:
@@ -254,6 +268,9 @@ def apply(operation_class: type[Operation], *inputs, **options) -> Tensor:
     Plain numbers among ``inputs`` take the floating point type of the tensors beside them.
     """
     tensors = _to_tensors(inputs)
+    record = getattr(_state, "record", None)
+    if record is not None:
+        return record(operation_class, tensors, options)
     remember = is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     operation = operation_class()
     operation.needs_grad = tuple(remember and tensor.requires_grad for tensor in tensors)

@@ -3,7 +3,7 @@
 In evaluation a batch norm is y = g (x - m) / sqrt(v + eps) + b with constants per channel, and
 x = w * input + c is a convolution. Both together are a convolution with::
 
-    w' = s w,  c' = s (c - m) + b,  s = g / sqrt(v + eps)
+    w' = s w,  c' = s c + t,  s = g / sqrt(v + eps),  t = b - s m
 
 The thesis measures its speed with batch norm absorbed like this (section 4.1).
 """
@@ -18,6 +18,15 @@ from nn.layers import BatchNorm2d, Conv2d, Identity
 from nn.module import Module, Parameter, Sequential
 
 
+def scale_and_shift(weight, bias, mean, variance, eps: float) -> tuple[np.ndarray, np.ndarray]:
+    """The constants (s, t) of each channel with which a batch norm in evaluation is s x + t.
+
+    s = weight / sqrt(variance + eps), t = bias - s mean; all arrays are (C,).
+    """
+    scale = weight / np.sqrt(variance + eps)
+    return scale, bias - scale * mean
+
+
 def fold_conv_batch_norm(conv: Conv2d, norm: BatchNorm2d) -> Conv2d:
     """A new convolution that computes ``norm(conv(x))`` as it is in evaluation.
 
@@ -29,12 +38,14 @@ def fold_conv_batch_norm(conv: Conv2d, norm: BatchNorm2d) -> Conv2d:
             f"fold: the convolution has {conv.out_channels} channels, "
             f"the batch norm {norm.num_features}"
         )
-    scale = norm.weight.data / np.sqrt(norm.running_var + norm.eps)
+    scale, shift = scale_and_shift(
+        norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var, norm.eps
+    )
     bias = 0.0 if conv.bias is None else conv.bias.data
     folded = copy.deepcopy(conv)
     dtype = conv.weight.dtype
     folded.weight = Parameter((conv.weight.data * scale[:, None, None, None]).astype(dtype))
-    folded.bias = Parameter((scale * (bias - norm.running_mean) + norm.bias.data).astype(dtype))
+    folded.bias = Parameter((scale * bias + shift).astype(dtype))
     return folded
 
 

@@ -11,6 +11,7 @@ a buffer of gathered patches, in every second channel. Edges of any size are han
 
 from __future__ import annotations
 
+from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
@@ -94,15 +95,17 @@ def make_outer_block(rows: int, vectors: int):
                             new = vector.multiply_add(a_value, b_vectors[n], old)
                             builder.store(new, sums[m][n])
 
-                rectify = cgutils.is_true(builder, relu)
+                # "not less than": a NaN stays a NaN
+                infinity = ir.Constant(element, float("-inf"))
+                zero = ir.Constant(element, 0.0)
+                floor = builder.select(cgutils.is_true(builder, relu), zero, infinity)
+                floor = vector.splat(floor)
                 for m in range(rows):
                     with builder.if_then(builder.icmp_signed("<", integer(m), row_count)):
                         for n in range(width):
                             value = builder.load(sums[m][n])
-                            # "not less than": a NaN stays a NaN
-                            negative = builder.fcmp_ordered("<", value, vector.zero)
-                            rectified = builder.select(negative, vector.zero, value)
-                            value = builder.select(rectify, rectified, value)
+                            low = builder.fcmp_ordered("<", value, floor)
+                            value = builder.select(low, floor, value)
                             vector.store(value, c_address(m, n), masks[n])
 
             full = builder.icmp_signed("==", column_count, integer(vectors * LANES))

@@ -25,7 +25,7 @@ class MaxPool2d(Operation):
     def forward(self, input, *, kernel_size, stride, padding, dilation, ceil_mode):
         planes = _planes("max_pool2d", input)
         size = [
-            _output_size("max_pool2d", *each, ceil_mode)
+            output_size("max_pool2d", *each, ceil_mode)
             for each in zip(planes.shape[1:], kernel_size, stride, padding, dilation, strict=True)
         ]
         self.shape, self.plane_shape = input.shape, planes.shape
@@ -74,7 +74,7 @@ class AvgPool2d(_AveragePool):
         for size, kernel, step, pad in zip(
             planes.shape[1:], kernel_size, stride, padding, strict=True
         ):
-            count = _output_size("avg_pool2d", size, kernel, step, pad, 1, ceil_mode)
+            count = output_size("avg_pool2d", size, kernel, step, pad, 1, ceil_mode)
             start = np.arange(count) * step - pad
             # What ceil_mode adds beyond the padding does not count either way.
             end = np.minimum(start + kernel, size + pad)
@@ -108,7 +108,7 @@ def _planes(name: str, input: np.ndarray) -> np.ndarray:
     return contiguous(input).reshape(math.prod(input.shape[:-2]), *input.shape[-2:])
 
 
-def _output_size(
+def output_size(
     name: str, size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool
 ) -> int:
     """How many windows fit into ``size`` pixels."""

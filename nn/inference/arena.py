@@ -1,0 +1,166 @@
+"""Where every map of a compiled network lies in memory.
+
+All maps of one size share a ``Layout``: planes with a border of zeros, see ``nn.kernels.program``.
+It has slots, each with room for one plane of every image of the batch. A slot is given back when
+nobody needs its plane any more and taken by a later map of the same size; so the zeros around a
+plane, written once, stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+LINE = 16  # floats in a cache line
+CONFLICT = 1024  # planes this many floats apart would compete for the same few lines of the cache
+
+
+@dataclass(eq=False)
+class Layout:
+    """Planes of ``height`` x ``width`` pixels with ``border`` zeros between rows and around.
+
+    Without a border it is an array (N, C, H, W) as NumPy has it.
+    """
+
+    height: int
+    width: int
+    border: int
+    slots: int = 0
+    free: list[int] = field(default_factory=list)
+    start: int = 0  # of the first slot, in the arena
+
+    @property
+    def pitch(self) -> int:
+        """Numbers from one row to the next."""
+        return self.width + self.border
+
+    @property
+    def margin(self) -> int:
+        """Zeros before the first pixel: the rows above, in whole lines."""
+        return -(-self.border * (self.pitch + 1) // LINE) * LINE
+
+    @property
+    def size(self) -> int:
+        """Numbers from one plane to the next."""
+        if self.border == 0:
+            return self.height * self.width
+        size = self.margin + (self.height + self.border) * self.pitch + self.border
+        size = -(-size // LINE) * LINE
+        return size + LINE if size % CONFLICT in (0, LINE, CONFLICT - LINE) else size
+
+    @property
+    def image(self) -> int:
+        """Numbers from one image of the batch to the next."""
+        return self.slots * self.size
+
+    def take(self) -> int:
+        """The lowest free slot; a new one if there is none."""
+        if not self.free:
+            self.slots += 1
+            return self.slots - 1
+        lowest = min(self.free)
+        self.free.remove(lowest)
+        return lowest
+
+
+@dataclass(eq=False)
+class Plane:
+    """One channel of a map.
+
+    ``first`` and ``last`` are the moments at which it is computed and read for the last time;
+    between them ``slot`` belongs to it.
+    """
+
+    layout: Layout
+    first: int
+    last: int
+    slot: int = -1
+    bordered: bool = False  # somebody relies on the zeros between its rows
+
+    @property
+    def place(self) -> int:
+        """Where pixel (0, 0) of the first image lies in the arena."""
+        return self.layout.start + self.slot * self.layout.size + self.layout.margin
+
+
+class Shifted:
+    """A plane seen from another pixel: ``shift`` numbers further on."""
+
+    def __init__(self, plane: Plane, shift: int):
+        self.plane, self.shift, self.layout = plane, shift, plane.layout
+
+    @property
+    def place(self) -> int:
+        return self.plane.place + self.shift
+
+    @property
+    def last(self) -> int:
+        return self.plane.last
+
+    @last.setter
+    def last(self, moment: int) -> None:
+        self.plane.last = moment
+
+
+@dataclass(eq=False)
+class Vectors:
+    """An array (N, K) in the arena."""
+
+    images: int
+    length: int
+    place: int = -1
+
+
+def zeros(size: int, dtype) -> np.ndarray:
+    """``size`` zeros that begin at a cache line: vectors at multiples of a line then lie in one."""
+    itemsize = np.dtype(dtype).itemsize
+    raw = np.zeros(size * itemsize + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size * itemsize].view(dtype)
+
+
+def give_slots(planes: list[Plane]) -> None:
+    """Find a slot for each plane; planes whose times overlap never share one.
+
+    A plane that is read for the last time at a moment keeps its slot until those computed at the
+    same moment have theirs: no step writes over what it reads.
+    """
+    starting: dict[int, list[Plane]] = {}
+    ending: dict[int, list[Plane]] = {}
+    for plane in planes:
+        starting.setdefault(plane.first, []).append(plane)
+        ending.setdefault(plane.last, []).append(plane)
+    for moment in sorted(starting | ending):
+        for plane in starting.get(moment, ()):
+            plane.slot = plane.layout.take()
+        for plane in ending.get(moment, ()):
+            plane.layout.free.append(plane.slot)
+
+
+def view(arena: np.ndarray, planes: list[Plane], images: int, whole: bool = False) -> np.ndarray:
+    """A map as an array (N, C, H, W), or (N, C, H, pitch) if ``whole``: part of the arena where its
+    planes are equally spaced, else a copy.
+    """
+    layout, places = planes[0].layout, [plane.place for plane in planes]
+    step = places[1] - places[0] if len(places) > 1 else layout.size
+
+    def equally_spaced(place: int, channels: int) -> np.ndarray:
+        strides = (layout.image, step, layout.pitch, 1)
+        return np.lib.stride_tricks.as_strided(
+            arena[place:],
+            (images, channels, layout.height, layout.pitch if whole else layout.width),
+            [stride * arena.itemsize for stride in strides],
+        )
+
+    if places == [places[0] + step * channel for channel in range(len(places))]:
+        return equally_spaced(places[0], len(places))
+    return np.concatenate([equally_spaced(place, 1) for place in places], axis=1)
+
+
+def write(arena: np.ndarray, planes: list[Plane], array: np.ndarray) -> None:
+    """Put an array (N, C, H, W) where its planes lie, with zeros between the rows."""
+    for channel, plane in enumerate(planes):
+        rows = view(arena, [plane], len(array), whole=True)[:, 0]
+        rows[..., : plane.layout.width] = array[:, channel]
+        rows[..., plane.layout.width :] = 0

@@ -1,0 +1,92 @@
+"""``nn.inference.compile``: a trained module made ready for use.
+
+    module -> trace -> simplify -> plan -> a callable
+
+Each arrow is a file of this folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nn.inference.arena import view, write, zeros
+from nn.inference.plan import Import, Plan, Stretch
+from nn.inference.simplify import simplify
+from nn.inference.trace import Value, trace
+from nn.kernels import get_num_threads, program
+from nn.module import Module
+
+
+def compile(module: Module, input_shape: Sequence[int]) -> CompiledModule:  # noqa: A001
+    """``module`` in evaluation mode, for inputs of ``input_shape``, as fast as we can make it.
+
+    The weights are copied: training ``module`` further does not change the result.
+
+    Args:
+        module: takes one tensor and returns a tensor, or a dict or tuple of tensors. What it does
+            must not depend on the values of its input, only on its shape.
+        input_shape: (N, C, H, W), or whatever the module takes.
+
+    Raises:
+        ValueError: the module does not take an input of this shape.
+    """
+    return CompiledModule(module, input_shape)
+
+
+class CompiledModule:
+    """A callable: an array of ``input_shape`` in, what the module returns out, as arrays.
+
+    The arrays it returns belong to the caller. It works in memory of its own, so one object must
+    not be called by two threads at once.
+    """
+
+    def __init__(self, module: Module, input_shape: Sequence[int]):
+        self._trace = trace(module, input_shape)
+        self.plan = Plan(self._trace, simplify(self._trace))
+        self.input_shape = self._trace.input.shape
+        self._arena = zeros(self.plan.arena_size, self.plan.dtype)
+        self._counters = np.zeros(16, np.int64)
+
+    def __call__(self, input: np.ndarray):
+        """
+        Raises:
+            ValueError: ``input`` has another shape than ``input_shape``.
+        """
+        input = np.ascontiguousarray(input, self.plan.dtype)
+        if input.shape != self.input_shape:
+            raise ValueError(f"compiled for {self.input_shape}, called with {input.shape}")
+        arrays: dict[Value, np.ndarray] = {self.plan.input: input}
+        for stage in self.plan.stages:
+            if isinstance(stage, Stretch):
+                self._run(stage, input)
+            elif isinstance(stage, Import):
+                write(self._arena, self.plan.planes[stage.value], arrays[stage.value])
+            else:
+                operation = stage.operation()
+                operation.needs_grad = (False,) * len(stage.inputs)
+                inputs = (self._array(value, arrays) for value in stage.inputs)
+                arrays[stage.output] = operation.forward(*inputs, **stage.options)
+        outputs = [self._array(value, arrays) for value in self._trace.outputs]
+        return self._trace.structure(outputs)
+
+    def _run(self, stretch: Stretch, input: np.ndarray) -> None:
+        self._counters[:] = 0
+        program.run_program(
+            self.plan.table[stretch.first : stretch.last], self.plan.places, self.plan.weights,
+            input.reshape(-1), self._arena, self._counters, get_num_threads(), self.plan.scratch,
+        )  # fmt: skip
+
+    def _array(self, value: Value | np.ndarray, arrays: dict[Value, np.ndarray]) -> np.ndarray:
+        """The array of a value, wherever it is."""
+        if not isinstance(value, Value):
+            return value
+        if value in arrays:
+            return arrays[value]
+        plan = self.plan
+        if value in plan.vectors:
+            vectors = plan.vectors[value]
+            end = vectors.place + vectors.images * vectors.length
+            return self._arena[vectors.place : end].reshape(vectors.images, -1).copy()
+        return np.array(view(self._arena, plan.planes[value], plan.images), order="C")

@@ -1,0 +1,445 @@
+"""From operations to the table of steps that ``nn.kernels.program`` runs.
+
+The third step of ``nn.inference.compile``. Convolutions, max pooling, global means and fully
+connected layers become rows of the table. Splitting, joining and shuffling channels become nothing
+at all: they only reorder lists of planes. Anything else is run as in the plain model, between two
+stretches of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nn.inference.arena import Layout, Plane, Shifted, Vectors, give_slots, zeros
+from nn.inference.simplify import Convolution
+from nn.inference.trace import Call, Trace, Value
+from nn.kernels import get_num_threads
+from nn.kernels import program_steps as kinds
+from nn.kernels.matmul import K_BLOCK, TILE
+from nn.kernels.program_twins import STEP
+from nn.kernels.register_blocks import DOT_ROWS, ROWS
+from nn.ops.channel_shuffle import ChannelShuffle
+from nn.ops.indexing import Index
+from nn.ops.linear import Linear
+from nn.ops.pooling import MaxPool2d
+from nn.ops.reduction import Mean
+from nn.ops.shape import Cat
+
+LARGEST_BORDER = 3  # wider kernels gather their patches, so that not everybody's planes must grow
+MOST_VECTORS = 8  # more rows of a fully connected layer are a matrix product of their own
+LEAST_PIXELS = 4096  # a task on whole planes takes several, if they are small
+FOREVER = 1 << 60
+# Kinds of steps that count on the zeros between the rows of their source.
+NEEDS_BORDERS = {
+    kinds.CONVOLUTION,
+    kinds.DEPTHWISE_POINTWISE,
+    kinds.DEPTHWISE,
+    kinds.STRIDED_DEPTHWISE,
+    kinds.MEAN,
+}
+
+
+@dataclass
+class Stretch:
+    """Rows ``first`` to ``last`` (exclusive) of the table, run in one go."""
+
+    first: int
+    last: int
+
+
+@dataclass
+class Import:
+    """An array that has to be copied into the arena."""
+
+    value: Value
+
+
+class Plan:
+    """The program for one input shape.
+
+    Attributes:
+        stages: in order, ``Stretch``, ``Import`` or ``Call``.
+        table, places, weights: as ``nn.kernels.program.run_program`` wants them.
+        planes, vectors: what lies in the arena, and where; all other values are arrays.
+        arena_size, scratch: how many numbers the arena and a thread's working memory have.
+    """
+
+    def __init__(self, trace: Trace, steps: Sequence[Convolution | Call]):
+        self.input, self.images, self.dtype = trace.input, trace.input.shape[0], trace.input.dtype
+        self.threads = get_num_threads()
+        self.borders = _borders(steps)
+        self.layouts: dict[tuple[int, int], Layout] = {}
+        self.planes: dict[Value, list[Plane]] = {}
+        self.vectors: dict[Value, Vectors] = {}
+        self.sorted: list[list[Plane]] = []
+        self.stages: list[Stretch | Import | Call] = []
+        self.rows: list[dict] = []
+        self.constants: list[np.ndarray] = []
+        self.constants_size = 0
+        self.scratch = K_BLOCK * TILE
+        self.moment = 0
+
+        self.dense: Layout | None = None
+        users = [step for step in steps if any(v is self.input for v in step.inputs)]
+        if len(self.input.shape) == 4 and all(_reads_anywhere(step) for step in users):
+            self.dense = Layout(*self.input.shape[2:], border=0, slots=self.input.shape[1])
+            self.planes[self.input] = [
+                Plane(self.dense, 0, FOREVER, slot) for slot in range(self.dense.slots)
+            ]
+        for step in steps:
+            self.moment += 1
+            self.add(step)
+        for value in trace.outputs:
+            self.read(self.planes.get(value, ()), FOREVER)
+        self.finish()
+
+    # What becomes of each step
+
+    def add(self, step: Convolution | Call) -> None:
+        if isinstance(step, Convolution):
+            self.add_convolution(step)
+            return
+        lower = {
+            MaxPool2d: self.add_max_pool,
+            Mean: self.add_mean,
+            Linear: self.add_linear,
+            Index: self.reorder_slice,
+            Cat: self.reorder_cat,
+            ChannelShuffle: self.reorder_shuffle,
+        }.get(step.operation)
+        if lower is None or not lower(step):
+            for value in step.inputs:
+                self.read(self.planes.get(value, ()) if isinstance(value, Value) else ())
+            self.stages.append(step)
+
+    def add_convolution(self, conv: Convolution) -> None:
+        source = self.planes_of(conv.input)
+        target = self.planes[conv.onto] if conv.onto else self.new_planes(conv.output)
+        self.planes[conv.output] = target
+        self.read(target)
+        if _sorts(conv):
+            row = self.new_row(self.sort_by_phase(conv, source, target), target, relu=conv.relu)
+            row["bias"], row["accumulate"] = self.constant(conv.bias), conv.onto is not None
+            _set_pairs(row, (1, 1))
+            self.set_product(row, conv, conv.weight, target[0].layout, target[0].layout)
+            return
+        groups = 1 if conv.is_depthwise else conv.groups
+        for group in range(groups):
+            part = slice(group * len(target) // groups, (group + 1) * len(target) // groups)
+            inputs = source[group * len(source) // groups : (group + 1) * len(source) // groups]
+            row = self.new_row(inputs, target[part], relu=conv.relu)
+            row["bias"], row["accumulate"] = self.constant(conv.bias[part]), conv.onto is not None
+            shape = (1, 1) if conv.first else conv.weight.shape[2:]
+            _set_pairs(row, shape, conv.stride, conv.padding, conv.dilation)
+            if conv.is_depthwise:
+                self.set_depthwise(row, conv, inputs[0].layout, target[0].layout)
+            else:
+                self.set_product(row, conv, conv.weight[part], inputs[0].layout, target[0].layout)
+
+    def sort_by_phase(
+        self, conv: Convolution, source: list[Plane], target: list[Plane]
+    ) -> list[Shifted]:
+        """Bring the input of a strided convolution in order; for each tap and channel, its plane.
+
+        Tap i looks at input row y s + i d - p, which is row y + (i d) // s of phase (i d) mod s.
+        """
+        (KH, KW), (SH, SW) = conv.weight.shape[2:], conv.stride
+        size = target[0].layout.height + (KH - 1) * conv.dilation[0] // SH, target[0].layout.pitch
+        layout = self.layouts.setdefault((*size, "sorted"), Layout(*size, border=0))
+        planes = [Plane(layout, self.moment, self.moment) for _ in range(len(source) * SH * SW)]
+        self.sorted.append(planes)
+        row = self.new_row(source, planes, kind=kinds.SORT_BY_PHASE)
+        _set_pairs(row, (KH, KW), conv.stride, conv.padding, conv.dilation)
+        self.share_planes(row)
+        self.moment += 1
+        shifted = []
+        for i in range(KH):
+            down, row_phase = divmod(i * conv.dilation[0], SH)
+            for j in range(KW):
+                right, column_phase = divmod(j * conv.dilation[1], SW)
+                phase = row_phase * SW + column_phase
+                shift = down * layout.pitch + right
+                shifted += [Shifted(plane, shift) for plane in planes[phase :: SH * SW]]
+        return shifted
+
+    def set_depthwise(self, row: dict, conv: Convolution, source: Layout, target: Layout) -> None:
+        row["weight"] = self.constant(conv.weight)
+        if conv.keeps_size and source is target:
+            row["kind"] = kinds.DEPTHWISE
+            row["taps"] = _taps(conv, source.pitch)
+        else:
+            row["kind"] = kinds.STRIDED_DEPTHWISE
+            row["taps"] = _taps(conv, source.pitch)
+            length = (target.width - 1) * conv.stride[1] + 1
+            self.scratch = max(self.scratch, target.height * length)
+        self.share_planes(row)
+
+    def set_product(
+        self, row: dict, conv: Convolution, weight: np.ndarray, source: Layout, target: Layout
+    ) -> None:
+        row["weight"] = self.constant(_packed(weight))
+        wanted = 4 * self.threads
+        if conv.first is not None:
+            row["kind"] = kinds.DEPTHWISE_POINTWISE
+            row["taps"] = _taps(conv.first, source.pitch)
+            row["taps_weight"] = self.constant(conv.first.weight)
+            row["taps_bias"] = self.constant(conv.first.bias)
+            row["taps_relu"] = conv.first.relu
+            wanted = 2 * self.threads  # every task on the same pixels repeats the first half
+        elif source is target and (conv.is_pointwise or _sorts(conv)):
+            row["kind"] = kinds.POINTWISE
+        else:
+            row["kind"] = kinds.CONVOLUTION
+            row["flat"] = source is target and conv.keeps_size and conv.padding[1] <= source.border
+        row["tiles"] = -(-target.height * target.pitch // TILE)
+        groups = -(-len(weight) // ROWS)
+        parts = min(groups, -(-wanted // (self.images * row["tiles"])))
+        row["rows"] = ROWS * -(-groups // parts)
+        row["row_blocks"] = -(-len(weight) // row["rows"])
+        row["tasks"] = self.images * row["tiles"] * row["row_blocks"]
+
+    def add_max_pool(self, call: Call) -> bool:
+        if len(call.output.shape) != 4:
+            return False
+        source, target = self.planes_of(call.inputs[0]), self.new_planes(call.output)
+        row = self.new_row(source, target, kind=kinds.MAX_POOL)
+        sizes = ("kernel_size", "stride", "padding", "dilation")
+        _set_pairs(row, *(call.options[name] for name in sizes))
+        self.scratch = max(self.scratch, 3 * call.inputs[0].shape[3] + 64)
+        self.share_planes(row)
+        return True
+
+    def add_mean(self, call: Call) -> bool:
+        value, dim = call.inputs[0], call.options["dim"]
+        if value not in self.planes or dim != (2, 3) or call.options["keepdim"]:
+            return False
+        vectors = self.vectors[call.output] = Vectors(*call.output.shape)
+        row = self.new_row(self.planes[value], vectors, kind=kinds.MEAN)
+        self.share_planes(row)
+        return True
+
+    def add_linear(self, call: Call) -> bool:
+        value, weight, *bias = call.inputs
+        constant = not any(isinstance(part, Value) for part in (weight, *bias))
+        if value not in self.vectors or self.images > MOST_VECTORS or not constant:
+            return False
+        vectors = self.vectors[call.output] = Vectors(*call.output.shape)
+        row = self.new_row(self.vectors[value], vectors, kind=kinds.LINEAR, images=self.images)
+        row["weight"] = self.constant(weight)
+        row["bias"] = self.constant(bias[0] if bias else np.zeros(len(weight), self.dtype))
+        row["taps"] = [m * weight.shape[1] for m in range(DOT_ROWS)]
+        row["rows"] = DOT_ROWS * -(-len(weight) // (DOT_ROWS * 4 * self.threads))
+        row["tasks"] = -(-len(weight) // row["rows"])
+        return True
+
+    # What only reorders planes
+
+    def reorder_slice(self, call: Call) -> bool:
+        index, value = call.options["index"], call.inputs[0]
+        if value not in self.planes or not isinstance(index, tuple) or len(index) != 2:
+            return False
+        if index[0] != slice(None) or not isinstance(index[1], slice):
+            return False
+        self.planes[call.output] = self.planes[value][index[1]]
+        return len(self.planes[call.output]) > 0
+
+    def reorder_cat(self, call: Call) -> bool:
+        if len(call.output.shape) != 4 or call.options["dim"] not in (1, -3):
+            return False
+        if not all(isinstance(value, Value) for value in call.inputs):
+            return False
+        parts = [self.planes_of(value) for value in call.inputs]
+        self.planes[call.output] = [plane for part in parts for plane in part]
+        return True
+
+    def reorder_shuffle(self, call: Call) -> bool:
+        value, groups = call.inputs[0], call.options["groups"]
+        if value not in self.planes:
+            return False
+        each = len(self.planes[value]) // groups
+        self.planes[call.output] = [
+            self.planes[value][group * each + j] for j in range(each) for group in range(groups)
+        ]
+        return True
+
+    # Parts of the table
+
+    def planes_of(self, value: Value) -> list[Plane]:
+        """The planes of a map; an array is brought into the arena first."""
+        if value not in self.planes:
+            self.planes[value] = self.new_planes(value)
+            self.stages.append(Import(value))
+        return self.planes[value]
+
+    def new_planes(self, value: Value) -> list[Plane]:
+        size = value.shape[2:]
+        layout = self.layouts.setdefault(size, Layout(*size, self.borders.get(size, 0)))
+        self.planes[value] = [
+            Plane(layout, self.moment, self.moment) for _ in range(value.shape[1])
+        ]
+        return self.planes[value]
+
+    def read(self, planes: Sequence[Plane], moment: int | None = None) -> None:
+        """Note that ``planes`` are needed now, or at ``moment``."""
+        for plane in planes:
+            plane.last = max(plane.last, self.moment if moment is None else moment)
+
+    def constant(self, array: np.ndarray) -> int:
+        """Where in ``weights`` the numbers of ``array`` begin, at the start of a cache line."""
+        start = self.constants_size
+        flat = np.zeros(-(-array.size // 16) * 16, self.dtype)
+        flat[: array.size] = array.reshape(-1)
+        self.constants.append(flat)
+        self.constants_size += flat.size
+        return start
+
+    def new_row(self, source: list[Plane] | Vectors, target: list[Plane] | Vectors, **fields):
+        """A row of the table that reads ``source`` and writes ``target``, at the end."""
+        row = dict.fromkeys(STEP.names, 0) | {"images": self.images, "tasks": 1}
+        row |= {"source": source, "target": target, **fields}
+        for side, prefix in ((source, ""), (target, "out_")):
+            if isinstance(side, list):
+                layout = side[0].layout
+                row[f"{prefix}height"], row[f"{prefix}width"] = layout.height, layout.width
+                row[f"{prefix}pitch"] = layout.pitch
+        if isinstance(source, list):
+            self.read(source)
+            row["external"] = source[0].layout is self.dense
+        row["channels"] = len(source) if isinstance(source, list) else source.length
+        row["outputs"] = len(target) if isinstance(target, list) else target.length
+        self.rows.append(row)
+        if self.stages and isinstance(self.stages[-1], Stretch):
+            self.stages[-1].last += 1
+        else:
+            self.stages.append(Stretch(len(self.rows) - 1, len(self.rows)))
+        return row
+
+    def share_planes(self, row: dict) -> None:
+        """Cut a step that goes plane by plane into tasks."""
+        planes = self.images * row["channels"]
+        few = -(-LEAST_PIXELS // (row["height"] * row["pitch"]))
+        row["rows"] = max(1, min(few, planes), -(-planes // (4 * self.threads)))
+        row["tasks"] = -(-planes // row["rows"])
+
+    # The table itself
+
+    def finish(self) -> None:
+        """Find a place for everything and write the table."""
+        lists = [planes for planes in self.planes.values() if planes[0].layout is not self.dense]
+        lists += self.sorted
+        give_slots(list(dict.fromkeys(plane for planes in lists for plane in planes)))
+        self.arena_size = 0
+        for layout in self.layouts.values():
+            layout.start = self.arena_size
+            self.arena_size += -(-self.images * layout.image // 16) * 16
+        for vectors in self.vectors.values():
+            vectors.place = self.arena_size
+            self.arena_size += -(-self.images * vectors.length // 16) * 16
+        # Vectors may be read and written a little beyond their end.
+        self.arena_size += TILE
+
+        for row in self.rows:
+            if row["kind"] in NEEDS_BORDERS:
+                for plane in row["source"]:
+                    plane.bordered = True
+        for row in self.rows:
+            if isinstance(row["target"], list):
+                row["wipe"] = any(plane.bordered for plane in row["target"])
+
+        places = list(range(0, K_BLOCK * TILE, TILE))
+        for row in self.rows:
+            for side in ("source", "target"):
+                row[side], row[f"{side}_image"] = self.addresses(row[side], places)
+            if row["taps"]:
+                places += row["taps"]
+                row["taps"] = len(places) - len(row["taps"])
+        self.places = np.array(places, np.int64)
+        self.weights = zeros(self.constants_size, self.dtype)
+        np.concatenate([np.zeros(0, self.dtype), *self.constants], out=self.weights)
+        for stage in self.stages:
+            if isinstance(stage, Stretch):
+                first = 0
+                for row in self.rows[stage.first : stage.last]:
+                    row["first"] = first
+                    first += row["tasks"]
+        self.table = np.array(
+            [tuple(int(row[name]) for name in STEP.names) for row in self.rows], STEP
+        )
+
+    def addresses(self, side: list[Plane] | Vectors, places: list[int]) -> tuple[int, int]:
+        """Append to ``places``; where the list begins, and numbers from one image to the next."""
+        if isinstance(side, Vectors):
+            places.append(side.place)
+            return len(places) - 1, side.length
+        places += [plane.place for plane in side]
+        return len(places) - len(side), side[0].layout.image
+
+
+def _borders(steps: Sequence[Convolution | Call]) -> dict[tuple[int, int], int]:
+    """How wide a border the planes of each size (H, W) need."""
+    borders: dict[tuple[int, int], int] = {}
+
+    def need(value: Value, border: int) -> None:
+        size = value.shape[2:]
+        borders[size] = max(borders.get(size, 0), border)
+
+    for conv in steps:
+        if not isinstance(conv, Convolution):
+            continue
+        depthwise = conv if conv.is_depthwise else conv.first
+        if depthwise is not None:
+            # Taps may look beyond the image on all sides, but no further than this.
+            reach = ((k - 1) * d for k, d in zip(conv.weight.shape[2:], conv.dilation, strict=True))
+            need(
+                conv.input,
+                max(*depthwise.padding, *reach)
+                if not depthwise.keeps_size
+                else max(depthwise.padding),
+            )
+        elif _sorts(conv):
+            reach = (conv.weight.shape[3] - 1) * conv.dilation[1]
+            need(conv.output, reach // conv.stride[1])
+        elif conv.keeps_size and max(conv.padding) <= LARGEST_BORDER:
+            need(conv.input, max(conv.padding))
+    return borders
+
+
+def _sorts(conv: Convolution) -> bool:
+    """Whether the input of a convolution is sorted by phase first."""
+    sizes = zip(conv.weight.shape[2:], conv.stride, strict=True)
+    return conv.stride != (1, 1) and conv.groups == 1 and all(k >= s for k, s in sizes)
+
+
+def _reads_anywhere(step: Convolution | Call) -> bool:
+    """Whether a step can read planes without borders."""
+    if isinstance(step, Call):
+        return step.operation is MaxPool2d and len(step.output.shape) == 4
+    return not (step.first or step.is_pointwise or step.is_depthwise)
+
+
+def _taps(conv: Convolution, pitch: int) -> list[int]:
+    """How many taps there are, and how far from the output pixel each lies."""
+    KH, KW = conv.weight.shape[2:]
+    return [KH * KW] + [
+        (i * conv.dilation[0] - conv.padding[0]) * pitch + j * conv.dilation[1] - conv.padding[1]
+        for i in range(KH)
+        for j in range(KW)
+    ]
+
+
+def _packed(weight: np.ndarray) -> np.ndarray:
+    """Weights (OC, C, KH, KW) in the order in which they are used: (OC / ROWS, KH KW C, ROWS)."""
+    OC = len(weight)
+    rows = np.zeros((-(-OC // ROWS) * ROWS, weight[0].size), weight.dtype)
+    rows[:OC] = weight.transpose(0, 2, 3, 1).reshape(OC, -1)
+    return rows.reshape(-1, ROWS, rows.shape[1]).transpose(0, 2, 1)
+
+
+def _set_pairs(row: dict, kernel_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1)) -> None:
+    row["kernel_height"], row["kernel_width"] = kernel_size
+    row["stride_y"], row["stride_x"] = stride
+    row["padding_y"], row["padding_x"] = padding
+    row["dilation_y"], row["dilation_x"] = dilation

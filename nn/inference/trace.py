@@ -1,0 +1,169 @@
+"""What a module computes, written down as a list of operations without computing it.
+
+The first step of ``nn.inference.compile``. The module is run once in evaluation mode, but every
+operation that says how large its output is (``SHAPES``) only leaves its name and a shape; an array
+of zeros that takes no memory stands for the values. So a trace takes milliseconds at any image
+size. What a module decides by looking at shapes is thereby decided; it must not look at values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nn.module import Module
+from nn.ops import (
+    activation,
+    arithmetic,
+    channel_shuffle,
+    normalization,
+    pooling,
+    reduction,
+    shape,
+)
+from nn.ops.convolution import Conv2d, output_size
+from nn.ops.indexing import Index
+from nn.ops.operation import Operation
+from nn.tensor import Tensor, no_grad, recording
+
+
+@dataclass(eq=False)
+class Value:
+    """An array that the program will compute, or its input."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+@dataclass(eq=False)
+class Call:
+    """``output`` = ``operation`` of ``inputs`` (values and constant arrays) with ``options``."""
+
+    operation: type[Operation]
+    inputs: tuple[Value | np.ndarray, ...]
+    options: dict
+    output: Value
+
+
+@dataclass
+class Trace:
+    """The calls in order, from ``input`` to ``outputs``.
+
+    ``structure`` rebuilds what the module returned (a tensor, a dict, a tuple, a named tuple) from
+    the list of the arrays of ``outputs``.
+    """
+
+    input: Value
+    calls: list[Call] = field(default_factory=list)
+    outputs: list[Value | np.ndarray] = field(default_factory=list)
+    structure: Callable = lambda arrays: arrays[0]
+
+
+def trace(module: Module, input_shape: Sequence[int]) -> Trace:
+    """Run ``module`` on an input of ``input_shape`` without values.
+
+    The module is left as it was. Its parameters appear in the calls as they are, not as copies.
+
+    Raises:
+        ValueError: the module does not take an input of this shape, or returns no tensor.
+    """
+    dtype = next((parameter.dtype for parameter in module.parameters()), np.dtype(np.float32))
+    value = Value(tuple(int(size) for size in input_shape), dtype)
+    result = Trace(value)
+    known = {}
+
+    def stand_in(value: Value) -> Tensor:
+        tensor = Tensor(np.broadcast_to(np.zeros((), value.dtype), value.shape))
+        known[id(tensor)] = (tensor, value)
+        return tensor
+
+    def record(operation: type[Operation], tensors: tuple[Tensor, ...], options: dict) -> Tensor:
+        inputs = tuple(
+            known[id(tensor)][1] if id(tensor) in known else tensor.data for tensor in tensors
+        )
+        output = output_of(operation, [tensor.data for tensor in tensors], options)
+        if not any(isinstance(value, Value) for value in inputs):
+            return Tensor(output)
+        value = Value(output.shape, output.dtype)
+        result.calls.append(Call(operation, inputs, options, value))
+        return stand_in(value)
+
+    was_training = module.training
+    module.eval()
+    try:
+        with no_grad(), recording(record):
+            returned = module(stand_in(value))
+    finally:
+        module.train(was_training)
+
+    def output(tensor: Tensor) -> int:
+        result.outputs.append(known[id(tensor)][1] if id(tensor) in known else tensor.data)
+        return len(result.outputs) - 1
+
+    result.structure = _structure(returned, output)
+    if not any(isinstance(value, Value) for value in result.outputs):
+        raise ValueError(f"compile: {type(module).__name__} returns nothing that it computed")
+    return result
+
+
+def output_of(operation: type[Operation], arrays: list[np.ndarray], options: dict) -> np.ndarray:
+    """An array of the shape and dtype of the operation's output."""
+    if operation in SHAPES:
+        dtype = np.result_type(*arrays)
+        return np.broadcast_to(np.zeros((), dtype), SHAPES[operation](*arrays, **options))
+    run = operation()
+    run.needs_grad = (False,) * len(arrays)
+    return np.asarray(run.forward(*(np.ascontiguousarray(array) for array in arrays), **options))
+
+
+def _cat(*arrays, dim):
+    shape = list(arrays[0].shape)
+    shape[dim] = sum(array.shape[dim] for array in arrays)
+    return tuple(shape)
+
+
+def _convolution(input, weight, bias=None, *, stride, padding, dilation, groups):
+    size = output_size(input, weight, bias, stride, padding, dilation, groups)
+    return input.shape[0], weight.shape[0], *size
+
+
+def _max_pool(input, *, kernel_size, stride, padding, dilation, ceil_mode):
+    sizes = zip(input.shape[-2:], kernel_size, stride, padding, dilation, strict=True)
+    return *input.shape[:-2], *(pooling.output_size("max_pool2d", *s, ceil_mode) for s in sizes)
+
+
+def _mean(input, *, dim, keepdim):
+    return np.empty(input.shape, np.bool_).any(axis=dim, keepdims=keepdim).shape
+
+
+# Operation -> the shape of its output, for those whose zeros would cost time or memory.
+SHAPES: dict[type[Operation], Callable] = {
+    Conv2d: _convolution,
+    pooling.MaxPool2d: _max_pool,
+    Index: lambda input, index: input[index].shape,
+    arithmetic.Add: lambda a, b: np.broadcast_shapes(a.shape, b.shape),
+    activation.ReLU: lambda input: input.shape,
+    normalization.BatchNorm: lambda input, *affine, **options: input.shape,
+    channel_shuffle.ChannelShuffle: lambda input, groups: input.shape,
+    shape.Cat: _cat,
+    shape.Reshape: lambda input, sizes: input.reshape(sizes).shape,
+    shape.Transpose: lambda input, axes: input.transpose(axes).shape,
+    reduction.Mean: _mean,
+}
+
+
+def _structure(returned, output: Callable) -> Callable:
+    """A function from the list of output arrays to what the module returned, arrays in it."""
+    if isinstance(returned, Tensor):
+        number = output(returned)
+        return lambda arrays: arrays[number]
+    if isinstance(returned, dict):
+        parts = {name: _structure(part, output) for name, part in returned.items()}
+        return lambda arrays: {name: part(arrays) for name, part in parts.items()}
+    if isinstance(returned, tuple | list):
+        parts = [_structure(part, output) for part in returned]
+        make = getattr(type(returned), "_make", type(returned))
+        return lambda arrays: make(part(arrays) for part in parts)
+    return lambda arrays: returned
