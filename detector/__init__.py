@@ -2,6 +2,7 @@
 
 from detector import boxes
 from detector.anchors import AnchorGenerator
+from detector.compiled import CompiledDetector
 from detector.light_head_rcnn import LightHeadRCNN
 
-__all__ = ["AnchorGenerator", "LightHeadRCNN", "boxes"]
+__all__ = ["AnchorGenerator", "CompiledDetector", "LightHeadRCNN", "boxes"]

@@ -120,6 +120,21 @@ def batched_nms(
     return indices[np.argsort(-scores[indices], kind="stable")]
 
 
+def best_scores(scores: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the ``count`` highest ``scores`` (all, if there are fewer), best first.
+
+    Of equal scores the lower index comes first; NaN comes last. The same as sorting all of them and
+    taking the first, without sorting what is not taken.
+    """
+    scores = np.asarray(scores)
+    candidates = np.arange(len(scores))
+    if count < len(scores):
+        least = -np.partition(-scores, count - 1)[count - 1] if count else np.inf
+        if not np.isnan(least):
+            candidates = np.flatnonzero(scores >= least)
+    return candidates[np.argsort(-scores[candidates], kind="stable")][:count]
+
+
 def encode(boxes: np.ndarray, anchors: np.ndarray, stds: Sequence[float] = UNIT_STDS) -> np.ndarray:
     """The four numbers that lead from each anchor to its box (R-CNN, appendix C).
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import time
 
+from detector.compiled import CompiledDetector
 from detector.datasets import Dataset, Loader
 from detector.presets import Recipe
 from detector.pretraining import pretrain_backbone
@@ -45,10 +46,11 @@ def estimate_training(model, loader: Loader, recipe: Recipe, val: Dataset) -> st
             break
     batches.close()  # stops decoding ahead
     image_times = []
+    compiled = CompiledDetector(model)
     for index in range(min(1 + TIMED, len(val))):
         image, _ = val.load(index)
         started = time.monotonic()
-        model.predict([image])
+        compiled.predict([image])
         image_times.append(time.monotonic() - started)
     # The least of the others is what a quiet machine takes.
     step, image = min(step_times[1:] or step_times), min(image_times[1:] or image_times)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.boxes import batched_nms, clip, decode, remove_small
+from detector.boxes import batched_nms, best_scores, clip, decode, remove_small
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,18 @@ class DetectionSelector:
         rows, classes = np.nonzero(probabilities[:, 1:] > self.score_threshold)
         labels = classes + 1
         scores = probabilities[rows, labels]
-        chosen = deltas[rows, labels] if deltas.ndim == 3 else deltas[rows]
-        boxes = clip(decode(chosen, proposals[rows], self.stds), image_size)
-
-        whole = remove_small(boxes, 0)
-        boxes, scores, labels = boxes[whole], scores[whole], labels[whole]
-        kept = batched_nms(boxes, scores, labels, self.iou_threshold)[: self.max_detections]
-        return {"boxes": boxes[kept], "scores": scores[kept], "labels": labels[kept]}
+        # A box is dropped only for one that scores more. So what counts can be found among the best
+        # candidates; the others are looked at only if too few of those remain.
+        count = 8 * self.max_detections
+        while True:
+            top = np.sort(best_scores(scores, count))
+            chosen = deltas[rows[top], labels[top]] if deltas.ndim == 3 else deltas[rows[top]]
+            boxes = clip(decode(chosen, proposals[rows[top]], self.stds), image_size)
+            whole = remove_small(boxes, 0)
+            boxes, top = boxes[whole], top[whole]
+            kept = batched_nms(boxes, scores[top], labels[top], self.iou_threshold)
+            if len(kept) >= self.max_detections or count >= len(scores):
+                kept = kept[: self.max_detections]
+                top = top[kept]
+                return {"boxes": boxes[kept], "scores": scores[top], "labels": labels[top]}
+            count *= 4

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.boxes import clip, decode, nms, remove_small
+from detector.boxes import best_scores, clip, decode, nms, remove_small
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ProposalSelector:
         Returns:
             boxes (R, 4) inside the image and their objectness (R,), best first.
         """
-        top = np.argsort(-objectness, kind="stable")[: self.pre_nms]
+        top = best_scores(objectness, self.pre_nms)
         boxes = clip(decode(deltas[top], anchors[top]), image_size)
         whole = remove_small(boxes, self.min_size)
         boxes, scores = boxes[whole], objectness[top[whole]]

@@ -9,7 +9,7 @@ proposal network, the thin map and the head arrive as objects (``light_head_rcnn
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -149,7 +149,7 @@ class TwoStageDetector(nn.Module):
         self.eval()
         try:
             with nn.no_grad():
-                return [self._detect(check_image(image)) for image in images]
+                return [self.detect(check_image(image), self) for image in images]
         finally:
             self.train(was_training)
 
@@ -158,10 +158,15 @@ class TwoStageDetector(nn.Module):
         dtype = next(self.parameters()).dtype
         return nn.Tensor(to_batch(images, self.image_mean, self.image_std, dtype))
 
-    def _detect(self, image: np.ndarray) -> dict[str, np.ndarray]:
+    def detect(
+        self, image: np.ndarray, network: Callable[[nn.Tensor], Maps]
+    ) -> dict[str, np.ndarray]:
+        """What ``predict`` does with one image; ``network`` computes the maps: this module itself,
+        or the same function compiled.
+        """
         own_size = image.shape[:2]
         size = network_size(own_size, self.short_side, self.max_side)
-        maps = self(self.to_tensor([resize(image, size)]))
+        maps = network(self.to_tensor([resize(image, size)]))
         (proposals,) = self.rpn.propose(maps.objectness, maps.deltas, maps.anchors, [size])
         rois = np.concatenate([np.zeros((len(proposals), 1), proposals.dtype), proposals], axis=1)
         logits, deltas = self.head(maps.thin, rois)

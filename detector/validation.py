@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from detector.compiled import CompiledDetector
 from detector.datasets import Dataset, Loader
 from detector.detections import to_coco
 from detector.drawing import draw_detections
@@ -35,10 +36,10 @@ def measure(
     Returns:
         the figures, and the detections as COCO results.
     """
-    detections = []
+    detections, compiled = [], CompiledDetector(model)
     with Progress(title, len(dataset), unit="images") as progress:
         for batch in Loader(dataset, None, 1, shuffle=False, cache_megabytes=0).epoch(0):
-            (prediction,) = model.predict(batch.images)
+            (prediction,) = compiled.predict(batch.images)
             image_id = batch.targets[0]["image_id"]
             detections += to_coco(image_id, prediction, dataset.category_ids)
             progress.step()
@@ -61,10 +62,10 @@ def write_examples(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
+    files, compiled = [], CompiledDetector(model)
     for index in np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)):
         image, _ = dataset.load(int(index))
-        (found,) = model.predict([image])
+        (found,) = compiled.predict([image])
         files.append(folder / f"{Path(dataset.images[index].path).stem}.png")
         write_picture(files[-1], image, found, dataset.classes, score)
     return files

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detector.anchors import AnchorGenerator
-from detector.boxes import clip, decode
+from detector.boxes import best_scores, clip, decode
 from detector.postprocess import DetectionSelector
 from detector.proposals import ProposalSelector
 
@@ -65,6 +65,18 @@ def test_no_anchor_in_the_image():
     assert boxes.shape == (0, 4) and scores.shape == (0,)
 
 
+@pytest.mark.parametrize("count", [0, 1, 3, 8, 30, 40])
+def test_best_scores_are_the_first_of_all_sorted(count):
+    rng = np.random.default_rng(count)
+    for dtype in (np.float32, np.float64):
+        for scores in (rng.standard_normal(30), rng.integers(0, 4, 30), np.full(30, 2.0)):
+            scores = scores.astype(dtype)
+            expected = sorted(range(30), key=lambda i: -scores[i])[:count]
+            assert best_scores(scores, count).tolist() == expected
+    with_nan = np.float32([np.nan, 1, np.nan, 3, 2])
+    assert best_scores(with_nan, count).tolist() == [3, 4, 1, 0, 2][:count]
+
+
 # Detections
 
 
@@ -78,7 +90,7 @@ def head_outputs(seed, class_specific, num_proposals=30, num_classes=3):
 
 
 @pytest.mark.parametrize("class_specific", [False, True])
-@pytest.mark.parametrize(("floor", "most"), [(0.0, 100), (0.3, 100), (0.0, 7)])
+@pytest.mark.parametrize(("floor", "most"), [(0.0, 100), (0.3, 100), (0.0, 7), (0.0, 1), (0.0, 2)])
 def test_detections_equal_the_loop(class_specific, floor, most):
     probabilities, deltas, proposals = head_outputs(0, class_specific)
     select = DetectionSelector(floor, 0.5, most)

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from detector.commands.options import add_threads, add_weights
+from detector.compiled import CompiledDetector
 from detector.datasets.images import SUFFIXES, read_image
 from detector.detections import to_coco, write_detections
 from detector.errors import UserError
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     files, complaints = find_images(args.images, out)
     detector = load_detector(args.weights)
+    model = CompiledDetector(detector.model)
     out.mkdir(parents=True, exist_ok=True)
     results = []
     pictures = picture_names(files)
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
             except UserError as error:
                 complaints.append(str(error))
                 continue
-            (found,) = detector.model.predict([image])
+            (found,) = model.predict([image])
             write_picture(out / picture, image, found, detector.classes, args.score)
             results += [
                 entry | {"file_name": str(file)}
