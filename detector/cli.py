@@ -1,7 +1,8 @@
 """The command line ``lighthead``: finds the command, runs it, and turns mistakes into one line.
 
-Each command is a module of ``detector.commands`` with a docstring (its manual), ``EXAMPLES``,
-``add_arguments(parser)`` and ``run(args)``, whose result is the exit code.
+Each command is a module with a docstring (its manual), ``EXAMPLES``, ``add_arguments(parser)`` and
+``run(args)``, whose result is the exit code. Those of ``multitask``, which is built on this
+package, are named here but nothing in ``detector`` imports them.
 """
 
 from __future__ import annotations
@@ -18,12 +19,27 @@ VERSION = "0.1.0"
 
 # Each command's module and one line about it: the modules are imported only when used.
 COMMANDS = {
-    "demo": ("demo", "make pictures of shapes, train on them, and show what was learned"),
-    "train": ("train", "train a detector on a data set"),
-    "evaluate": ("evaluate", "measure a trained detector: COCO's figures, and every class"),
-    "detect": ("detect", "find objects in pictures"),
-    "summary": ("summary", "print the layers, parameters and multiply-adds of a detector"),
-    "check-data": ("check_data", "look for mistakes in a data set, and how long training takes"),
+    "demo": (
+        "detector.commands.demo",
+        "make pictures of shapes, train on them, and show what was learned",
+    ),
+    "train": ("detector.commands.train", "train a detector on a data set"),
+    "evaluate": (
+        "detector.commands.evaluate",
+        "measure a trained detector: COCO's figures, and every class",
+    ),
+    "detect": ("detector.commands.detect", "find objects in pictures"),
+    "summary": (
+        "detector.commands.summary",
+        "print the layers, parameters and multiply-adds of a detector",
+    ),
+    "check-data": (
+        "detector.commands.check_data",
+        "look for mistakes in a data set, and how long training takes",
+    ),
+    "serve": ("multitask.commands.serve", "run a parameter server for tasks on several machines"),
+    "site": ("multitask.commands.site", "run one task that learns together with others"),
+    "multitask": ("multitask.commands.multitask", "learn a detector together with another task"),
 }
 
 
@@ -70,7 +86,7 @@ def build_parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, obj
     module = None
     for name, (module_name, line) in COMMANDS.items():
         if name == wanted:
-            module = importlib.import_module(f"detector.commands.{module_name}")
+            module = importlib.import_module(module_name)
             command = commands.add_parser(
                 name,
                 help=line,

@@ -29,6 +29,7 @@ from multitask.errors import AuthenticationError
 
 TOKEN_VARIABLE = "LIGHTHEAD_TOKEN"
 MIN_TOKEN = 16  # characters
+ADVICE = 'make one with python -c "import secrets; print(secrets.token_hex(32))"'
 
 
 def new_token() -> str:
@@ -61,8 +62,7 @@ def check_token(token: bytes) -> None:
     """AuthenticationError if the token could be guessed."""
     if len(token) < MIN_TOKEN:
         raise AuthenticationError(
-            f"a token of {len(token)} characters can be guessed, {MIN_TOKEN} are needed; make one "
-            'with python -c "import secrets; print(secrets.token_hex(32))"'
+            f"a token of {len(token)} characters can be guessed, {MIN_TOKEN} are needed; {ADVICE}"
         )
 
 

@@ -38,13 +38,35 @@ def stamped(event: dict) -> dict:
 def read_events(path: str | os.PathLike) -> Iterator[dict]:
     """The events in a diary; lines that a crash has cut are left out."""
     with Path(path).open(encoding="utf-8") as file:
-        for line in file:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict) and "event" in event:
-                yield event
+        yield from parse_events(file)
+
+
+def parse_events(lines: Iterable[str]) -> Iterator[dict]:
+    """The events in lines; what is no event is left out."""
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and "event" in event:
+            yield event
+
+
+class Follower:
+    """Each call returns the events that a diary has got since the last one."""
+
+    def __init__(self, path: str | os.PathLike):
+        self._path, self._position = Path(path), 0
+
+    def __call__(self) -> list[dict]:
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._position)
+            # The last line may be one that is just being written.
+            text = file.read().rpartition(b"\n")[0]
+        self._position += len(text)
+        return list(parse_events(text.decode().splitlines()))
 
 
 def history(events: Iterable[dict]) -> dict[str, list[dict]]:

@@ -231,8 +231,11 @@ class Launch:
                 process.kill()
                 process.join()
 
-    def wait(self) -> Result:
+    def wait(self, watch: Callable[[], None] = lambda: None) -> Result:
         """Watch over the processes until all tasks are done.
+
+        Args:
+            watch: is called many times a second.
 
         Raises:
             MultitaskError: one has failed, or was killed too often.
@@ -241,6 +244,7 @@ class Launch:
             for name, process in list(self.processes.items()):
                 if process.exitcode not in (None, 0):
                     self._revive(name, process.exitcode)
+            watch()
             time.sleep(0.02)
         deadline = time.monotonic() + 10
         for process in self.processes.values():

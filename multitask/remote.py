@@ -40,6 +40,7 @@ class RemoteMomentum:
         iteration: the number of updates the weights have had. It goes on from where the task
             was when it joins again, and goes *back* if the server was restarted from a snapshot:
             what a task does in an iteration must depend on this number alone.
+        waited: the seconds that the last ``step`` took.
 
     Raises:
         MultitaskError: see ``errors``.
@@ -83,7 +84,7 @@ class RemoteMomentum:
         )
         self.iteration = 0
         self._next: int | None = None  # the version that the next pull is for
-        self._waited = 0.0
+        self.waited = 0.0
         self.site.register()
         if start:
             self.start()
@@ -128,7 +129,7 @@ class RemoteMomentum:
         """The first half of ``step``."""
         absent = self._fill()
         buffers = self._buffer_layout.pack(self._buffers)
-        facts = {"lr": float(self.lr), "waited": round(self._waited, 4), **(report or {})}
+        facts = {"lr": float(self.lr), "waited": round(self.waited, 4), **(report or {})}
         facts = {name: number for name, number in facts.items() if math.isfinite(number)}
         begun = time.perf_counter()
         while True:
@@ -140,13 +141,13 @@ class RemoteMomentum:
                 self._next = self.site.join()
                 if self.site.done or self._next != self.iteration:
                     break  # it had been counted; or the server went back, and so shall we
-        self._waited = time.perf_counter() - begun
+        self.waited = time.perf_counter() - begun
 
     def pull(self) -> None:
         """The second half of ``step``."""
         begun = time.perf_counter()
         self._fetch(usual=self.iteration + 1)
-        self._waited += time.perf_counter() - begun
+        self.waited += time.perf_counter() - begun
 
     def finish(self, wait: bool = True) -> bool:
         """Leave the training; with ``wait``, return when all other tasks are done too.

@@ -141,6 +141,11 @@ class ParameterServer:
         with contextlib.suppress(MultitaskError):
             self.serve()
 
+    @property
+    def over(self) -> bool:
+        """Whether training is finished or stopped."""
+        return self._coordinator.over
+
     def save(self) -> None:
         """Take a snapshot of a server that was stopped before the end, if it has a folder."""
         if not self._coordinator.over:

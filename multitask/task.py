@@ -73,8 +73,13 @@ class TaskSite:
             **options,
         )
 
-    def run(self, iterations: int) -> None:
+    def run(
+        self, iterations: int, after_iteration: Callable[[dict], None] = lambda report: None
+    ) -> None:
         """All iterations, from wherever the task stands, until all tasks are done.
+
+        Args:
+            after_iteration: is called with what was reported of each.
 
         Raises:
             MultitaskError: see ``errors``; and if the server says that training was over before.
@@ -86,7 +91,9 @@ class TaskSite:
             )
         while True:
             while self.optimizer.iteration < iterations:
-                self.optimizer.step(self.backward())
+                report = self.backward()
+                self.optimizer.step(report)
+                after_iteration({**report, "waited": self.optimizer.waited})
             if self.optimizer.finish():
                 return
 

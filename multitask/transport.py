@@ -159,10 +159,21 @@ def connect(address: Address, timeout: float, tls: ssl.SSLContext | None) -> soc
 
 
 def server_tls(certificate: str | os.PathLike, key: str | os.PathLike) -> ssl.SSLContext:
-    """TLS for a server, from two PEM files."""
+    """TLS for a server, from two PEM files.
+
+    Raises:
+        OSError: one cannot be read; ValueError: they are not a certificate and its key.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    for path in (certificate, key):
+        open(path, "rb").close()  # ssl itself does not say which file is missing
+    try:
+        context.load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise ValueError(
+            f"{certificate} and {key} are not a certificate and its key in PEM ({error.reason})"
+        ) from error
     return context
 
 
@@ -170,7 +181,15 @@ def site_tls(authority: str | os.PathLike | None = None) -> ssl.SSLContext:
     """TLS for a site that trusts ``authority`` (a PEM file; may be the server's own certificate).
 
     With None the certificates that this system trusts.
+
+    Raises:
+        OSError: the file cannot be read; ValueError: it holds no certificate.
     """
-    context = ssl.create_default_context(cafile=authority)
+    if authority is not None:
+        open(authority, "rb").close()
+    try:
+        context = ssl.create_default_context(cafile=authority)
+    except ssl.SSLError as error:
+        raise ValueError(f"{authority} is not a certificate in PEM ({error.reason})") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

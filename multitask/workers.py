@@ -28,7 +28,7 @@ def serve(
     tasks: int, address: str, rule: Rule, on_conflict: str, policy: Policy | None, folder: str
 ) -> None:
     """The server: keeps snapshots and a diary in ``folder``; saves once more when terminated."""
-    with _noting_failure(folder, SERVER):
+    with noting_failure(folder, SERVER):
         nn.set_num_threads(1)
         server = ParameterServer(
             tasks,
@@ -46,7 +46,7 @@ def serve(
 
 def work(task: Task, address: str, iterations: int, seed: int, threads: int, folder: str) -> None:
     """The site of one task, with so many threads."""
-    with _noting_failure(folder, task.name):
+    with noting_failure(folder, task.name):
         nn.set_num_threads(min(threads, nn.get_num_threads()))
         TaskSite(task, address, seed).run(iterations)
 
@@ -60,7 +60,7 @@ def read_note(folder: Path, name: str) -> MultitaskError | None:
 
 
 @contextlib.contextmanager
-def _noting_failure(folder: str, name: str) -> Iterator[None]:
+def noting_failure(folder: str, name: str) -> Iterator[None]:
     """Leave a note about an error for the parent and exit with FAILED. Ctrl-C is its affair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()

@@ -7,6 +7,6 @@ itself, the training of ``lighthead train``.
 
 from multitask.tasks.classification import Classification
 from multitask.tasks.detection import Detection
-from multitask.tasks.settings import SETTINGS, joint, multi_scale, single
+from multitask.tasks.settings import SETTINGS, joint, make, multi_scale, single
 
-__all__ = ["SETTINGS", "Classification", "Detection", "joint", "multi_scale", "single"]
+__all__ = ["SETTINGS", "Classification", "Detection", "joint", "make", "multi_scale", "single"]

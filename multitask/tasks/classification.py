@@ -15,11 +15,11 @@ from detector.crops import CropTransform
 from detector.datasets import Dataset, Loader
 from detector.preprocess import to_batch
 from detector.pretraining import CropClassifier
-from detector.sessions import Session, build_model, open_splits
+from detector.sessions import Session, open_splits
 from multitask.task import Task
 from multitask.tasks.batches import Batches, order_seed
 from multitask.tasks.class_folders import ClassFolders, SquareTransform
-from multitask.tasks.detection import named_groups
+from multitask.tasks.detection import Detection, named_groups
 from nn import functional as F
 
 
@@ -98,7 +98,7 @@ class Classification:
 
     def model(self) -> Classifier:
         # Made as the detector is, so that the backbone starts from the same bits.
-        detector = build_model(self.session, self.detection_set)
+        detector = Detection(self.session, self.iterations).model()
         nn.manual_seed(order_seed(self.session.seed, self.name))
         return Classifier(detector, len(self.batches.loader.dataset.classes))
 

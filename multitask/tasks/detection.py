@@ -6,6 +6,8 @@ training loop takes; a test holds it to that.
 
 from __future__ import annotations
 
+import contextlib
+import io
 from dataclasses import replace
 from functools import cached_property
 
@@ -66,7 +68,8 @@ class Detection:
         )
 
     def model(self) -> LightHeadRCNN:
-        return build_model(self.session, self.train)
+        with contextlib.redirect_stdout(io.StringIO()):  # which weights were loaded
+            return build_model(self.session, self.train)
 
     def loss(self, model: LightHeadRCNN, iteration: int) -> dict[str, nn.Tensor]:
         batch = self.batches[iteration]

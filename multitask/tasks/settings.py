@@ -7,6 +7,7 @@ import os
 from detector.errors import UserError
 from detector.sessions import Session
 from multitask.task import Task
+from multitask.tasks.class_folders import ClassFolders
 from multitask.tasks.classification import Classification
 from multitask.tasks.detection import Detection
 
@@ -24,6 +25,8 @@ def joint(session: Session, iterations: int, folder: str | os.PathLike | None = 
     Args:
         folder: of the classification set; None: crops of the detection set's boxes.
     """
+    if folder is not None:
+        ClassFolders(folder)  # now rather than in a process of its own
     other = Classification(session, iterations, folder=folder)
     return [Detection(session, iterations).task(), other.task()]
 
@@ -45,4 +48,23 @@ def multi_scale(session: Session, iterations: int, second_side: int | None = Non
     return [Detection(session, iterations).task(), other.task()]
 
 
-SETTINGS = {"single": single, "joint": joint, "multi-scale": multi_scale}
+SETTINGS = ("single", "joint", "multi-scale")
+
+
+def make(
+    setting: str,
+    session: Session,
+    iterations: int,
+    pictures: str | os.PathLike | None = None,
+    second_side: int | None = None,
+) -> list[Task]:
+    """The tasks of a setting, with those of the options that concern it.
+
+    Raises:
+        UserError: an option makes no sense.
+    """
+    if setting == "single":
+        return single(session, iterations)
+    if setting == "joint":
+        return joint(session, iterations, pictures)
+    return multi_scale(session, iterations, second_side)

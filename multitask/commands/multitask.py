@@ -1,0 +1,158 @@
+"""Learn a detector together with another task, all on this machine: the thesis's chapter 3.3.
+
+joint        detection and classification, which share the backbone
+multi-scale  the detector at two input sizes, which shares everything
+experiment   both, and the detector alone, with several seeds: the thesis's table 4.3
+
+joint and multi-scale start a parameter server and a process for each task, share the cores out and
+restart what dies. --out then holds best.ckpt, evaluation.json, detections/, curves.png and
+events.jsonl, a line of JSON for everything that happened.
+
+experiment trains the three settings for the same number of iterations of the detection task, one
+run to a core, and writes table.md and results.json. Within a seed all settings start from the
+same weights and the detection task sees the same pictures.
+
+Stopped by whatever, the same command goes on where it was and ends in the same bits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from detector import checkpoints
+from detector.commands.options import names
+from detector.errors import UserError
+from detector.interruption import Interrupted
+from detector.run_folder import RunFolder, write_json
+from detector.sessions import Session, build_model, conclude, open_splits
+from multitask.commands.options import add_session, session_of, user_errors
+from multitask.curves import draw_history
+from multitask.events import Follower
+from multitask.experiment import Plan, jobs_by_default, run_experiment
+from multitask.launch import Launch, Result
+from multitask.table_4_3 import as_text
+from multitask.tasks import make
+from multitask.tasks.start import with_start_weights
+from multitask.view import View
+
+EXAMPLES = """examples:
+  lighthead multitask joint --data bccd --init-from shufflenet_v2_x0_5.pth --out runs/joint
+  lighthead multitask multi-scale --data shapes --out runs/scales
+  lighthead multitask experiment --data bccd --init-from shufflenet_v2_x0_5.pth \\
+      --iterations 400 --seeds 0,1,2 --out runs/table
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("joint", "multi-scale", "experiment"))
+    parser.add_argument("--out", metavar="RUN", help="(default: runs/DATA-WHAT)")
+    parser.add_argument(
+        "--json", action="store_true", help="print every event as a line of JSON, no table"
+    )
+    parser.add_argument(
+        "--second-side",
+        type=int,
+        metavar="PX",
+        help="shorter side of the second scale's pictures (default: 3/4 of the first)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=names,
+        default=None,
+        metavar="A,B",
+        help="of all random choices; several for experiment (default: 0, for experiment 0,1,2)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help=f"runs of experiment at a time (default: {jobs_by_default()}, a core each)",
+    )
+    add_session(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    seeds = seeds_of(args)
+    session, iterations = session_of(args, seeds[0])
+    out = Path(args.out or f"runs/{Path(session.data).name}-{args.what}")
+    with user_errors():
+        try:
+            if args.what == "experiment":
+                plan = Plan(session, iterations, seeds, args.pictures, args.second_side)
+                rows = run_experiment(plan, out, args.jobs or jobs_by_default())
+                print(f"\n{as_text(rows)}\n\ntable: {out / 'table.md'}\nruns: {out}")
+            else:
+                run_setting(args, session, iterations, out)
+        except KeyboardInterrupt:
+            raise Interrupted("stopped and saved; the same command goes on") from None
+    return 0
+
+
+def seeds_of(args: argparse.Namespace) -> list[int]:
+    texts = args.seeds or (["0", "1", "2"] if args.what == "experiment" else ["0"])
+    if not all(text.isdecimal() for text in texts) or len(set(texts)) < len(texts):
+        raise UserError(f"--seeds takes different whole numbers, as in 0,1,2, not {args.seeds}")
+    if len(texts) > 1 and args.what != "experiment":
+        raise UserError(f"{args.what} is one run: give one seed")
+    return [int(text) for text in texts]
+
+
+def run_setting(args: argparse.Namespace, session: Session, iterations: int, out: Path) -> None:
+    """Train the tasks of one setting as processes, and leave a run folder."""
+    folder, options = RunFolder(out), (args.pictures, args.second_side)
+    make(args.what, session, iterations, *options)  # a mistake is better found now
+    begin(folder, {
+        "setting": args.what,
+        "iterations": iterations,
+        "pictures": args.pictures,
+        "second_side": args.second_side,
+        "session": session.as_dict(),
+    })  # fmt: skip
+    session = with_start_weights(session, out)
+    tasks = make(args.what, session, iterations, *options)
+    follower, view = Follower(out / "events.jsonl"), View(iterations)
+
+    def watch() -> None:
+        for event in follower():
+            if args.json:
+                print(json.dumps(event), flush=True)
+            else:
+                view(event)
+
+    with Launch(tasks, iterations, out, seed=session.seed) as launch:
+        try:
+            result = launch.wait(watch)
+        finally:
+            watch()
+            if not args.json:
+                view.close()
+    leave_run(result, session, folder)
+
+
+def begin(folder: RunFolder, plan: dict) -> None:
+    """Write down what is run in a new folder, or see that an old one is of the same run."""
+    path, plan = folder.path / "multitask.json", json.loads(json.dumps(plan))
+    if not path.exists():
+        folder.create()
+        write_json(path, plan)
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    changed = [name for name in plan if before.get(name) != plan[name]]
+    if changed:
+        raise UserError(
+            f"{folder.path} holds a run with another {changed[0]}: choose another --out, or the "
+            "options it was begun with"
+        )
+    print(f"going on with the run in {folder.path}", flush=True)
+
+
+def leave_run(result: Result, session: Session, folder: RunFolder) -> None:
+    """The detector, its figures and pictures, and the course of the training."""
+    train, val = open_splits(session)
+    model = build_model(session, train)
+    model.load_state_dict(result.state_dict("detection"))
+    checkpoints.write(folder.best, model, checkpoints.describe(model, train))
+    draw_history(result.history, folder.curves)
+    conclude(folder, val)

@@ -1,0 +1,80 @@
+"""What the commands of this package have in common: options, and errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+
+from detector.commands.options import add_data, add_recipe, add_threads, names
+from detector.commands.train import new_session
+from detector.errors import UserError
+from detector.sessions import Session, build_loader, open_splits
+from multitask import authentication
+from multitask.errors import MultitaskError
+
+
+def add_session(parser: argparse.ArgumentParser, data_required: bool = True) -> None:
+    """The options that say what a detector learns, as for ``lighthead train``."""
+    add_data(parser, data_required)
+    data = parser.add_argument_group("which pictures")
+    data.add_argument("--train", metavar="SPLIT", help="to learn from (default: the one named so)")
+    data.add_argument("--val", metavar="SPLIT", help="to measure with (default: the one named so)")
+    data.add_argument("--classes", type=names, metavar="A,B", help="only these (default: all)")
+    data.add_argument("--limit", type=int, metavar="N", help="learn from the first N pictures only")
+    data.add_argument(
+        "--pictures",
+        metavar="DIR",
+        help="for classification: a folder of pictures for each class in DIR (default: crops of "
+        "the detection set's boxes)",
+    )
+    add_recipe(parser)
+    more = parser.add_argument_group("and")
+    more.add_argument("--init-from", metavar="WEIGHTS", help="start from these weights")
+    more.add_argument(
+        "--iterations",
+        type=int,
+        metavar="N",
+        help="of each task (default: as many as lighthead train would make)",
+    )
+    add_threads(more)
+
+
+def session_of(args: argparse.Namespace, seed: int = 0) -> tuple[Session, int]:
+    """What ``add_session``'s options say, and the number of iterations.
+
+    Raises:
+        UserError: a number makes no sense, or the data cannot be used.
+    """
+    args.seed = seed
+    session = new_session(args)
+    if args.iterations is not None:
+        if args.iterations < 1:
+            raise UserError(f"--iterations must be at least 1, not {args.iterations}")
+        return session, args.iterations
+    train, _ = open_splits(session)
+    batches = len(build_loader(session, train))
+    return session, session.recipe.fitted(batches).epochs * batches
+
+
+def add_token(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="holds the token that server and sites must share, readable by its owner alone "
+        f"(chmod 600); default: the environment variable {authentication.TOKEN_VARIABLE}. There "
+        "is no option for the token itself: everybody on a machine can read command lines",
+    )
+
+
+def token_of(args: argparse.Namespace) -> bytes:
+    return authentication.read_token(args.token_file)
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Errors of this package become errors that the command line prints as one line."""
+    try:
+        yield
+    except MultitaskError as error:
+        raise UserError(str(error)) from error
