@@ -168,7 +168,7 @@ def test_wrong_answers_are_told_why(path, capsys):
         for answer in (returns_nonsense, fails, "nonsense", -12345.678, object()):
             exercise.check(answer)
             said = capsys.readouterr().out.strip()
-            assert said.startswith("Not yet: ") and len(said) > 25, f"{name}, {answer!r}: {said}"
+            assert said.startswith("Not yet: ") and len(said) > 20, f"{name}, {answer!r}: {said}"
             assert len(said.splitlines()) == 1, f"{name}, {answer!r}: {said}"
 
 
