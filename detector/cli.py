@@ -37,6 +37,10 @@ COMMANDS = {
         "detector.commands.check_data",
         "look for mistakes in a data set, and how long training takes",
     ),
+    "bench": (
+        "detector.commands.bench",
+        "measure speed and memory, side by side with PyTorch and ONNX Runtime",
+    ),
     "serve": ("multitask.commands.serve", "run a parameter server for tasks on several machines"),
     "site": ("multitask.commands.site", "run one task that learns together with others"),
     "multitask": ("multitask.commands.multitask", "learn a detector together with another task"),

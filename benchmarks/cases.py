@@ -1,0 +1,315 @@
+"""What is measured: each case names its work, makes its arrays from a seed and counts its cost.
+
+A case says what is done, not how; the files in ``peers`` do it. ``arrays()`` and ``multiply_adds``
+need ``nn`` and ``detector`` and are used by the coordinator only: the peers get the arrays, so that
+PyTorch's process holds PyTorch alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.agreement import largest_difference, missing_detections
+
+Arrays = dict[str, np.ndarray | dict]
+
+WIDTHS = {0.5: "x0_5", 1.0: "x1_0", 1.5: "x1_5", 2.0: "x2_0"}
+ROIS = 1000  # regions a photograph: the detector's limit after suppression
+CLASSES = 80
+
+
+class Case:
+    """Base class.
+
+    Attributes:
+        name: a line of a table.
+        multiply_adds: of one call.
+        calls: how often the work is done before its outputs are compared; after the second step
+            of training an error in the first step's update shows.
+        tolerance: for ``difference``.
+        times: how often the network that it comes from does it.
+    """
+
+    name: str
+    multiply_adds: int
+    calls = 1
+    tolerance = 1e-4
+    times = 1
+
+    def arrays(self) -> Arrays:
+        """Inputs, weights and, under "config", the plain numbers that a twin is built from."""
+        raise NotImplementedError
+
+    def difference(self, ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
+        """How far two peers' outputs are apart."""
+        return largest_difference(ours, theirs)
+
+
+@dataclass(frozen=True)
+class MatrixProduct(Case):
+    """float32, square. The fastest peer's speed counts as the machine's peak."""
+
+    size: int = 1024
+
+    @property
+    def name(self) -> str:
+        return f"matrix product, {self.size}^3"
+
+    @property
+    def multiply_adds(self) -> int:
+        return self.size**3
+
+    def arrays(self) -> Arrays:
+        rng = np.random.default_rng(0)
+        return {name: normal(rng, self.size, self.size) for name in "ab"}
+
+
+@dataclass(frozen=True)
+class Convolution(Case):
+    """One convolution by itself: forward, or the gradients of input and weight."""
+
+    batch: int
+    in_channels: int
+    out_channels: int
+    kernel: tuple[int, int]
+    stride: int
+    groups: int
+    size: tuple[int, int]
+    bias: bool
+    backward: bool = False
+    times: int = 1
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        return self.kernel[0] // 2, self.kernel[1] // 2
+
+    @property
+    def out_size(self) -> tuple[int, int]:
+        return tuple(-(-edge // self.stride) for edge in self.size)
+
+    @property
+    def name(self) -> str:
+        kind = "depthwise " if self.groups > 1 else ""
+        stride = f"/{self.stride}" if self.stride > 1 else ""
+        channels = f"{self.in_channels} -> {self.out_channels}"
+        return (
+            f"{kind}{self.kernel[0]}x{self.kernel[1]}{stride} {channels}, "
+            f"{self.batch} x {self.size[0]}x{self.size[1]}{', backward' * self.backward}"
+        )
+
+    @property
+    def multiply_adds(self) -> int:
+        height, width = self.out_size
+        taps = self.in_channels // self.groups * self.kernel[0] * self.kernel[1]
+        return self.batch * self.out_channels * height * width * taps * (1 + self.backward)
+
+    def arrays(self) -> Arrays:
+        rng = np.random.default_rng(0)
+        fan_in = self.in_channels // self.groups * self.kernel[0] * self.kernel[1]
+        weight = normal(rng, self.out_channels, self.in_channels // self.groups, *self.kernel)
+        arrays = {
+            "input": normal(rng, self.batch, self.in_channels, *self.size),
+            "weight": weight / np.float32(fan_in**0.5),
+        }
+        if self.bias:
+            arrays["bias"] = normal(rng, self.out_channels)
+        if self.backward:
+            arrays["grad_output"] = normal(rng, self.batch, self.out_channels, *self.out_size)
+        return arrays
+
+
+@dataclass(frozen=True)
+class Classifier(Case):
+    """ShuffleNet v2, normalised images in, scores out."""
+
+    width: float
+    size: tuple[int, int]
+    batch: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"ShuffleNet v2 {self.width:g}x, {picture(self.size)}, batch {self.batch}"
+
+    @property
+    def multiply_adds(self) -> int:
+        return self.batch * count(self.model(), self.size)
+
+    def model(self):
+        import nn
+
+        nn.manual_seed(0)
+        return with_statistics(nn.models.shufflenet_v2(self.width))
+
+    def arrays(self) -> Arrays:
+        images = normal(np.random.default_rng(1), self.batch, 3, *self.size)
+        model = self.model()
+        return {"images": images, "config": {"channels": model.stage_channels}, **weights(model)}
+
+
+@dataclass(frozen=True)
+class ClassifierTraining(Classifier):
+    """Forward, cross-entropy, backward, momentum; the loss out."""
+
+    calls = 2
+    tolerance = 1e-3
+
+    @property
+    def name(self) -> str:
+        return f"training step, {super().name}"
+
+    @property
+    def multiply_adds(self) -> int:
+        # Forward, the gradient of the input and the gradient of the weights cost the same.
+        return 3 * self.batch * count(self.model(), self.size)
+
+    def arrays(self) -> Arrays:
+        labels = np.random.default_rng(2).integers(0, 1000, self.batch)
+        return {"labels": labels, **super().arrays()}
+
+
+@dataclass(frozen=True)
+class Network(Case):
+    """The S detector without its boxes: backbone, RPN, thin map; and the head on given regions."""
+
+    width: float
+    size: tuple[int, int]
+    batch: int = 1
+
+    @property
+    def part(self) -> str:
+        return "S detector, network part"
+
+    @property
+    def name(self) -> str:
+        return f"{self.part}, {self.width:g}x, {picture(self.size)}, batch {self.batch}"
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        return tuple(-(-edge // 32) * 32 for edge in self.size)
+
+    def model(self):
+        import nn
+        from detector import LightHeadRCNN
+
+        nn.manual_seed(0)
+        model = LightHeadRCNN(
+            CLASSES, f"shufflenet_v2_{WIDTHS[self.width]}", "S",
+            short_side=min(self.size), max_side=max(self.size), init="he",
+        )  # fmt: skip
+        return with_statistics(model)
+
+    @property
+    def head_multiply_adds(self) -> int:
+        """For one region."""
+        return sum(layer.weight.size for layer in self.model().head.children())
+
+    @property
+    def multiply_adds(self) -> int:
+        maps = count(self.model(), self.padded)
+        return self.batch * (maps + ROIS * self.head_multiply_adds)
+
+    def model_arrays(self) -> Arrays:
+        model = self.model()
+        config = {**model.config(), "channels": model.backbone.stage_channels}
+        return {"config": config, **weights(model)}
+
+    def arrays(self) -> Arrays:
+        rng = np.random.default_rng(1)
+        return {
+            "images": normal(rng, self.batch, 3, *self.padded),
+            "pooled": normal(rng, self.batch * ROIS, 490),
+            **self.model_arrays(),
+        }
+
+
+@dataclass(frozen=True)
+class Detection(Network):
+    """The whole S detector, photographs in, boxes out, one after the other."""
+
+    tolerance = 0.05
+
+    @property
+    def part(self) -> str:
+        return "S detector, boxes out"
+
+    def arrays(self) -> Arrays:
+        rng = np.random.default_rng(1)
+        return {"photographs": photographs(rng, self.batch, self.size), **self.model_arrays()}
+
+    def difference(self, ours, theirs) -> float:
+        """The part of the detections that the other does not have: close scores may swap."""
+        return missing_detections(ours, theirs)
+
+
+@dataclass(frozen=True)
+class DetectorTraining(Network):
+    """Forward, targets, proposals, mining, losses, backward, clipping, momentum; the losses out."""
+
+    calls = 2
+    tolerance = 5e-3
+
+    @property
+    def part(self) -> str:
+        return "training step, S detector"
+
+    @property
+    def multiply_adds(self) -> int:
+        config = self.model().config()
+        maps = 3 * count(self.model(), self.padded)
+        regions = config["post_nms_train"] + 3 * config["hard_examples"]
+        return self.batch * (maps + regions * self.head_multiply_adds)
+
+    def arrays(self) -> Arrays:
+        rng = np.random.default_rng(1)
+        height, width = self.size
+        corner = rng.uniform(0, 0.5, (self.batch, 4, 2)) * (width, height)
+        sides = rng.uniform(0.15, 0.5, (self.batch, 4, 2)) * (width, height)
+        return {
+            "photographs": photographs(rng, self.batch, self.size),
+            "boxes": np.concatenate([corner, corner + sides], 2).astype(np.float32),
+            "labels": rng.integers(1, CLASSES + 1, (self.batch, 4)),
+            **self.model_arrays(),
+        }
+
+
+def picture(size: tuple[int, int]) -> str:
+    return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
+
+
+def normal(rng, *shape) -> np.ndarray:
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+def photographs(rng, batch: int, size: tuple[int, int]) -> np.ndarray:
+    return rng.integers(0, 256, (batch, *size, 3), dtype=np.uint8)
+
+
+def weights(model) -> Arrays:
+    """The state_dict, its names after "weights."."""
+    return {f"weights.{name}": array for name, array in model.state_dict().items()}
+
+
+def state_dict(arrays: Arrays) -> Arrays:
+    """The inverse of ``weights``: the arrays of the model alone."""
+    mark = "weights."
+    return {name[len(mark) :]: a for name, a in arrays.items() if name.startswith(mark)}
+
+
+def with_statistics(model):
+    """Batch norms that do something: with mean 0 and variance 1 a wrong one would not show."""
+    rng = np.random.default_rng(3)
+    for name, array in model.state_dict().items():
+        if name.endswith("running_mean"):
+            array[...] = rng.uniform(-0.2, 0.2, array.shape)
+        elif name.endswith("running_var"):
+            array[...] = rng.uniform(0.5, 1.5, array.shape)
+    return model
+
+
+def count(model, size: tuple[int, int]) -> int:
+    """Multiply-adds of one image."""
+    import nn
+
+    return nn.summary(model, (1, 3, *size)).multiply_adds

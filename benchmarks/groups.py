@@ -1,0 +1,92 @@
+"""Which cases there are: the groups of ``lighthead bench``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from benchmarks.cases import (
+    Case,
+    Classifier,
+    ClassifierTraining,
+    Convolution,
+    Detection,
+    DetectorTraining,
+    MatrixProduct,
+    Network,
+)
+
+WIDTHS = (0.5, 1.0, 1.5, 2.0)
+SIZES = ((320, 320), (600, 1000), (800, 1200))
+PEAK = MatrixProduct()
+TRAINING = (ClassifierTraining(1.0, (224, 224), 16), DetectorTraining(0.5, (320, 320), 2))
+
+DESCRIPTIONS = {
+    "ops": "each convolution of the S detector at 800x1200, and of the training steps",
+    "classifier": "ShuffleNet v2 at 224 and 800x1200, all widths",
+    "network": "the S detector without its boxes at three sizes, batch 1 and 4",
+    "detector": "the S detector, photograph in, boxes out",
+    "training": "a training step of the classifier and of the detector",
+}
+
+
+def cases_of(group: str, quick: bool = False) -> list[Case]:
+    """The cases of one of ``DESCRIPTIONS``; with ``quick`` a few small ones."""
+    if group == "ops":
+        return quick_operations() if quick else operations()
+    if group == "training":
+        return list(TRAINING)
+    if group == "classifier":
+        if quick:
+            return [Classifier(1.0, (224, 224))]
+        return [Classifier(width, size) for size in ((224, 224), (800, 1200)) for width in WIDTHS]
+    kind = {"network": Network, "detector": Detection}[group]
+    if quick:
+        return [kind(1.0, (320, 320))]
+    return [kind(1.0, size, batch) for size in SIZES for batch in (1, 4)]
+
+
+def operations() -> list[Case]:
+    """Forward at 800x1200; forward and backward of both training steps."""
+    classifier, detector = TRAINING
+    found = convolutions_of(Network(1.0, (800, 1200)), (800, 1216), 1)
+    for training in (classifier, detector):
+        shapes = convolutions_of(training, training.size, training.batch)
+        found += shapes + [replace(shape, backward=True) for shape in shapes]
+    return found
+
+
+def quick_operations() -> list[Case]:
+    """A pointwise, a depthwise and a large separable convolution."""
+    pointwise = Convolution(1, 116, 116, (1, 1), 1, 1, (50, 76), False)
+    return [
+        pointwise,
+        replace(pointwise, backward=True),
+        Convolution(1, 116, 116, (3, 3), 1, 116, (50, 76), False),
+        Convolution(1, 464, 64, (15, 1), 1, 1, (25, 38), True),
+    ]
+
+
+def convolutions_of(network, size: tuple[int, int], batch: int) -> list[Convolution]:
+    """The different convolutions of a network in the order in which they run, and how often."""
+    import numpy as np
+
+    import nn
+
+    found: Counter[Convolution] = Counter()
+
+    def note(layer, inputs, _):
+        found[
+            Convolution(
+                batch, layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride[0],
+                layer.groups, inputs[0].shape[2:], layer.bias is not None,
+            )
+        ] += 1  # fmt: skip
+
+    model = network.model().eval()
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(note)
+    with nn.no_grad():
+        model(nn.Tensor(np.zeros((1, 3, *size), np.float32)))
+    return [replace(case, times=times) for case, times in found.items()]

@@ -1,0 +1,139 @@
+"""One run of ``lighthead bench``: measure the groups, print their tables, write the report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import bars, report
+from benchmarks.contestants import ALL, COMPILED, EAGER, FOLDED, ONNX, OURS
+from benchmarks.groups import DESCRIPTIONS, PEAK, cases_of
+from benchmarks.measurement import Measurement
+from benchmarks.plot import draw
+from benchmarks.turns import Arena, Pace, measure_memory
+from detector.progress import format_seconds
+from nn.weights.atomic_file import atomic_file
+
+GROUPS = ("bars", *DESCRIPTIONS)
+
+QUICK = Pace(rounds=5, seconds=0.05)
+FULL = Pace(rounds=11, seconds=0.1)
+OPERATIONS = Pace(rounds=7, seconds=0.03)  # there are more than a hundred of them
+
+INSTALL = "install what is missing with: pip install 'lighthead[bench]'"
+NAMES = {"ours": "lighthead", "torch_peer": "PyTorch", "torch_compiled": COMPILED.name}
+NAMES |= {"onnx_peer": ONNX.name}
+
+
+class Run:
+    """
+    Args:
+        threads: the numbers of threads to measure with, the largest stands for "all".
+        quick: fewer and smaller cases, and without what takes minutes to compile.
+        folder: where ``report.md``, ``results.json`` and a picture for each group go.
+    """
+
+    def __init__(self, threads: list[int], quick: bool, folder: Path):
+        self.threads, self.quick, self.folder = threads, quick, folder
+        self.measurements: list[Measurement] = []
+        self.sections: list[str] = []
+        self.begun = time.monotonic()
+
+    def groups(self, names: list[str]) -> None:
+        """Measure these groups (and the machine's peak) and write everything down."""
+        contestants = [c for c in ALL if not (self.quick and c in (COMPILED, FOLDED))]
+        with self.arena(contestants) as arena:
+            peak = self.peak(arena)
+            for name in names:
+                if name == "bars":
+                    self.bars(arena)
+                else:
+                    self.group(arena, name, peak)
+        self.save()
+
+    @contextlib.contextmanager
+    def arena(self, contestants):
+        with Arena(contestants) as arena:
+            for peer, reason in arena.missing.items():
+                hint = f" ({INSTALL})" if "ModuleNotFoundError" in reason else ""
+                print(f"lighthead: without {NAMES[peer]}: {reason}{hint}", file=sys.stderr)
+            versions = dict.fromkeys(arena.versions.values())
+            self.say(f"# Speed, side by side\n\n{report.machine()}; {', '.join(versions)}.")
+            yield arena
+
+    def peak(self, arena: Arena) -> report.Peak:
+        (measured,) = arena.measure("peak", [PEAK], self.threads, FULL)
+        peak = report.peak_of(measured)
+        speeds = [f"{peak[n]:.0f} GFLOP/s with {bars.plural(n)}" for n in sorted(peak)]
+        self.say(f"Peak, the fastest matrix product of all libraries here: {', '.join(speeds)}.")
+        return peak
+
+    def group(self, arena: Arena, name: str, peak: report.Peak) -> None:
+        measured = []
+        for case in cases_of(name, self.quick):
+            measured += self.together(arena, name, [case])
+            is_network = name != "ops" and not (self.quick and name != "training")
+            if is_network:
+                measure_memory(measured[-1], case, max(self.threads))
+        self.say(f"## {name}\n\n{report.group_table(measured, peak)}")
+        if any(m.memory for m in measured):
+            self.say(report.memory_table(measured))
+        self.say_absences(measured)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draw(measured, max(self.threads), self.folder / f"{name}.png")
+
+    def bars(self, arena: Arena) -> None:
+        measured = []
+        for cases in bars.TOGETHER:
+            group = self.together(arena, "bars", cases)
+            for measurement, case in zip(group, cases, strict=True):
+                if case in bars.NEEDS_MEMORY:
+                    measure_memory(measurement, case, max(self.threads), (OURS, *EAGER))
+            measured += group
+        self.say(f"## bars\n\n{report.bars_table(bars.lines(measured, max(self.threads)))}")
+        self.say(report.memory_table(measured))
+        self.say_absences(measured)
+
+    def together(self, arena: Arena, group: str, cases) -> list[Measurement]:
+        pace = QUICK if self.quick else OPERATIONS if group == "ops" else FULL
+        spent = format_seconds(time.monotonic() - self.begun)
+        print(f"{spent}  {', '.join(case.name for case in cases)}", file=sys.stderr, flush=True)
+        measured = arena.measure(group, cases, self.threads, pace)
+        self.measurements += measured
+        return measured
+
+    def say_absences(self, measured: list[Measurement]) -> None:
+        for line in report.absences(measured):
+            self.say(f"- {line}")
+
+    def say(self, text: str) -> None:
+        """Print a part of the report as soon as it is there."""
+        print(f"{text}\n", flush=True)
+        self.sections.append(text)
+
+    def save(self) -> None:
+        load = f", load at the end {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+        took = format_seconds(time.monotonic() - self.begun)
+        turns = [m for m in self.measurements for times in m.rounds.values() for _ in times]
+        disturbed = sum(m.disturbed for m in self.measurements) / max(len(turns), 1)
+        self.say(f"Took {took}; {disturbed:.0%} of the turns were disturbed by others{load}.")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write(self.folder / "report.md", "\n\n".join(self.sections) + "\n")
+        write(self.folder / "results.json", json.dumps([plain(m) for m in self.measurements]))
+        print(f"the report is in {self.folder / 'report.md'}")
+
+
+def plain(measurement: Measurement) -> dict:
+    """For JSON, whose keys are strings: the rounds become a list of rows."""
+    rows = [[*key, seconds] for key, seconds in measurement.rounds.items()]
+    return {**asdict(measurement), "rounds": rows}
+
+
+def write(path: Path, text: str) -> None:
+    with atomic_file(path) as file:
+        file.write(text.encode())
