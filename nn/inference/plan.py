@@ -28,13 +28,11 @@ from nn.ops.pooling import MaxPool2d
 from nn.ops.reduction import Mean
 from nn.ops.shape import Cat
 
-LARGEST_BORDER = 3  # wider kernels gather their patches, so that not everybody's planes must grow
 MOST_VECTORS = 8  # more rows of a fully connected layer are a matrix product of their own
 LEAST_PIXELS = 4096  # a task on whole planes takes several, if they are small
 FOREVER = 1 << 60
 # Kinds of steps that count on the zeros between the rows of their source.
 NEEDS_BORDERS = {
-    kinds.CONVOLUTION,
     kinds.DEPTHWISE_POINTWISE,
     kinds.DEPTHWISE,
     kinds.STRIDED_DEPTHWISE,
@@ -193,7 +191,7 @@ class Plan:
             row["kind"] = kinds.POINTWISE
         else:
             row["kind"] = kinds.CONVOLUTION
-            row["flat"] = source is target and conv.keeps_size and conv.padding[1] <= source.border
+            row["flat"] = source is target and conv.keeps_size
         row["tiles"] = -(-target.height * target.pitch // TILE)
         groups = -(-len(weight) // ROWS)
         parts = min(groups, -(-wanted // (self.images * row["tiles"])))
@@ -402,8 +400,6 @@ def _borders(steps: Sequence[Convolution | Call]) -> dict[tuple[int, int], int]:
         elif _sorts(conv):
             reach = (conv.weight.shape[3] - 1) * conv.dilation[1]
             need(conv.output, reach // conv.stride[1])
-        elif conv.keeps_size and max(conv.padding) <= LARGEST_BORDER:
-            need(conv.input, max(conv.padding))
     return borders
 
 

@@ -91,6 +91,28 @@ copy_rows = make_copy_rows(1)
 copy_rows_by_two = make_copy_rows(2)
 
 
+@intrinsic
+def copy_seen(typing_context, source, source_at, target, target_at, seen):
+    """Copy 64 numbers; those whose bit of ``seen`` (int64) is 0 become 0 and are not read."""
+    i = types.intp
+    signature = types.void(source, i, target, i, types.int64)
+
+    def generate(context, builder, signature, values):
+        kinds = signature.args
+        source, source_at, target, target_at, seen = values
+        vector = Vectors(builder, context.get_value_type(kinds[0].dtype))
+        source = builder.gep(pointer_to(context, builder, kinds[0], source), [source_at])
+        target = builder.gep(pointer_to(context, builder, kinds[2], target), [target_at])
+        for first in range(0, 64, LANES):
+            bits = builder.trunc(builder.lshr(seen, integer(first)), ir.IntType(LANES))
+            mask = builder.bitcast(bits, ir.VectorType(ir.IntType(1), LANES))
+            value = vector.load(builder.gep(source, [integer(first)]), mask)
+            vector.store(value, builder.gep(target, [integer(first)]))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
 @device
 def visible(length, shift, step, out_length):
     """The range of i < ``out_length`` for which 0 <= i * step + shift < ``length``."""

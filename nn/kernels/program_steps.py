@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nn.kernels.copy_rows import copy_rows, fetch_rows, visible
+from nn.kernels.copy_rows import copy_seen, fetch_rows, visible
 from nn.kernels.jit import device
 from nn.kernels.matmul import K_BLOCK, TILE
 from nn.kernels.register_blocks import (
@@ -126,34 +126,52 @@ def wipe_borders(step, places, arena, at, first, last, pixel, count):
 @device
 def gather(step, k, depth, pixel, count, image_at, places, source, panel):
     """panel[r] = what tap ``k`` + r (tap by tap, channels within) sees at ``count`` pixels."""
-    tap, channel = divmod(k, step.channels)
+    channel = k % step.channels
     for r in range(depth):
-        i, j = divmod(tap, step.kernel_width)
-        down = i * step.dilation_y - step.padding_y
-        right = j * step.dilation_x - step.padding_x
+        if r == 0 or channel == 0:
+            tap, channel = divmod(k + r, step.channels)
+            i, j = divmod(tap, step.kernel_width)
+            down = i * step.dilation_y - step.padding_y
+            right = j * step.dilation_x - step.padding_x
+            seen = pixels_seen(step, down, right, pixel, count)
         plane = places[step.source + channel] + image_at
         if step.flat:
-            # Rows follow each other as in the output, borders included.
-            start = pixel + down * step.pitch + right
-            copy_rows(source, plane + start, 0, -start, step.height * step.pitch - start,
-                      panel, r * TILE, 0, count, 1)  # fmt: skip
+            # Pixels follow each other as in the output; only what is beyond the image is left out.
+            start = plane + pixel + down * step.pitch + right
+            copy_seen(source, start, panel, r * TILE, seen)
         else:
-            inside, outside = visible(step.width, right, step.stride_x, step.out_width)
-            y, x = divmod(pixel, step.out_pitch)
-            done = 0
-            while done < count:
-                length = min(step.out_pitch - x, count - done)
-                row = y * step.stride_y + down
-                low, high = (inside - x, outside - x) if 0 <= row < step.height else (0, 0)
-                at = plane + row * step.pitch + x * step.stride_x + right
-                fetch_rows(source, at, 0, step.stride_x, low, high,
-                           panel, r * TILE + done, 0, length, 1)  # fmt: skip
-                done += length
-                x = 0
-                y += 1
-        channel += 1
-        if channel == step.channels:
-            channel, tap = 0, tap + 1
+            gather_strided(step, plane, down, right, pixel, count, source, panel, r * TILE)
+        channel = (channel + 1) % step.channels
+
+
+@device
+def pixels_seen(step, down, right, pixel, count):
+    """Bit x is 1 if output pixel ``pixel`` + x sees the image through a tap so far down and right."""
+    seen = 0
+    y, x = divmod(pixel, step.out_pitch)
+    for bit in range(count):
+        inside = 0 <= y + down < step.height and 0 <= x + right < step.width
+        seen |= np.int64(inside and x < step.out_width) << bit
+        x += 1
+        if x == step.out_pitch:
+            x, y = 0, y + 1
+    return seen
+
+
+@device
+def gather_strided(step, plane, down, right, pixel, count, source, panel, at):
+    """The same for one tap of any stride: row by row."""
+    inside, outside = visible(step.width, right, step.stride_x, step.out_width)
+    y, x = divmod(pixel, step.out_pitch)
+    done = 0
+    while done < count:
+        length = min(step.out_pitch - x, count - done)
+        row = y * step.stride_y + down
+        low, high = (inside - x, outside - x) if 0 <= row < step.height else (0, 0)
+        start = plane + row * step.pitch + x * step.stride_x + right
+        fetch_rows(source, start, 0, step.stride_x, low, high, panel, at + done, 0, length, 1)
+        done += length
+        x, y = 0, y + 1
 
 
 @device
