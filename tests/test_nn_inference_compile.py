@@ -128,6 +128,15 @@ def test_max_pooling(geometry, ceil_mode):
     )
 
 
+@pytest.mark.parametrize("size", [(9, 9), (11, 14), (70, 37), (64, 130)])
+@pytest.mark.parametrize("geometry", [(2, 2, 0), (3, 2, 1), ((2, 5), (3, 1), (1, 2)), (3, 3, 1, 2)])
+def test_max_pooling_joins_a_strided_convolution(size, geometry):
+    module = nn.Sequential(
+        nn.Conv2d(3, 7, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(*geometry), nn.Conv2d(7, 4, 1)
+    )
+    check(module, (2, 3, *size))
+
+
 def test_max_pooling_passes_nan_on_and_never_takes_the_padding():
     x = np.full((1, 1, 4, 4), -5, np.float32)
     x[0, 0, 0, 0] = np.nan

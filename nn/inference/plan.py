@@ -31,6 +31,7 @@ from nn.ops.shape import Cat
 MOST_VECTORS = 8  # more rows of a fully connected layer are a matrix product of their own
 LEAST_PIXELS = 4096  # a task on whole planes takes several, if they are small
 FOREVER = 1 << 60
+WORK = 1 << 17  # numbers of working memory that stay in the cache: 512 KB
 # Kinds of steps that count on the zeros between the rows of their source.
 NEEDS_BORDERS = {
     kinds.DEPTHWISE_POINTWISE,
@@ -118,11 +119,8 @@ class Plan:
         target = self.planes[conv.onto] if conv.onto else self.new_planes(conv.output)
         self.planes[conv.output] = target
         self.read(target)
-        if _sorts(conv):
-            row = self.new_row(self.sort_by_phase(conv, source, target), target, relu=conv.relu)
-            row["bias"], row["accumulate"] = self.constant(conv.bias), conv.onto is not None
-            _set_pairs(row, (1, 1))
-            self.set_product(row, conv, conv.weight, target[0].layout, target[0].layout)
+        if conv.is_sorted:
+            self.add_sorted(conv, source, target)
             return
         groups = 1 if conv.is_depthwise else conv.groups
         for group in range(groups):
@@ -137,15 +135,44 @@ class Plan:
             else:
                 self.set_product(row, conv, conv.weight[part], inputs[0].layout, target[0].layout)
 
+    def add_sorted(self, conv: Convolution, source: list[Plane], target: list[Plane]) -> None:
+        """A strided convolution: a pointwise one of planes sorted by phase, perhaps pooled."""
+        layout = target[0].layout
+        if conv.pool is None:
+            row = self.new_row(
+                self.sort_by_phase(conv, source, layout.height, layout.pitch), target
+            )
+            _set_pairs(row, (1, 1))
+            self.set_product(row, conv, conv.weight, layout, layout)
+        else:
+            height, width = conv.pool.inputs[0].shape[2:]
+            pitch = width + _reach_right(conv)
+            row = self.new_row(self.sort_by_phase(conv, source, height, pitch), target)
+            row |= {"kind": kinds.POINTWISE_MAX_POOL, "weight": self.constant(_packed(conv.weight))}
+            row |= {"height": height, "width": width, "pitch": pitch}
+            self.set_pool(row, conv.pool)
+            # As many rows a task as the cache next to the processor holds.
+            stride, reach = row["stride_y"], row["kernel_height"] * row["dilation_y"]
+            fit = (WORK // (len(target) * pitch) - reach) // stride
+            row["rows"] = max(1, min(fit, -(-layout.height // (4 * self.threads))))
+            row["tiles"] = -(-layout.height // row["rows"])
+            row["tasks"] = self.images * row["tiles"]
+            held = (row["rows"] * stride + reach) * pitch
+            row["taps"] = [m * held for m in range(len(target))]
+            self.scratch = max(self.scratch, len(target) * held + TILE)
+        row["bias"], row["accumulate"] = self.constant(conv.bias), conv.onto is not None
+        row["relu"] = conv.relu
+
     def sort_by_phase(
-        self, conv: Convolution, source: list[Plane], target: list[Plane]
+        self, conv: Convolution, source: list[Plane], height: int, pitch: int
     ) -> list[Shifted]:
         """Bring the input of a strided convolution in order; for each tap and channel, its plane.
 
-        Tap i looks at input row y s + i d - p, which is row y + (i d) // s of phase (i d) mod s.
+        ``height`` and ``pitch`` are the output's. Tap i looks at input row y s + i d - p, which is
+        row y + (i d) // s of phase (i d) mod s.
         """
         (KH, KW), (SH, SW) = conv.weight.shape[2:], conv.stride
-        size = target[0].layout.height + (KH - 1) * conv.dilation[0] // SH, target[0].layout.pitch
+        size = height + (KH - 1) * conv.dilation[0] // SH, pitch
         layout = self.layouts.setdefault((*size, "sorted"), Layout(*size, border=0))
         planes = [Plane(layout, self.moment, self.moment) for _ in range(len(source) * SH * SW)]
         self.sorted.append(planes)
@@ -187,7 +214,7 @@ class Plan:
             row["taps_bias"] = self.constant(conv.first.bias)
             row["taps_relu"] = conv.first.relu
             wanted = 2 * self.threads  # every task on the same pixels repeats the first half
-        elif source is target and (conv.is_pointwise or _sorts(conv)):
+        elif source is target and (conv.is_pointwise or conv.is_sorted):
             row["kind"] = kinds.POINTWISE
         else:
             row["kind"] = kinds.CONVOLUTION
@@ -204,11 +231,13 @@ class Plan:
             return False
         source, target = self.planes_of(call.inputs[0]), self.new_planes(call.output)
         row = self.new_row(source, target, kind=kinds.MAX_POOL)
-        sizes = ("kernel_size", "stride", "padding", "dilation")
-        _set_pairs(row, *(call.options[name] for name in sizes))
-        self.scratch = max(self.scratch, 3 * call.inputs[0].shape[3] + 64)
+        self.set_pool(row, call)
         self.share_planes(row)
         return True
+
+    def set_pool(self, row: dict, call: Call) -> None:
+        sizes = ("kernel_size", "stride", "padding", "dilation")
+        _set_pairs(row, *(call.options[name] for name in sizes))
 
     def add_mean(self, call: Call) -> bool:
         value, dim = call.inputs[0], call.options["dim"]
@@ -397,16 +426,14 @@ def _borders(steps: Sequence[Convolution | Call]) -> dict[tuple[int, int], int]:
                 if not depthwise.keeps_size
                 else max(depthwise.padding),
             )
-        elif _sorts(conv):
-            reach = (conv.weight.shape[3] - 1) * conv.dilation[1]
-            need(conv.output, reach // conv.stride[1])
+        elif conv.is_sorted:
+            need(conv.output, 0 if conv.pool else _reach_right(conv))
     return borders
 
 
-def _sorts(conv: Convolution) -> bool:
-    """Whether the input of a convolution is sorted by phase first."""
-    sizes = zip(conv.weight.shape[2:], conv.stride, strict=True)
-    return conv.stride != (1, 1) and conv.groups == 1 and all(k >= s for k, s in sizes)
+def _reach_right(conv: Convolution) -> int:
+    """How far beyond the end of a row the last tap looks in planes sorted by phase."""
+    return (conv.weight.shape[3] - 1) * conv.dilation[1] // conv.stride[1]
 
 
 def _reads_anywhere(step: Convolution | Call) -> bool:

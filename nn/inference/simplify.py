@@ -18,6 +18,7 @@ from nn.ops.activation import ReLU
 from nn.ops.arithmetic import Add
 from nn.ops.convolution import Conv2d
 from nn.ops.normalization import BatchNorm
+from nn.ops.pooling import MaxPool2d
 
 
 @dataclass(eq=False)
@@ -26,7 +27,8 @@ class Convolution:
 
     ``weight`` (OC, C / groups, KH, KW) and ``bias`` (OC,) belong to this object. ``onto`` is a
     value that nobody needs afterwards: the result takes its place. ``first``, if there is one, is a
-    depthwise convolution of ``input`` whose result this one takes in its stead.
+    depthwise convolution of ``input`` whose result this one takes in its stead. ``pool``, if there
+    is one, is the max pooling of its result that ``output`` stands for.
     """
 
     input: Value
@@ -40,6 +42,7 @@ class Convolution:
     relu: bool = False
     onto: Value | None = None
     first: Convolution | None = None
+    pool: Call | None = None
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -56,6 +59,12 @@ class Convolution:
             and self.weight.shape[2:] == (1, 1)
             and (self.stride, self.padding) == ((1, 1), (0, 0))
         )
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether the input is sorted by phase first: that of a stride, if no pixel is wasted."""
+        sizes = zip(self.weight.shape[2:], self.stride, strict=True)
+        return self.stride != (1, 1) and self.groups == 1 and all(k >= s for k, s in sizes)
 
     @property
     def keeps_size(self) -> bool:
@@ -99,7 +108,7 @@ class _Simplifier:
             if isinstance(value, Value):
                 self.users.setdefault(value, []).append(None)
         absorb = {Conv2d: self.convolution, BatchNorm: self.batch_norm, Add: self.add}
-        absorb[ReLU] = self.relu
+        absorb |= {ReLU: self.relu, MaxPool2d: self.max_pool}
         for call in trace.calls:
             if call.operation not in absorb or not absorb[call.operation](call):
                 self.steps.append(call)
@@ -149,6 +158,16 @@ class _Simplifier:
             return False
         convs[-1].relu = True
         self.rename(convs[-1], call.output, ())
+        return True
+
+    def max_pool(self, call: Call) -> bool:
+        conv = next((c for c in self.steps if c.output is call.inputs[0]), None)
+        if not isinstance(conv, Convolution) or not conv.is_sorted or conv.onto is not None:
+            return False
+        if self.users[conv.output] != [call]:
+            return False
+        conv.pool = call
+        self.rename(conv, call.output, ())
         return True
 
     def only_for(self, call: Call, value: Value) -> tuple[Convolution, ...]:

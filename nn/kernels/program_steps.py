@@ -22,14 +22,15 @@ from nn.kernels.register_blocks import (
     outer_block,
 )
 from nn.kernels.simd import LANES
+from nn.kernels.window_max import window_max, window_max_by
 
 ROW_VECTORS = 4  # of a block one row high: enough sums for the multiplier never to wait for one
 ROW_COLUMNS = ROW_VECTORS * LANES
 row_block = make_outer_block(1, ROW_VECTORS)
 
 # Kinds of steps.
-POINTWISE, CONVOLUTION, DEPTHWISE_POINTWISE = range(3)
-DEPTHWISE, STRIDED_DEPTHWISE, SORT_BY_PHASE, MAX_POOL, MEAN, LINEAR = range(3, 9)
+POINTWISE, CONVOLUTION, DEPTHWISE_POINTWISE, POINTWISE_MAX_POOL = range(4)
+DEPTHWISE, STRIDED_DEPTHWISE, SORT_BY_PHASE, MAX_POOL, MEAN, LINEAR = range(4, 10)
 
 
 @device
@@ -37,6 +38,8 @@ def do_task(step, task, places, weights, image, arena, work):
     source = image if step.external else arena
     if step.kind <= DEPTHWISE_POINTWISE:
         convolve(step, task, places, weights, source, arena, work)
+    elif step.kind == POINTWISE_MAX_POOL:
+        pointwise_max_pool(step, task, places, weights, arena, work)
     elif step.kind == DEPTHWISE:
         depthwise(step, task, places, weights, arena)
     elif step.kind == STRIDED_DEPTHWISE:
@@ -44,7 +47,7 @@ def do_task(step, task, places, weights, image, arena, work):
     elif step.kind == SORT_BY_PHASE:
         sort_by_phase(step, task, places, source, arena)
     elif step.kind == MAX_POOL:
-        max_pool(step, task, places, source, arena, work)
+        max_pool(step, task, places, source, arena)
     elif step.kind == MEAN:
         mean(step, task, places, arena)
     else:
@@ -146,7 +149,7 @@ def gather(step, k, depth, pixel, count, image_at, places, source, panel):
 
 @device
 def pixels_seen(step, down, right, pixel, count):
-    """Bit x is 1 if output pixel ``pixel`` + x sees the image through a tap so far down and right."""
+    """Bit x: does output pixel ``pixel`` + x see the image through a tap so far down and right?"""
     seen = 0
     y, x = divmod(pixel, step.out_pitch)
     for bit in range(count):
@@ -269,38 +272,79 @@ def sort_by_phase(step, task, places, source, arena):
 
 
 @device
-def max_pool(step, task, places, source, arena, work):
-    """Some planes of max pooling: the largest of the rows of a window, then of its columns."""
-    whole = step.padding_x + step.width + step.kernel_width * step.dilation_x
-    tallest, chosen = work[:whole], work[whole : whole + step.out_width]
-    inside = tallest[step.padding_x : step.padding_x + step.width]
-    tallest[:] = -np.inf
+def max_pool(step, task, places, source, arena):
+    """Some planes of max pooling."""
     for plane in range(task * step.rows, min((task + 1) * step.rows, step.images * step.channels)):
         n, c = divmod(plane, step.channels)
         at = places[step.source + c] + n * step.source_image
         target = places[step.target + c] + n * step.target_image
-        for y in range(step.out_height):
-            inside[:] = -np.inf
-            for i in range(step.kernel_height):
-                row = y * step.stride_y + i * step.dilation_y - step.padding_y
-                if 0 <= row < step.height:
-                    take_larger(inside, source[at + row * step.pitch :])
-            out = arena[target + y * step.out_pitch :][: step.out_width]
-            out[:] = -np.inf
-            for j in range(step.kernel_width):
-                fetch_rows(tallest, j * step.dilation_x, 0, step.stride_x, 0, step.out_width,
-                           chosen, 0, 0, step.out_width, 1)  # fmt: skip
-                take_larger(out, chosen)
+        pool_rows(step, source, at, 0, arena, target, 0, step.out_height)
         wipe_borders(step, places, arena, n * step.target_image, c, c + 1, 0,
                      step.out_height * step.out_pitch)  # fmt: skip
 
 
 @device
-def take_larger(best, values):
-    """best[i] = the larger of best[i] and values[i]; a NaN counts as the largest."""
-    for i in range(best.size):
-        value = values[i]
-        best[i] = value if value > best[i] or value != value else best[i]
+def pool_rows(step, source, at, first, arena, target, top, bottom):
+    """Output rows top..bottom - 1 of a plane of max pooling; ``source[at]`` begins row ``first``.
+
+    Windows that lie inside the image go together, those at its two sides one by one.
+    """
+    reach = (step.kernel_width - 1) * step.dilation_x
+    left = min(-(-step.padding_x // step.stride_x), step.out_width)
+    right = (step.width - 1 - reach + step.padding_x) // step.stride_x + 1
+    right = max(left, min(right, step.out_width))
+    for y in range(top, bottom):
+        above, below = tap_rows(step, y, y)
+        row = y * step.stride_y + above * step.dilation_y - step.padding_y
+        row_at = at + (row - first) * step.pitch
+        row_step, out = step.dilation_y * step.pitch, target + y * step.out_pitch
+        window_max_by(
+            step.stride_x, source, row_at + left * step.stride_x - step.padding_x, below - above,
+            row_step, step.kernel_width, step.dilation_x, arena, out + left, right - left,
+        )  # fmt: skip
+        for x in range(step.out_width):
+            if left <= x < right:
+                continue
+            column = x * step.stride_x - step.padding_x
+            skipped = max(0, -(column // step.dilation_x)) if column < 0 else 0
+            column += skipped * step.dilation_x
+            seen = min(
+                step.kernel_width - skipped, (step.width - 1 - column) // step.dilation_x + 1
+            )
+            window_max(source, row_at + column, below - above, row_step, max(0, seen),
+                       step.dilation_x, arena, out + x, 1)  # fmt: skip
+
+
+@device
+def pointwise_max_pool(step, task, places, weights, arena, work):
+    """``rows`` rows of max pooling after a pointwise convolution.
+
+    The rows of the convolution that they need are computed into working memory and pooled while
+    they are still in the cache; those at the seam of two tasks are computed twice. ``height``,
+    ``width`` and ``pitch`` are the convolution's output; ``taps`` lists where its planes begin in
+    ``work``.
+    """
+    n, band = divmod(task, step.tiles)
+    top = band * step.rows
+    bottom = min(top + step.rows, step.out_height)
+    first = max(0, top * step.stride_y - step.padding_y)
+    reach = (step.kernel_height - 1) * step.dilation_y + 1
+    last = max(first, min(step.height, (bottom - 1) * step.stride_y - step.padding_y + reach))
+    size, at = (last - first) * step.pitch, n * step.source_image + first * step.pitch
+    planes = places[step.taps :]
+    for x in range(0, size, COLUMNS):
+        for m in range(0, step.outputs, ROWS):
+            outer_block(
+                weights, step.weight + m * step.channels, 1, ROWS,
+                arena, at + x, places[step.source :], work, x, planes, m, weights[step.bias :],
+                step.channels, min(ROWS, step.outputs - m), min(COLUMNS, size - x),
+                False, step.relu,
+            )  # fmt: skip
+    for c in range(step.outputs):
+        target = places[step.target + c] + n * step.target_image
+        pool_rows(step, work, planes[c], first, arena, target, top, bottom)
+        wipe_borders(step, places, arena, n * step.target_image, c, c + 1, top * step.out_pitch,
+                     (bottom - top) * step.out_pitch)  # fmt: skip
 
 
 @device

@@ -95,29 +95,22 @@ class _Step:
 
 def _run_step(step: _Step, n: int) -> None:
     """One step for image ``n``, by its kind: the order of ``nn.kernels.program_steps``."""
-    kinds = (_product, _product, _product, _depthwise, _depthwise, _sort, _pool, _mean, _linear)
+    products = (_product, _product, _product, _pooled_product)
+    kinds = (*products, _depthwise, _depthwise, _sort, _max_pool, _mean, _linear)
     kinds[step.kind](step, n)
 
 
 def _product(step: _Step, n: int) -> None:
     """Convolutions; weights are packed (OC / ROWS, KH KW C, ROWS), see ``nn.inference.plan``."""
-    KH, KW, C, OC = step.kernel_height, step.kernel_width, step.channels, step.outputs
-    groups = -(-OC // ROWS)
-    weight = step.array(step.weight, groups, KH * KW * C, ROWS).transpose(0, 2, 1)
-    weight = weight.reshape(groups * ROWS, KH, KW, C)[:OC].transpose(0, 3, 1, 2)
+    OC, size = step.outputs, (step.out_height, step.out_width)
+    weight = _unpacked(step, step.kernel_height, step.kernel_width)
     if step.taps:
         input = step.depthwise(n, step.taps_weight, step.taps_bias, step.taps_relu)
-    elif KH == KW == 1 and not step.flat:
-        size = step.out_height, step.out_width
-        image = n * step.source_image
-        input = np.stack(
-            step.planes(step.read_from, step.source, C, image, size, step.out_pitch)
-            if step.kind == 0
-            else step.sources(n)
-        )
+    elif step.kind == 0:
+        input = _seen_pointwise(step, n, size, step.out_pitch)
     else:
         input = np.stack(step.sources(n))
-    out = np.empty((1, OC, step.out_height, step.out_width), step.arena.dtype)
+    out = np.empty((1, OC, *size), step.arena.dtype)
     geometry = (
         (step.stride_y, step.stride_x),
         (step.padding_y, step.padding_x),
@@ -126,6 +119,28 @@ def _product(step: _Step, n: int) -> None:
     bias = step.array(step.bias, OC)
     conv2d_forward_reference(input[None], weight, bias, out, *geometry, False)
     _store(step, n, out[0], step.relu)
+
+
+def _pooled_product(step: _Step, n: int) -> None:
+    """A pointwise convolution, then max pooling of its result."""
+    input = _seen_pointwise(step, n, (step.height, step.width), step.pitch)
+    weight, bias = _unpacked(step, 1, 1)[:, :, 0, 0], step.array(step.bias, step.outputs, 1, 1)
+    result = np.tensordot(weight, input, 1) + bias
+    _max_pool(step, n, np.maximum(result, 0) if step.relu else result)
+
+
+def _seen_pointwise(step: _Step, n: int, size: tuple[int, int], pitch: int) -> np.ndarray:
+    """The planes of a pointwise convolution at the pixels of its output."""
+    image = n * step.source_image
+    return np.stack(step.planes(step.read_from, step.source, step.channels, image, size, pitch))
+
+
+def _unpacked(step: _Step, KH: int, KW: int) -> np.ndarray:
+    """Weights (OC, C, KH, KW) from (OC / ROWS, KH KW C, ROWS)."""
+    groups = -(-step.outputs // ROWS)
+    packed = step.array(step.weight, groups, KH * KW * step.channels, ROWS).transpose(0, 2, 1)
+    weight = packed.reshape(groups * ROWS, KH, KW, step.channels)[: step.outputs]
+    return weight.transpose(0, 3, 1, 2)
 
 
 def _depthwise(step: _Step, n: int) -> None:
@@ -151,9 +166,10 @@ def _sort(step: _Step, n: int) -> None:
             targets[c * len(phases) + i][:] = sorted_[: step.out_height, : step.out_width]
 
 
-def _pool(step: _Step, n: int) -> None:
+def _max_pool(step: _Step, n: int, input=None) -> None:
     """The largest value under each window; the padding never wins."""
-    for plane, target in zip(step.sources(n), step.targets(n), strict=True):
+    input = step.sources(n) if input is None else input
+    for plane, target in zip(input, step.targets(n), strict=True):
         reach = [
             (o - 1) * s + (k - 1) * d + 1
             for o, s, k, d in (
