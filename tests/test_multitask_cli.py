@@ -101,7 +101,7 @@ def test_joint_training_on_one_machine(data, tmp_path, capsys):
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
 def test_an_experiment_goes_on_where_it_was_killed(data, tmp_path, capsys):
     arguments = ["multitask", "experiment", "--data", data, *RECIPE, "--iterations", 3]
-    arguments += ["--jobs", 2, "--seeds", "0,1", "--out"]
+    arguments += ["--jobs", 2, "--seeds", "1", "--out"]
     whole = run(capsys, *arguments, tmp_path / "whole")
     assert whole[0] == 0
     killed = start(*arguments, tmp_path / "killed")
