@@ -38,9 +38,7 @@ def make_window_max(stride: int):
             def largest(x, there):
                 """The results x, x + 1, ...; if ``there`` is given, only so many of them."""
                 builder.store(least, best)
-                builder.store(
-                    ir.Constant(flags, [ir.Constant(ir.IntType(1), 0)] * LANES), no_number
-                )
+                builder.store(none, no_number)
                 first = builder.gep(source, [builder.mul(x, integer(stride))])
                 masks = [None] * stride
                 if there is not None:
