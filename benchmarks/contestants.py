@@ -56,6 +56,7 @@ class Process:
             for name, value in os.environ.items()
             if not name.startswith(THREAD_SETTINGS)
         }
+        environment["KINETO_LOG_LEVEL"] = "99"  # PyTorch's profiler is talkative
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", peer],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment,

@@ -27,6 +27,7 @@ DESCRIPTIONS = {
     "network": "the S detector without its boxes at three sizes, batch 1 and 4",
     "detector": "the S detector, photograph in, boxes out",
     "training": "a training step of the classifier and of the detector",
+    "layers": "where the time of ShuffleNet v2 goes, like the thesis's table 3.1",
 }
 
 
@@ -36,10 +37,11 @@ def cases_of(group: str, quick: bool = False) -> list[Case]:
         return quick_operations() if quick else operations()
     if group == "training":
         return list(TRAINING)
-    if group == "classifier":
+    if group in ("classifier", "layers"):
         if quick:
             return [Classifier(1.0, (224, 224))]
-        return [Classifier(width, size) for size in ((224, 224), (800, 1200)) for width in WIDTHS]
+        widths = (1.0,) if group == "layers" else WIDTHS
+        return [Classifier(width, size) for size in ((224, 224), (800, 1200)) for width in widths]
     kind = {"network": Network, "detector": Detection}[group]
     if quick:
         return [kind(1.0, (320, 320))]

@@ -22,7 +22,11 @@ def draw(measurements: list[Measurement], threads: int, path: str | os.PathLike)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = [m for m in measurements if m.eager(threads) or m.has(ONNX.name, threads)]
+    rows = [
+        m
+        for m in measurements
+        if m.against(m.eager(threads), threads) or m.against(ONNX.name, threads)
+    ]
     if not rows:
         return
     figure = Figure(figsize=(9, 1.2 + 0.32 * len(rows)), layout="constrained")

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.bars import Line
 from benchmarks.contestants import COMPILED, FOLDED, ONNX, OURS
 from benchmarks.measurement import Measurement, Spread
+from benchmarks.shares import KINDS
 
 MEGABYTE = 2**20
 Peak = dict[int, float]  # number of threads -> GFLOP/s
@@ -90,6 +91,16 @@ def megabytes(memory: dict[str, int] | None) -> str:
     if memory is None:
         return "-"
     return f"{memory['peak'] / MEGABYTE:.0f} ({memory['imports'] / MEGABYTE:.0f})"
+
+
+def shares_table(shares: dict[str, dict[str, float]]) -> str:
+    """One row for each contestant: milliseconds, and the part of them that each kind takes."""
+    rows = []
+    for name, seconds in shares.items():
+        total = sum(seconds.values())
+        parts = [f"{seconds[kind] / total:.0%}" for kind in KINDS]
+        rows.append([name, f"{total * 1000:.1f} ms", *parts])
+    return table(["one thread", "time", *KINDS], rows)
 
 
 def bars_table(lines: list[Line]) -> str:

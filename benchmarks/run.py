@@ -22,6 +22,7 @@ from nn.weights.atomic_file import atomic_file
 GROUPS = ("bars", *DESCRIPTIONS)
 
 QUICK = Pace(rounds=5, seconds=0.05)
+QUICK_TRAINING = Pace(rounds=3, seconds=0.0)  # a step a turn
 FULL = Pace(rounds=11, seconds=0.1)
 OPERATIONS = Pace(rounds=7, seconds=0.03)  # there are more than a hundred of them
 
@@ -52,6 +53,8 @@ class Run:
             for name in names:
                 if name == "bars":
                     self.bars(arena)
+                elif name == "layers":
+                    self.layers(arena)
                 else:
                     self.group(arena, name, peak)
         self.save()
@@ -99,8 +102,20 @@ class Run:
         self.say(report.memory_table(measured))
         self.say_absences(measured)
 
+    def layers(self, arena: Arena) -> None:
+        self.say("## layers")
+        for case in cases_of("layers", self.quick):
+            shares = {
+                f"{NAMES[peer]} {variant}".strip(): seconds
+                for (peer, variant), seconds in arena.shares(case).items()
+            }
+            self.say(f"{case.name}:\n\n{report.shares_table(shares)}")
+
     def together(self, arena: Arena, group: str, cases) -> list[Measurement]:
-        pace = QUICK if self.quick else OPERATIONS if group == "ops" else FULL
+        if self.quick:
+            pace = QUICK_TRAINING if group == "training" else QUICK
+        else:
+            pace = OPERATIONS if group == "ops" else FULL
         spent = format_seconds(time.monotonic() - self.begun)
         print(f"{spent}  {', '.join(case.name for case in cases)}", file=sys.stderr, flush=True)
         measured = arena.measure(group, cases, self.threads, pace)

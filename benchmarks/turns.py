@@ -17,6 +17,8 @@ PAUSE = 0.02
 # A turn is disturbed when its threads waited so much of the time for a processor.
 DISTURBED = 0.2
 ATTEMPTS = 3
+# Peers that have a file in ``shares``.
+SHARING = ("ours", "torch_peer", "onnx_peer")
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,18 @@ class Arena:
                     yield number, contestant, count
             except PeerError as error:
                 measurement.absent[contestant.name] = str(error)
+
+    def shares(self, case: Case) -> dict[tuple[str, str], dict[str, float]]:
+        """Seconds of one call by kind of layer, for each peer that can tell and its variants."""
+        self.ready()
+        arrays = case.arrays()
+        found = {}
+        for peer in (peer for peer in SHARING if peer in self.processes):
+            with contextlib.suppress(PeerError):
+                self.processes[peer].call("take", 0, case, arrays)
+                for variant, seconds in self.processes[peer].call("shares", 0).items():
+                    found[peer, variant] = seconds
+        return found
 
     def close(self) -> None:
         for process in self.processes.values():

@@ -27,6 +27,7 @@ class Worker:
     """Holds cases by number, and the works made of them by case, variant and threads."""
 
     def __init__(self, peer: str):
+        self.name = peer
         self.peer = importlib.import_module(f"benchmarks.peers.{peer}")
         self.imports = resident()
         self.forget()
@@ -81,10 +82,11 @@ class Worker:
         self.last[key] = statistics.median(times)
         return self.last[key], waited
 
-    def shares(self, number: int, variant: str, threads: int) -> dict[str, float]:
-        """Seconds of one call by the names of ``benchmarks.shares``; None if nobody can tell."""
-        self.peer.use_threads(threads)
-        return self.peer.shares(*self.cases[number], variant, threads)
+    def shares(self, number: int) -> dict[str, dict[str, float]]:
+        """Seconds of one call by kind, for each variant; see ``benchmarks.shares``."""
+        module = importlib.import_module(f"benchmarks.shares.{self.name}")
+        case, arrays = self.cases[number]
+        return {variant: module.shares(case, arrays, variant) for variant in module.VARIANTS}
 
     def memory(self) -> dict[str, int]:
         """Bytes: the whole process at its highest, and of that the imports."""

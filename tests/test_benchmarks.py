@@ -20,6 +20,7 @@ from benchmarks import bars, cases, groups, memory, processors, report, run, tur
 from benchmarks.agreement import largest_difference, missing_detections  # noqa: E402
 from benchmarks.contestants import OURS, Contestant, PeerError, Process  # noqa: E402
 from benchmarks.measurement import Measurement, Spread  # noqa: E402
+from benchmarks.shares import KINDS  # noqa: E402
 
 TINY = [
     cases.MatrixProduct(24),
@@ -227,6 +228,28 @@ def test_memory_table():
     measured = measurement(lighthead=[1])
     measured.memory = {"lighthead": {"peak": 300 * 2**20, "imports": 100 * 2**20}}
     assert report.memory_table([measured]).splitlines()[-1] == f"| {measured.name} | 300 (100) |"
+
+
+def test_shares_table():
+    seconds = dict(zip(KINDS, (0.006, 0.001, 0.002, 0.001, 0.0), strict=True))
+    line = report.shares_table({"ours": seconds}).splitlines()[-1]
+    assert line == "| ours | 10.0 ms | 60% | 10% | 20% | 10% | 0% |"
+
+
+@pytest.mark.parametrize("peer", ["ours", "torch_peer", "onnx_peer"])
+def test_shares_add_up(peer):
+    for library in {"torch_peer": ["torch"], "onnx_peer": ["onnx", "onnxruntime"]}.get(peer, []):
+        pytest.importorskip(library)
+    case = cases.Classifier(0.5, (64, 64))
+    with turns.Arena([Contestant("one", peer)]) as arena:
+        found = arena.shares(case)
+    assert found
+    for seconds in found.values():
+        assert list(seconds) == list(KINDS) and min(seconds.values()) >= 0
+        assert seconds["convolution"] > 0
+    if peer == "ours":
+        assert found["ours", "compiled"]["shuffle"] == found["ours", "compiled"]["data"] == 0
+        assert found["ours", "plain"]["shuffle"] > 0
 
 
 def test_bars():

@@ -23,13 +23,21 @@ def build(case, arrays, variant: str, threads: int) -> Callable[[], list[np.ndar
     """See ``benchmarks.peers``."""
     if type(case) not in BUILDERS or getattr(case, "backward", False):
         return None
+    runtime, inputs = session(case, arrays, threads)
+    return lambda: runtime.run(None, inputs)
+
+
+def session(case, arrays, threads: int, profile: str | None = None):
+    """A session with its inputs; ``profile`` is the beginning of a file name."""
     model, inputs = BUILDERS[type(case)](case, arrays)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, inputs)
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = profile
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]), inputs
 
 
 def matrix_product(case, arrays):

@@ -29,17 +29,8 @@ def build(case, arrays, variant: str, threads: int) -> Callable[[], list[np.ndar
 
 def fast(module: nn.Module, input_shape: tuple[int, ...]) -> Callable:
     """The module made ready for use: an array in, arrays out."""
-    if hasattr(nn.inference, "compile"):
-        compiled = nn.inference.compile(module.eval(), input_shape)
-        return lambda array: as_list(compiled(array))
-    module.eval()
-
-    def run(array):
-        with nn.no_grad():
-            output = module(nn.Tensor(array))
-        return [part.data if isinstance(part, nn.Tensor) else part for part in as_list(output)]
-
-    return run
+    compiled = nn.inference.compile(module.eval(), input_shape)
+    return lambda array: as_list(compiled(array))
 
 
 def as_list(output) -> list:
@@ -66,20 +57,28 @@ def convolution(case, arrays):
     )  # fmt: skip
     state = {name: arrays[name] for name in ("weight", "bias") if name in arrays}
     layer.load_state_dict(state)
-    if not case.backward:
-        run = fast(layer, arrays["input"].shape)
-        return lambda: run(arrays["input"])
     if case.bias:
         layer.bias.requires_grad = False
-    output = layer(nn.Tensor(arrays["input"], requires_grad=True))
-    operation = output.node.operation
-    return lambda: list(operation.backward(arrays["grad_output"])[:2])
+    image = nn.Tensor(arrays["input"], requires_grad=case.backward)
+    if case.backward:
+        operation = layer(image).node.operation
+        return lambda: list(operation.backward(arrays["grad_output"])[:2])
+
+    def forward():
+        with nn.no_grad():
+            return [layer(image).data]
+
+    return forward
+
+
+def load_classifier(case, arrays):
+    model = nn.models.shufflenet_v2(case.width)
+    model.load_state_dict(cases.state_dict(arrays))
+    return model
 
 
 def classifier(case, arrays):
-    model = nn.models.shufflenet_v2(case.width)
-    model.load_state_dict(cases.state_dict(arrays))
-    run = fast(model, arrays["images"].shape)
+    run = fast(load_classifier(case, arrays), arrays["images"].shape)
     return lambda: run(arrays["images"])
 
 
@@ -108,7 +107,9 @@ class HeadOfPooled(nn.Module):
 
 
 def detection(case, arrays):
-    model = fast_detector(load_detector(arrays))
+    from detector import CompiledDetector
+
+    model = CompiledDetector(load_detector(arrays))
     photographs = list(arrays["photographs"])
 
     def detect():
@@ -116,13 +117,6 @@ def detection(case, arrays):
         return [image[part] for image in found for part in ("boxes", "scores", "labels")]
 
     return detect
-
-
-def fast_detector(model):
-    """The detector as ``lighthead detect`` uses it."""
-    import detector
-
-    return detector.CompiledDetector(model) if hasattr(detector, "CompiledDetector") else model
 
 
 def load_detector(arrays):
@@ -135,8 +129,7 @@ def load_detector(arrays):
 
 
 def classifier_training(case, arrays):
-    model = nn.models.shufflenet_v2(case.width)
-    model.load_state_dict(cases.state_dict(arrays))
+    model = load_classifier(case, arrays)
     images, labels = nn.Tensor(arrays["images"]), arrays["labels"]
     return training(model, lambda: [F.cross_entropy(model(images), labels)])
 
