@@ -87,6 +87,27 @@ def memory_table(measurements: list[Measurement]) -> str:
     return table(["peak memory in MB (of it imports)", *names], rows)
 
 
+def scaling_table(measurements: list[Measurement], threads: int) -> str:
+    """How many times as fast everybody is with ``threads`` threads as with one.
+
+    What a second processor brings depends on where it sits, too: compare with the others.
+    """
+    names = list(dict.fromkeys(name for m in measurements for name, _ in m.rounds))
+    rows = [
+        [
+            m.name,
+            *(
+                spread(m.ratio((name, 1), (name, threads)))
+                if m.has(name, 1) and m.has(name, threads)
+                else "-"
+                for name in names
+            ),
+        ]
+        for m in measurements
+    ]
+    return table([f"{threads} threads against 1", *names], rows)
+
+
 def megabytes(memory: dict[str, int] | None) -> str:
     if memory is None:
         return "-"

@@ -93,13 +93,15 @@ class Run:
     def bars(self, arena: Arena) -> None:
         measured = []
         for cases in bars.TOGETHER:
-            group = self.together(arena, "bars", cases)
+            group = self.together(arena, "bars", cases, without=(COMPILED, FOLDED))
             for measurement, case in zip(group, cases, strict=True):
                 if case in bars.NEEDS_MEMORY:
                     measure_memory(measurement, case, max(self.threads), (OURS, *EAGER))
             measured += group
         self.say(f"## bars\n\n{report.bars_table(bars.lines(measured, max(self.threads)))}")
         self.say(report.memory_table(measured))
+        if len(self.threads) > 1:
+            self.say(report.scaling_table(measured, max(self.threads)))
         self.say_absences(measured)
 
     def layers(self, arena: Arena) -> None:
@@ -111,14 +113,14 @@ class Run:
             }
             self.say(f"{case.name}:\n\n{report.shares_table(shares)}")
 
-    def together(self, arena: Arena, group: str, cases) -> list[Measurement]:
+    def together(self, arena: Arena, group: str, cases, without=()) -> list[Measurement]:
         if self.quick:
             pace = QUICK_TRAINING if group == "training" else QUICK
         else:
             pace = OPERATIONS if group == "ops" else FULL
         spent = format_seconds(time.monotonic() - self.begun)
         print(f"{spent}  {', '.join(case.name for case in cases)}", file=sys.stderr, flush=True)
-        measured = arena.measure(group, cases, self.threads, pace)
+        measured = arena.measure(group, cases, self.threads, pace, without)
         self.measurements += measured
         return measured
 

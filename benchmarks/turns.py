@@ -71,14 +71,19 @@ class Arena:
                 self.start(peer)
 
     def measure(
-        self, group: str, cases: Sequence[Case], threads: Sequence[int], pace: Pace
+        self,
+        group: str,
+        cases: Sequence[Case],
+        threads: Sequence[int],
+        pace: Pace,
+        without: Sequence[Contestant] = (),
     ) -> list[Measurement]:
         """Everybody does all these cases with all these numbers of threads, in turns."""
         self.ready()
         measurements, entries = [], []
         for number, case in enumerate(cases):
             measurement = Measurement(group, case.name, case.multiply_adds, case.times)
-            entries += self.entries(number, case, threads, measurement)
+            entries += self.entries(number, case, threads, measurement, without)
             measurements.append(measurement)
         for turn in range(pace.rounds):
             # Every second round backwards, so that nobody always follows the same one.
@@ -99,13 +104,18 @@ class Arena:
         return min(turns, key=lambda turn: turn[1])
 
     def entries(
-        self, number: int, case: Case, threads: Sequence[int], measurement: Measurement
+        self,
+        number: int,
+        case: Case,
+        threads: Sequence[int],
+        measurement: Measurement,
+        without: Sequence[Contestant],
     ) -> Iterator[tuple[int, Contestant, int]]:
         """Who can do this case and agrees with us about its result, with how many threads."""
         arrays = case.arrays()
         expected = None
         for contestant in self.contestants:
-            if contestant.peer not in self.processes:
+            if contestant.peer not in self.processes or contestant in without:
                 continue
             process = self.processes[contestant.peer]
             try:

@@ -230,6 +230,13 @@ def test_memory_table():
     assert report.memory_table([measured]).splitlines()[-1] == f"| {measured.name} | 300 (100) |"
 
 
+def test_scaling_table():
+    measured = measurement(lighthead=[2, 2], PyTorch=[3, 3])
+    measured.rounds["lighthead", 1] = [3, 5]
+    line = report.scaling_table([measured], 2).splitlines()[-1]
+    assert line == f"| {measured.name} | 2.00 (1.75-2.25) | - |"
+
+
 def test_shares_table():
     seconds = dict(zip(KINDS, (0.006, 0.001, 0.002, 0.001, 0.0), strict=True))
     line = report.shares_table({"ours": seconds}).splitlines()[-1]
