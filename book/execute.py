@@ -102,7 +102,7 @@ def stumbling_blocks(cell: nbformat.NotebookNode) -> list[str]:
         for output in printed
         if output.name == "stderr"
     ]
-    if cell.cell_type == "code" and CHECK.search(cell.source):
+    if cell.get("execution_count") and CHECK.search(cell.source):
         if not printed or not printed[0].text.startswith("Not answered yet"):
             found.append(f"cell {cell.id} asks a question that counts as answered")
     return found
