@@ -156,9 +156,10 @@ class Recipe:
         return replace(self, **{name: v for name, v in changes.items() if v is not None})
 
 
-# What makes so small a network learn in minutes instead of days, each measured alone (see README).
+# What makes so small a network learn in minutes instead of days; docs/training-notes.md has each
+# choice measured alone.
 FAST_MODEL = {
-    "init": "he",  # N(0, 0.01^2) spends epochs on growing
+    "init": "he",  # with batch norm no better than N(0, 0.01^2), without it much
     "rpn_outputs": 1,  # one logit and a sigmoid say what two and a softmax do
     "rpn_norm": "batch",  # batch norm, trained, lets the learning rate be ten times as high
     "thin_map_norm": "batch",
@@ -170,7 +171,7 @@ FAST_MODEL = {
     "post_nms_test": 300,
     "roi_samples": 64,
     "roi_foreground_fraction": 0.33,
-    "hard_examples": None,  # random examples: mining chases the unlabelled and the ambiguous
+    "hard_examples": None,  # mining gains nothing here and runs the head twice
     "score_threshold": 0.01,
 }
 
