@@ -87,7 +87,7 @@ class Arena:
             measurements.append(measurement)
         for turn in range(pace.rounds):
             # Every second round backwards, so that nobody always follows the same one.
-            for number, contestant, count in entries[:: 1 if turn % 2 else -1]:
+            for number, contestant, count in entries[:: -1 if turn % 2 else 1]:
                 arguments = number, contestant.variant, count, pace.seconds
                 seconds, waited = self.undisturbed_turn(contestant.peer, *arguments)
                 measured = measurements[number]
