@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nn.inference.arena import Layout, Plane, Shifted, Vectors, give_slots, zeros
+from nn.inference.arena import LINE, Layout, Plane, Shifted, Vectors, give_slots
 from nn.inference.simplify import Convolution
+from nn.inference.table import Side, Table
 from nn.inference.trace import Call, Trace, Value
-from nn.kernels import get_num_threads
 from nn.kernels import program_steps as kinds
-from nn.kernels.matmul import K_BLOCK, TILE
-from nn.kernels.program_twins import STEP
+from nn.kernels.matmul import TILE
 from nn.kernels.register_blocks import DOT_ROWS, ROWS
 from nn.ops.channel_shuffle import ChannelShuffle
 from nn.ops.indexing import Index
@@ -29,16 +28,8 @@ from nn.ops.reduction import Mean
 from nn.ops.shape import Cat
 
 MOST_VECTORS = 8  # more rows of a fully connected layer are a matrix product of their own
-LEAST_PIXELS = 4096  # a task on whole planes takes several, if they are small
-FOREVER = 1 << 60
 WORK = 1 << 17  # numbers of working memory that stay in the cache: 512 KB
-# Kinds of steps that count on the zeros between the rows of their source.
-NEEDS_BORDERS = {
-    kinds.DEPTHWISE_POINTWISE,
-    kinds.DEPTHWISE,
-    kinds.STRIDED_DEPTHWISE,
-    kinds.MEAN,
-}
+FOREVER = 1 << 60
 
 
 @dataclass
@@ -68,17 +59,13 @@ class Plan:
 
     def __init__(self, trace: Trace, steps: Sequence[Convolution | Call]):
         self.input, self.images, self.dtype = trace.input, trace.input.shape[0], trace.input.dtype
-        self.threads = get_num_threads()
+        self.rows = Table(self.images, self.dtype)
         self.borders = _borders(steps)
         self.layouts: dict[tuple[int, int], Layout] = {}
         self.planes: dict[Value, list[Plane]] = {}
         self.vectors: dict[Value, Vectors] = {}
         self.sorted: list[list[Plane]] = []
         self.stages: list[Stretch | Import | Call] = []
-        self.rows: list[dict] = []
-        self.constants: list[np.ndarray] = []
-        self.constants_size = 0
-        self.scratch = K_BLOCK * TILE
         self.moment = 0
 
         self.dense: Layout | None = None
@@ -127,7 +114,10 @@ class Plan:
             part = slice(group * len(target) // groups, (group + 1) * len(target) // groups)
             inputs = source[group * len(source) // groups : (group + 1) * len(source) // groups]
             row = self.new_row(inputs, target[part], relu=conv.relu)
-            row["bias"], row["accumulate"] = self.constant(conv.bias[part]), conv.onto is not None
+            row["bias"], row["accumulate"] = (
+                self.rows.constant(conv.bias[part]),
+                conv.onto is not None,
+            )
             shape = (1, 1) if conv.first else conv.weight.shape[2:]
             _set_pairs(row, shape, conv.stride, conv.padding, conv.dilation)
             if conv.is_depthwise:
@@ -148,19 +138,19 @@ class Plan:
             height, width = conv.pool.inputs[0].shape[2:]
             pitch = width + _reach_right(conv)
             row = self.new_row(self.sort_by_phase(conv, source, height, pitch), target)
-            row |= {"kind": kinds.POINTWISE_MAX_POOL, "weight": self.constant(_packed(conv.weight))}
+            row |= {
+                "kind": kinds.POINTWISE_MAX_POOL,
+                "weight": self.rows.constant(_packed(conv.weight)),
+            }
             row |= {"height": height, "width": width, "pitch": pitch}
             self.set_pool(row, conv.pool)
             # As many rows a task as the cache next to the processor holds.
             stride, reach = row["stride_y"], row["kernel_height"] * row["dilation_y"]
-            fit = (WORK // (len(target) * pitch) - reach) // stride
-            row["rows"] = max(1, min(fit, -(-layout.height // (4 * self.threads))))
-            row["tiles"] = -(-layout.height // row["rows"])
-            row["tasks"] = self.images * row["tiles"]
+            self.rows.share_rows(row, (WORK // (len(target) * pitch) - reach) // stride)
             held = (row["rows"] * stride + reach) * pitch
             row["taps"] = [m * held for m in range(len(target))]
-            self.scratch = max(self.scratch, len(target) * held + TILE)
-        row["bias"], row["accumulate"] = self.constant(conv.bias), conv.onto is not None
+            self.rows.need_scratch(len(target) * held + TILE)
+        row["bias"], row["accumulate"] = self.rows.constant(conv.bias), conv.onto is not None
         row["relu"] = conv.relu
 
     def sort_by_phase(
@@ -178,7 +168,7 @@ class Plan:
         self.sorted.append(planes)
         row = self.new_row(source, planes, kind=kinds.SORT_BY_PHASE)
         _set_pairs(row, (KH, KW), conv.stride, conv.padding, conv.dilation)
-        self.share_planes(row)
+        self.rows.share_planes(row)
         self.moment += 1
         shifted = []
         for i in range(KH):
@@ -191,7 +181,7 @@ class Plan:
         return shifted
 
     def set_depthwise(self, row: dict, conv: Convolution, source: Layout, target: Layout) -> None:
-        row["weight"] = self.constant(conv.weight)
+        row["weight"] = self.rows.constant(conv.weight)
         if conv.keeps_size and source is target:
             row["kind"] = kinds.DEPTHWISE
             row["taps"] = _taps(conv, source.pitch)
@@ -199,32 +189,27 @@ class Plan:
             row["kind"] = kinds.STRIDED_DEPTHWISE
             row["taps"] = _taps(conv, source.pitch)
             length = (target.width - 1) * conv.stride[1] + 1
-            self.scratch = max(self.scratch, target.height * length)
-        self.share_planes(row)
+            self.rows.need_scratch(target.height * length)
+        self.rows.share_planes(row)
 
     def set_product(
         self, row: dict, conv: Convolution, weight: np.ndarray, source: Layout, target: Layout
     ) -> None:
-        row["weight"] = self.constant(_packed(weight))
-        wanted = 4 * self.threads
+        row["weight"] = self.rows.constant(_packed(weight))
+        wanted = self.rows.tasks_wanted
         if conv.first is not None:
             row["kind"] = kinds.DEPTHWISE_POINTWISE
             row["taps"] = _taps(conv.first, source.pitch)
-            row["taps_weight"] = self.constant(conv.first.weight)
-            row["taps_bias"] = self.constant(conv.first.bias)
+            row["taps_weight"] = self.rows.constant(conv.first.weight)
+            row["taps_bias"] = self.rows.constant(conv.first.bias)
             row["taps_relu"] = conv.first.relu
-            wanted = 2 * self.threads  # every task on the same pixels repeats the first half
+            wanted //= 2  # every task on the same pixels repeats the first half
         elif source is target and (conv.is_pointwise or conv.is_sorted):
             row["kind"] = kinds.POINTWISE
         else:
             row["kind"] = kinds.CONVOLUTION
             row["flat"] = source is target and conv.keeps_size
-        row["tiles"] = -(-target.height * target.pitch // TILE)
-        groups = -(-len(weight) // ROWS)
-        parts = min(groups, -(-wanted // (self.images * row["tiles"])))
-        row["rows"] = ROWS * -(-groups // parts)
-        row["row_blocks"] = -(-len(weight) // row["rows"])
-        row["tasks"] = self.images * row["tiles"] * row["row_blocks"]
+        self.rows.share_tiles(row, wanted)
 
     def add_max_pool(self, call: Call) -> bool:
         if len(call.output.shape) != 4:
@@ -232,7 +217,7 @@ class Plan:
         source, target = self.planes_of(call.inputs[0]), self.new_planes(call.output)
         row = self.new_row(source, target, kind=kinds.MAX_POOL)
         self.set_pool(row, call)
-        self.share_planes(row)
+        self.rows.share_planes(row)
         return True
 
     def set_pool(self, row: dict, call: Call) -> None:
@@ -245,7 +230,7 @@ class Plan:
             return False
         vectors = self.vectors[call.output] = Vectors(*call.output.shape)
         row = self.new_row(self.planes[value], vectors, kind=kinds.MEAN)
-        self.share_planes(row)
+        self.rows.share_planes(row)
         return True
 
     def add_linear(self, call: Call) -> bool:
@@ -255,11 +240,10 @@ class Plan:
             return False
         vectors = self.vectors[call.output] = Vectors(*call.output.shape)
         row = self.new_row(self.vectors[value], vectors, kind=kinds.LINEAR, images=self.images)
-        row["weight"] = self.constant(weight)
-        row["bias"] = self.constant(bias[0] if bias else np.zeros(len(weight), self.dtype))
+        row["weight"] = self.rows.constant(weight)
+        row["bias"] = self.rows.constant(bias[0] if bias else np.zeros(len(weight), self.dtype))
         row["taps"] = [m * weight.shape[1] for m in range(DOT_ROWS)]
-        row["rows"] = DOT_ROWS * -(-len(weight) // (DOT_ROWS * 4 * self.threads))
-        row["tasks"] = -(-len(weight) // row["rows"])
+        self.rows.share_outputs(row, DOT_ROWS)
         return True
 
     # What only reorders planes
@@ -268,7 +252,7 @@ class Plan:
         index, value = call.options["index"], call.inputs[0]
         if value not in self.planes or not isinstance(index, tuple) or len(index) != 2:
             return False
-        if index[0] != slice(None) or not isinstance(index[1], slice):
+        if not all(isinstance(part, slice) for part in index) or index[0] != slice(None):
             return False
         self.planes[call.output] = self.planes[value][index[1]]
         return len(self.planes[call.output]) > 0
@@ -314,42 +298,16 @@ class Plan:
         for plane in planes:
             plane.last = max(plane.last, self.moment if moment is None else moment)
 
-    def constant(self, array: np.ndarray) -> int:
-        """Where in ``weights`` the numbers of ``array`` begin, at the start of a cache line."""
-        start = self.constants_size
-        flat = np.zeros(-(-array.size // 16) * 16, self.dtype)
-        flat[: array.size] = array.reshape(-1)
-        self.constants.append(flat)
-        self.constants_size += flat.size
-        return start
-
-    def new_row(self, source: list[Plane] | Vectors, target: list[Plane] | Vectors, **fields):
-        """A row of the table that reads ``source`` and writes ``target``, at the end."""
-        row = dict.fromkeys(STEP.names, 0) | {"images": self.images, "tasks": 1}
-        row |= {"source": source, "target": target, **fields}
-        for side, prefix in ((source, ""), (target, "out_")):
-            if isinstance(side, list):
-                layout = side[0].layout
-                row[f"{prefix}height"], row[f"{prefix}width"] = layout.height, layout.width
-                row[f"{prefix}pitch"] = layout.pitch
-        if isinstance(source, list):
+    def new_row(self, source: Side, target: Side, **fields) -> dict:
+        """A row of the table, run together with those just before it."""
+        row = self.rows.add(source, target, **fields)
+        if not isinstance(source, Vectors):
             self.read(source)
-            row["external"] = source[0].layout is self.dense
-        row["channels"] = len(source) if isinstance(source, list) else source.length
-        row["outputs"] = len(target) if isinstance(target, list) else target.length
-        self.rows.append(row)
         if self.stages and isinstance(self.stages[-1], Stretch):
             self.stages[-1].last += 1
         else:
-            self.stages.append(Stretch(len(self.rows) - 1, len(self.rows)))
+            self.stages.append(Stretch(len(self.rows.rows) - 1, len(self.rows.rows)))
         return row
-
-    def share_planes(self, row: dict) -> None:
-        """Cut a step that goes plane by plane into tasks."""
-        planes = self.images * row["channels"]
-        few = -(-LEAST_PIXELS // (row["height"] * row["pitch"]))
-        row["rows"] = max(1, min(few, planes), -(-planes // (4 * self.threads)))
-        row["tasks"] = -(-planes // row["rows"])
 
     # The table itself
 
@@ -361,48 +319,20 @@ class Plan:
         self.arena_size = 0
         for layout in self.layouts.values():
             layout.start = self.arena_size
-            self.arena_size += -(-self.images * layout.image // 16) * 16
+            self.arena_size += -(-self.images * layout.image // LINE) * LINE
         for vectors in self.vectors.values():
             vectors.place = self.arena_size
-            self.arena_size += -(-self.images * vectors.length // 16) * 16
-        # Vectors may be read and written a little beyond their end.
-        self.arena_size += TILE
-
-        for row in self.rows:
-            if row["kind"] in NEEDS_BORDERS:
-                for plane in row["source"]:
-                    plane.bordered = True
-        for row in self.rows:
-            if isinstance(row["target"], list):
-                row["wipe"] = any(plane.bordered for plane in row["target"])
-
-        places = list(range(0, K_BLOCK * TILE, TILE))
-        for row in self.rows:
-            for side in ("source", "target"):
-                row[side], row[f"{side}_image"] = self.addresses(row[side], places)
-            if row["taps"]:
-                places += row["taps"]
-                row["taps"] = len(places) - len(row["taps"])
-        self.places = np.array(places, np.int64)
-        self.weights = zeros(self.constants_size, self.dtype)
-        np.concatenate([np.zeros(0, self.dtype), *self.constants], out=self.weights)
+            self.arena_size += -(-self.images * vectors.length // LINE) * LINE
+        self.arena_size += TILE  # whole vectors may be read a little beyond the end
         for stage in self.stages:
             if isinstance(stage, Stretch):
-                first = 0
-                for row in self.rows[stage.first : stage.last]:
-                    row["first"] = first
-                    first += row["tasks"]
-        self.table = np.array(
-            [tuple(int(row[name]) for name in STEP.names) for row in self.rows], STEP
-        )
-
-    def addresses(self, side: list[Plane] | Vectors, places: list[int]) -> tuple[int, int]:
-        """Append to ``places``; where the list begins, and numbers from one image to the next."""
-        if isinstance(side, Vectors):
-            places.append(side.place)
-            return len(places) - 1, side.length
-        places += [plane.place for plane in side]
-        return len(places) - len(side), side[0].layout.image
+                tasks = 0
+                for row in self.rows.rows[stage.first : stage.last]:
+                    row["first"] = tasks
+                    tasks += row["tasks"]
+        self.rows.mark_borders()
+        self.table, self.places, self.weights = self.rows.write(self.dense)
+        self.scratch = self.rows.scratch
 
 
 def _borders(steps: Sequence[Convolution | Call]) -> dict[tuple[int, int], int]:
