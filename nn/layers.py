@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -99,14 +101,20 @@ class BatchNorm2d(Module):
         self.register_buffer("running_var", np.ones(num_features, np.float32))
         self.register_buffer("num_batches_tracked", np.zeros((), np.int64))
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, relu: bool = False) -> Tensor:
+        """``relu``: followed by max(0, .), in one pass over memory."""
         learning = self.training and not self.frozen
         if learning:
             self.num_batches_tracked[...] += 1
         return F.batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias,
-            learning, self.momentum, self.eps,
+            learning, self.momentum, self.eps, relu,
         )  # fmt: skip
+
+    def fused_with(self, following: Module) -> Callable | None:
+        if type(following) is ReLU and not (self._hooks or following._hooks):
+            return functools.partial(self.forward, relu=True)
+        return None
 
     def freeze(self) -> BatchNorm2d:
         self.frozen = True

@@ -184,8 +184,8 @@ class TestNonFinite:
         run = standin.trainer(tmp_path, name_image=self.name)
         forward = run.model.backbone[1].forward
 
-        def broken(input):
-            output = forward(input)
+        def broken(input, **options):
+            output = forward(input, **options)
             return output * np.nan if run.position.iteration == 7 else output
 
         monkeypatch.setattr(run.model.backbone[1], "forward", broken)

@@ -175,3 +175,51 @@ def test_errors_show_the_shapes():
         F.batch_norm(x, None, None)
     with pytest.raises(ValueError, match="2 groups do not divide 3 channels"):
         F.group_norm(x, 2)
+
+
+def test_with_relu_is_batch_norm_then_relu_both_ways():
+    x, weight, bias = inputs(3, 5, 4, 6, dtype=np.float32)
+    statistics = random(5, seed=5, dtype=np.float32), np.full(5, 2, np.float32)
+    for training in (True, False):
+        results = []
+        for relu in (True, False):
+            tensors = leaves(x, weight, bias)
+            copies = [array.copy() for array in statistics]
+            out = F.batch_norm(tensors[0], *copies, *tensors[1:], training=training, relu=relu)
+            out = out if relu else F.relu(out)
+            out.backward(random(*out.shape, seed=99, dtype=np.float32))
+            results.append([out.data, *(tensor.grad for tensor in tensors), *copies])
+        assert (results[0][0] == 0).any() and (results[0][0] > 0).any()
+        assert_close(*results, 1e-6)
+
+
+def test_with_relu_gradients_twins_and_threads():
+    arrays = inputs(3, 5, 7, 3)
+    options = dict(eps=1e-5, relu=True, **TRAINING)
+    nn.gradcheck(
+        lambda *each: F.batch_norm(each[0], None, None, *each[1:], training=True, relu=True),
+        leaves(*arrays),
+    )
+    assert_twin_agrees(BatchNorm, *arrays, **options)
+    assert_threads_agree(BatchNorm, *(array.astype(np.float32) for array in arrays), **options)
+
+
+def test_a_nan_passes_the_floor_of_the_relu():
+    x, weight, bias = inputs(2, 3, 4, 4)
+    x[0, 1, 2, 3] = np.nan
+    out, grad_input, *_ = run(BatchNorm, x, weight, bias, eps=1e-5, relu=True, **TRAINING)
+    for array in (out, grad_input):
+        np.testing.assert_array_equal(np.isnan(array).all((0, 2, 3)), [False, True, False])
+
+
+def test_sequential_fuses_batch_norm_and_relu_unless_a_hook_wants_to_see_between():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.ReLU6())
+    images = nn.Tensor(random(2, 3, 6, 6, dtype=np.float32))
+    fused = model(images)
+    assert type(fused.node.inputs[0].node.operation) is BatchNorm
+    seen = []
+    undo = model[1].register_forward_hook(lambda *call: seen.append(call[2].data.min()))
+    plain = model(images)
+    undo()
+    assert len(seen) == 1 and seen[0] < 0
+    np.testing.assert_allclose(fused.data, plain.data, atol=1e-6)

@@ -25,6 +25,8 @@ def relu_backward_reference(grad_output, output, ceiling, grad_input):
 
 @kernel(twin=relu_forward_reference)
 def relu_forward(input, ceiling, out):
+    # In the arrays' own precision: a float64 among float32 keeps half of the vector empty.
+    ceiling = input.dtype.type(ceiling)
     for i in prange(input.size):
         value = input[i]
         # Written so that a NaN, for which every comparison is false, passes through.
@@ -37,6 +39,7 @@ def relu_forward(input, ceiling, out):
 
 @kernel(twin=relu_backward_reference)
 def relu_backward(grad_output, output, ceiling, grad_input):
+    ceiling = output.dtype.type(ceiling)
     for i in prange(output.size):
         stopped = output[i] <= 0 or output[i] >= ceiling
         grad_input[i] = 0 if stopped else grad_output[i]

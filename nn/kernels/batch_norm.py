@@ -4,7 +4,10 @@ Between a convolution and its activation. Ioffe and Szegedy, Batch Normalization
 and for the gradient section 3. Over the M = N P values of channel c:
 
     mean = 1/M sum x,   variance = 1/M sum (x - mean)^2,   xhat = (x - mean) / sqrt(variance + eps)
-    out  = weight xhat + bias
+    out  = max(weight xhat + bias, floor)
+
+The floor is 0 where a ReLU follows, which then costs no pass over memory of its own, else -inf.
+Its gradient does not need ``out``: whether an element lay above the floor is computed again.
 
 Arrays: input, out and the gradients (N, C, P) with P = H W; weight, bias, mean, variance and
 everything else of one number a channel (C,) float64, so that no sum loses digits.
@@ -13,143 +16,146 @@ everything else of one number a channel (C,) float64, so that no sum loses digit
 import numpy as np
 from numba import prange
 
-from nn.kernels.jit import device, kernel
-
-# A loop that adds into one number cannot use vector instructions, because they would change the
-# order of the sum. So value i of a plane goes to partial sum i mod LANES: a fixed order, and eight
-# times faster. The partial sums are added up at the end.
-LANES = 64
+from nn.kernels.jit import kernel
+from nn.kernels.plane_passes import make_map_planes, make_sum_planes
 
 
-def batch_norm_forward_reference(input, weight, bias, eps, mean, variance, out):
+def batch_norm_forward_reference(input, weight, bias, eps, floor, mean, variance, out):
     mean[:] = input.mean(axis=(0, 2), dtype=np.float64)
-    centred = input - mean[:, None]
-    variance[:] = np.mean(centred * centred, axis=(0, 2))
-    out[:] = centred * (weight / np.sqrt(variance + eps))[:, None] + bias[:, None]
+    variance[:] = np.mean((input - mean[:, None]) ** 2, axis=(0, 2))
+    batch_norm_apply_reference(input, mean, weight / np.sqrt(variance + eps), bias, floor, out)
 
 
-def batch_norm_apply_reference(input, mean, scale, bias, out):
+def batch_norm_apply_reference(input, mean, scale, bias, floor, out):
     out[:] = (input - mean[:, None]) * scale[:, None] + bias[:, None]
+    np.maximum(out, floor, out=out)
 
 
 def batch_norm_backward_reference(
-    grad_output, input, mean, inverse_std, weight, training, grad_input, grad_weight, grad_bias
-):
+    grad_output, input, mean, inverse_std, weight, bias, floor, training,
+    grad_input, grad_weight, grad_bias,
+):  # fmt: skip
     xhat = (input - mean[:, None]) * inverse_std[:, None]
-    grad_bias[:] = grad_output.sum(axis=(0, 2), dtype=np.float64)
-    grad_weight[:] = (grad_output * xhat).sum(axis=(0, 2))
-    grad = grad_output.astype(np.float64)
+    stopped = xhat * weight[:, None] + bias[:, None] <= floor
+    grad = np.where(stopped, 0, grad_output).astype(np.float64)
+    grad_bias[:] = grad.sum(axis=(0, 2))
+    grad_weight[:] = (grad * xhat).sum(axis=(0, 2))
     if training:
         count = input.shape[0] * input.shape[2]
         grad -= (grad_bias[:, None] + xhat * grad_weight[:, None]) / count
     grad_input[:] = grad * (weight * inverse_std)[:, None]
 
 
-@device
-def _add_values(plane, lanes):
-    whole = plane.size // LANES * LANES
-    for start in range(0, whole, LANES):
-        for lane in range(LANES):
-            lanes[lane] += plane[start + lane]
-    for lane in range(plane.size - whole):
-        lanes[lane] += plane[whole + lane]
+# The formulas of the passes over memory, in vectors (see ``nn.kernels.plane_passes``).
 
 
-@device
-def _add_products(left, left_mean, right, right_mean, lanes):
-    whole = left.size // LANES * LANES
-    for start in range(0, whole, LANES):
-        for lane in range(LANES):
-            i = start + lane
-            lanes[lane] += (left[i] - left_mean) * (right[i] - right_mean)
-    for i in range(whole, left.size):
-        lanes[i - whole] += (left[i] - left_mean) * (right[i] - right_mean)
+def _centred(vector, x, _, centre):
+    """x - centre twice: the sum gives the mean, the sum of squares the variance."""
+    centred = vector.builder.fsub(x, centre)
+    return centred, centred
 
 
-@device
-def _total(lanes):
-    """The sum of the partial sums, which are set back to zero."""
-    total = 0.0
-    for lane in range(LANES):
-        total += lanes[lane]
-        lanes[lane] = 0.0
-    return total
+def _affine(vector, x, mean, scale, bias):
+    build = vector.builder
+    return build.fadd(build.fmul(build.fsub(x, mean), scale), bias)
 
 
-@device
-def _scale_and_shift(plane, mean, scale, bias, out):
-    # In the arrays' own precision: twice as many float32 as float64 fit into a vector.
-    number = plane.dtype.type
-    mean, scale, bias = number(mean), number(scale), number(bias)
-    for i in range(plane.size):
-        out[i] = (plane[i] - mean) * scale + bias
+def _normalised(vector, x, _, mean, scale, bias, floor):
+    out = _affine(vector, x, mean, scale, bias)
+    # "less than" is false for a NaN, which so remains one.
+    below = vector.builder.fcmp_ordered("<", out, floor)
+    return vector.builder.select(below, floor, out)
 
 
-@device
-def _subtract_projection(grad, plane, mean, slope, offset, scale, out):
-    number = plane.dtype.type
-    mean, slope, offset, scale = number(mean), number(slope), number(offset), number(scale)
-    for i in range(plane.size):
-        out[i] = (grad[i] - offset - (plane[i] - mean) * slope) * scale
+def _arriving(vector, grad, x, mean, scale, bias, floor):
+    """The output's gradient, or 0 where the output lay on the floor."""
+    out = _affine(vector, x, mean, scale, bias)
+    stopped = vector.builder.fcmp_ordered("<=", out, floor)
+    return vector.builder.select(stopped, vector.zero, grad)
+
+
+def _grad_and_centred(vector, grad, x, mean, scale, bias, floor):
+    grad = _arriving(vector, grad, x, mean, scale, bias, floor)
+    return grad, vector.builder.fsub(x, mean)
+
+
+def _grad_input(vector, grad, x, mean, scale, bias, floor, offset, slope):
+    build = vector.builder
+    grad = _arriving(vector, grad, x, mean, scale, bias, floor)
+    projection = build.fmul(build.fsub(x, mean), slope)
+    return build.fmul(build.fsub(build.fsub(grad, offset), projection), scale)
+
+
+sum_centred = make_sum_planes(_centred, 1)
+sum_grad_and_centred = make_sum_planes(_grad_and_centred, 4)
+normalise = make_map_planes(_normalised, 4)
+map_grad_input = make_map_planes(_grad_input, 6)
 
 
 @kernel(twin=batch_norm_forward_reference)
-def batch_norm_forward(input, weight, bias, eps, mean, variance, out):
+def batch_norm_forward(input, weight, bias, eps, floor, mean, variance, out):
     """Training mode: fills ``out`` and the batch's own ``mean`` and ``variance`` (biased).
 
-    One channel at a time, so that the second and third pass find its planes in the cache.
+    One channel at a time, so that the second pass finds its planes in the cache. One pass is
+    enough for both statistics: sum (x - a) and sum (x - a)^2 for any a near the mean, here the
+    channel's first value, lose no digits.
     """
     images, channels, size = input.shape
+    flat, flat_out = input.reshape(-1), out.reshape(-1)
     for c in prange(channels):
-        lanes = np.zeros(LANES)
-        for n in range(images):
-            _add_values(input[n, c], lanes)
-        centre = _total(lanes) / (images * size)
-        for n in range(images):
-            _add_products(input[n, c], centre, input[n, c], centre, lanes)
-        spread = _total(lanes) / (images * size)
-        scale = weight[c] / np.sqrt(spread + eps)
-        for n in range(images):
-            _scale_and_shift(input[n, c], centre, scale, bias[c], out[n, c])
-        mean[c] = centre
-        variance[c] = spread
+        numbers, sums = np.empty(4, input.dtype), np.empty(2)
+        numbers[0] = input[0, c, 0]
+        sum_centred(
+            flat, flat, c * size, channels * size, size, images, numbers, sums
+        )  # fmt: skip
+        distance = sums[0] / (images * size)
+        mean[c] = numbers[0] + distance
+        variance[c] = max(sums[1] / (images * size) - distance * distance, 0.0)
+        numbers[0], numbers[1] = mean[c], weight[c] / np.sqrt(variance[c] + eps)
+        numbers[2], numbers[3] = bias[c], floor
+        normalise(
+            flat, flat, c * size, channels * size, size, images, numbers, flat_out
+        )  # fmt: skip
 
 
 @kernel(twin=batch_norm_apply_reference)
-def batch_norm_apply(input, mean, scale, bias, out):
+def batch_norm_apply(input, mean, scale, bias, floor, out):
     """Evaluation mode: (x - mean) scale + bias with numbers that do not depend on the batch."""
-    images, channels = input.shape[:2]
-    for plane in prange(images * channels):
-        n, c = plane // channels, plane % channels
-        _scale_and_shift(input[n, c], mean[c], scale[c], bias[c], out[n, c])
+    images, channels, size = input.shape
+    flat, flat_out = input.reshape(-1), out.reshape(-1)
+    for c in prange(channels):
+        numbers = np.empty(4, input.dtype)
+        numbers[0], numbers[1], numbers[2], numbers[3] = mean[c], scale[c], bias[c], floor
+        normalise(
+            flat, flat, c * size, channels * size, size, images, numbers, flat_out
+        )  # fmt: skip
 
 
 @kernel(twin=batch_norm_backward_reference)
 def batch_norm_backward(
-    grad_output, input, mean, inverse_std, weight, training, grad_input, grad_weight, grad_bias
-):
+    grad_output, input, mean, inverse_std, weight, bias, floor, training,
+    grad_input, grad_weight, grad_bias,
+):  # fmt: skip
     """Fills all three gradients. In training, mean and variance depend on the input as well::
 
         grad_input = weight inverse_std (g - mean(g) - xhat mean(g xhat))
 
-    and in evaluation they do not, so the two means drop out.
+    and in evaluation they do not, so the two means drop out. g is 0 where the floor was reached.
     """
     images, channels, size = input.shape
+    flat, flat_grad, flat_out = input.reshape(-1), grad_output.reshape(-1), grad_input.reshape(-1)
     for c in prange(channels):
-        lanes = np.zeros(LANES)
-        for n in range(images):
-            _add_values(grad_output[n, c], lanes)
-        grad_bias[c] = _total(lanes)
-        for n in range(images):
-            _add_products(grad_output[n, c], 0.0, input[n, c], mean[c], lanes)
-        grad_weight[c] = _total(lanes) * inverse_std[c]
-
-        scale = weight[c] * inverse_std[c]
-        offset = slope = 0.0
+        numbers, sums = np.empty(6, input.dtype), np.empty(2)
+        numbers[0], numbers[1] = mean[c], weight[c] * inverse_std[c]
+        numbers[2], numbers[3] = bias[c], floor
+        sum_grad_and_centred(
+            flat_grad, flat, c * size, channels * size, size, images, numbers, sums
+        )  # fmt: skip
+        grad_bias[c], grad_weight[c] = sums[0], sums[1] * inverse_std[c]
+        numbers[4] = numbers[5] = 0
         if training:
-            offset = grad_bias[c] / (images * size)
-            slope = grad_weight[c] * inverse_std[c] / (images * size)
-        for n in range(images):
-            _subtract_projection(
-                grad_output[n, c], input[n, c], mean[c], slope, offset, scale, grad_input[n, c]
-            )
+            numbers[4] = grad_bias[c] / (images * size)
+            numbers[5] = grad_weight[c] * inverse_std[c] / (images * size)
+        map_grad_input(
+            flat_grad, flat, c * size, channels * size, size, images, numbers, flat_out
+        )  # fmt: skip

@@ -21,20 +21,22 @@ class BatchNorm(Operation):
             (M - 1 in the denominator), and may be None. In evaluation they are the statistics.
         training: normalise by the batch's own mean and (biased) variance.
         momentum, eps: numbers.
+        relu: whether max(0, .) follows, in the same pass over memory.
 
     Source: Ioffe and Szegedy, Batch Normalization, 2015, algorithms 1 and 2; the update as in
     PyTorch. Raises ValueError for shapes that do not fit and for one value per channel in training.
     """
 
     def forward(
-        self, input, weight, bias, *, running_mean, running_var, training, momentum, eps
-    ):  # fmt: skip
+        self, input, weight, bias, *, running_mean, running_var, training, momentum, eps, relu=False
+    ):
         planes = _planes(input)
         channels = planes.shape[1]
         statistics = {"running_mean": running_mean, "running_var": running_var}
         _check_per_channel("batch_norm", input, weight=weight, bias=bias, **statistics)
         self.training = training
-        self.weight = weight.astype(np.float64)
+        self.weight, self.bias = weight.astype(np.float64), bias.astype(np.float64)
+        self.floor = 0.0 if relu else -np.inf
         out = np.empty_like(planes)
         if training:
             count = planes.shape[0] * planes.shape[2]
@@ -44,7 +46,7 @@ class BatchNorm(Operation):
                 )
             mean, variance = np.empty(channels), np.empty(channels)
             batch_norm.batch_norm_forward(
-                planes, self.weight, bias.astype(np.float64), float(eps), mean, variance, out
+                planes, self.weight, self.bias, float(eps), self.floor, mean, variance, out
             )
             if running_mean is not None:
                 unbiased = variance * (count / (count - 1))
@@ -55,11 +57,11 @@ class BatchNorm(Operation):
                 raise ValueError("batch_norm: evaluation needs running_mean and running_var")
             mean, variance = running_mean.astype(np.float64), running_var.astype(np.float64)
             scale = self.weight / np.sqrt(variance + eps)
-            batch_norm.batch_norm_apply(planes, mean, scale, bias.astype(np.float64), out)
+            batch_norm.batch_norm_apply(planes, mean, scale, self.bias, self.floor, out)
         self.mean, self.inverse_std = mean, 1 / np.sqrt(variance + eps)
         # Evaluation, and so frozen training, is linear: its gradient does not need the input.
         self.parameters_learn = any(self.needs_grad[1:])
-        self.planes = planes if training or self.parameters_learn else None
+        self.planes = planes if training or self.parameters_learn or relu else None
         return out.reshape(input.shape)
 
     def backward(self, grad_output):
@@ -68,13 +70,13 @@ class BatchNorm(Operation):
         if self.planes is None:
             none = np.zeros(grad.shape[1])
             batch_norm.batch_norm_apply(
-                grad, none, self.weight * self.inverse_std, none, grad_input
+                grad, none, self.weight * self.inverse_std, none, self.floor, grad_input
             )
             return grad_input.reshape(grad_output.shape), None, None
         grad_weight, grad_bias = np.empty(grad.shape[1]), np.empty(grad.shape[1])
         batch_norm.batch_norm_backward(
-            grad, self.planes, self.mean, self.inverse_std, self.weight, bool(self.training),
-            grad_input, grad_weight, grad_bias,
+            grad, self.planes, self.mean, self.inverse_std, self.weight, self.bias, self.floor,
+            bool(self.training), grad_input, grad_weight, grad_bias,
         )  # fmt: skip
         return grad_input.reshape(grad_output.shape), grad_weight, grad_bias
 
@@ -100,11 +102,11 @@ class GroupNorm(Operation):
         mean, variance = np.empty_like(ones), np.empty_like(ones)
         normal, out = np.empty_like(planes), np.empty_like(planes)
         batch_norm.batch_norm_forward(
-            planes.reshape(self.group_shape), ones, zeros, float(eps), mean, variance,
+            planes.reshape(self.group_shape), ones, zeros, float(eps), -np.inf, mean, variance,
             normal.reshape(self.group_shape),
         )  # fmt: skip
         batch_norm.batch_norm_apply(
-            normal, np.zeros(channels), self.weight, bias.astype(np.float64), out
+            normal, np.zeros(channels), self.weight, bias.astype(np.float64), -np.inf, out
         )
         self.normal, self.inverse_std = normal, 1 / np.sqrt(variance + eps)
         return out.reshape(input.shape)
@@ -117,12 +119,12 @@ class GroupNorm(Operation):
         grad_normal, grad_input = np.empty_like(grad), np.empty_like(grad)
         grad_weight, grad_bias = np.empty(channels), np.empty(channels)
         batch_norm.batch_norm_backward(
-            grad, self.normal, np.zeros(channels), np.ones(channels), self.weight, False,
-            grad_normal, grad_weight, grad_bias,
+            grad, self.normal, np.zeros(channels), np.ones(channels), self.weight,
+            np.zeros(channels), -np.inf, False, grad_normal, grad_weight, grad_bias,
         )  # fmt: skip
         batch_norm.batch_norm_backward(
             grad_normal.reshape(self.group_shape), self.normal.reshape(self.group_shape),
-            np.zeros(groups), np.ones(groups), self.inverse_std, True,
+            np.zeros(groups), np.ones(groups), self.inverse_std, np.zeros(groups), -np.inf, True,
             grad_input.reshape(self.group_shape), np.empty(groups), np.empty(groups),
         )  # fmt: skip
         return grad_input.reshape(grad_output.shape), grad_weight, grad_bias
