@@ -16,9 +16,14 @@ and the one after the last: fixed windows, windows cut off at the border and ada
 """
 
 import numpy as np
+from llvmlite import ir
 from numba import prange
+from numba.core import types
+from numba.extending import intrinsic
 
 from nn.kernels.jit import device, kernel
+from nn.kernels.simd import LANES, Vectors, integer, loop, pointer_to
+from nn.kernels.window import Window, numbered, parts
 
 
 def max_pool2d_forward_reference(input, kernel_size, stride, padding, dilation, out, indices):
@@ -86,7 +91,16 @@ def max_pool2d_forward(input, kernel_size, stride, padding, dilation, out, indic
     planes, height, width = input.shape
     out_height, out_width = out.shape[1:]
     step = stride[1]
+    is_usual = (kernel_size, stride, padding, dilation) == ((3, 3), (2, 2), (1, 1), (1, 1))
     for s in prange(planes):
+        if is_usual:
+            # ShuffleNet's, in vectors: 8 times faster than the loops below.
+            largest_of_nine(
+                input.reshape(-1), s * height * width, height, width,
+                out.reshape(-1), s * out_height * out_width, out_height, out_width,
+                indices.reshape(-1),
+            )  # fmt: skip
+            continue
         for y in range(out_height):
             out[s, y] = -np.inf
             indices[s, y] = -1
@@ -112,6 +126,53 @@ def max_pool2d_forward(input, kernel_size, stride, padding, dilation, out, indic
                         _take_larger(values, 2, place, best, places)
                     else:
                         _take_larger(values, step, place, best, places)
+
+
+@intrinsic
+def largest_of_nine(
+    typing_context, plane, plane_at, H, W, out, out_at, OH, OW, indices
+):  # fmt: skip
+    """One plane of a max pooling with a kernel of 3, a stride of 2 and a padding of 1."""
+    i = types.intp
+    signature = types.void(plane, i, i, i, out, i, i, i, indices)
+
+    def generate(context, builder, signature, values):
+        kinds = signature.args
+        plane, plane_at, H, W, out, out_at, OH, OW, indices = values
+        vector = Vectors(builder, context.get_value_type(kinds[0].dtype))
+        plane = builder.gep(pointer_to(context, builder, kinds[0], plane), [plane_at])
+        out = builder.gep(pointer_to(context, builder, kinds[4], out), [out_at])
+        indices = builder.gep(pointer_to(context, builder, kinds[8], indices), [out_at])
+        lowest = ir.Constant(vector.type, [ir.Constant(vector.element, -np.inf)] * LANES)
+        places = Vectors(builder, ir.IntType(32))
+        steps = numbered(range(0, 2 * LANES, 2))
+
+        def numbers(first):
+            return builder.add(places.splat(builder.trunc(first, ir.IntType(32))), steps)
+
+        with loop(builder, parts(builder, OW, LANES)) as column:
+            x = builder.mul(column, integer(LANES))
+            window = Window(vector, plane, H, W, x, 2, beyond=lowest)
+            mask = vector.lanes_below(builder.sub(OW, x))
+            with loop(builder, OH) as y:
+                best, place = lowest, numbered([-1] * LANES)
+                for i in range(3):
+                    row = builder.add(builder.mul(y, integer(2)), integer(i - 1))
+                    for j, pixels in enumerate(window.row(row)):
+                        here = numbers(builder.add(builder.mul(row, W), window.columns[j][0]))
+                        # A NaN, unordered with itself, wins as if it were the largest.
+                        wins = builder.or_(
+                            builder.fcmp_ordered(">", pixels, best),
+                            builder.fcmp_unordered("!=", pixels, pixels),
+                        )
+                        best = builder.select(wins, pixels, best)
+                        place = builder.select(wins, here, place)
+                at = builder.add(builder.mul(y, OW), x)
+                vector.store(best, builder.gep(out, [at]), mask)
+                places.store(place, builder.gep(indices, [at]), mask)
+        return context.get_dummy_value()
+
+    return signature, generate
 
 
 @kernel(twin=max_pool2d_backward_reference)

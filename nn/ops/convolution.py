@@ -1,19 +1,21 @@
 """Two-dimensional convolution, forward and backward, on plain arrays.
 
-Chooses among three kernels: depthwise (a channel sees only itself), pointwise (a pixel sees only
-itself: a matrix product), and the general one.
+Chooses among four kernels: depthwise (a channel sees only itself), its most common case (a stencil
+of 3 x 3 pixels), pointwise (a pixel sees only itself: a matrix product), and the general one.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from nn.kernels import convolution, depthwise
+from nn.kernels import convolution, depthwise, stencil
 from nn.kernels.matmul import matmul, matmul_transposed
 from nn.ops.layout import contiguous
 from nn.ops.operation import Operation
 
 Pair = tuple[int, int]
+# Stride, padding and dilation of the depthwise 3 x 3 convolutions with kernels of their own.
+STENCILS = [((1, 1), (1, 1), (1, 1)), ((2, 2), (1, 1), (1, 1))]
 
 
 class Conv2d(Operation):
@@ -49,10 +51,15 @@ class Conv2d(Operation):
 
         self.geometry = tuple(stride), tuple(padding), tuple(dilation)
         self.is_depthwise = groups == input.shape[1] == weight.shape[0] > 1
+        self.is_stencil = (
+            self.is_depthwise and weight.shape[2:] == (3, 3) and self.geometry in STENCILS
+        )
         self.is_pointwise = (
             groups == 1 and weight.shape[2:] == (1, 1) and self.geometry[:2] == ((1, 1), (0, 0))
         )
-        if self.is_depthwise:
+        if self.is_stencil:
+            stencil.stencil_forward(input, weight, bias, out, stride[0], False)
+        elif self.is_depthwise:
             depthwise.depthwise_forward(input, weight, bias, out, *self.geometry, False)
         elif self.is_pointwise:
             matmul(matrix(weight), planes(input), bias, planes(out), False, False)
@@ -76,7 +83,9 @@ class Conv2d(Operation):
 
     def grad_input(self, grad_output: np.ndarray) -> np.ndarray:
         grad_input = np.empty(self.input_shape, grad_output.dtype)
-        if self.is_depthwise:
+        if self.is_stencil:
+            stencil.stencil_grad_input(grad_output, self.weight, grad_input, self.geometry[0][0])
+        elif self.is_depthwise:
             depthwise.depthwise_grad_input(grad_output, self.weight, grad_input, *self.geometry)
         elif self.is_pointwise:
             zeros = np.zeros(self.input_shape[1], grad_output.dtype)
@@ -88,7 +97,9 @@ class Conv2d(Operation):
 
     def grad_weight(self, grad_output: np.ndarray) -> np.ndarray:
         grad_weight = np.empty(self.weight_shape, grad_output.dtype)
-        if self.is_depthwise:
+        if self.is_stencil:
+            stencil.stencil_grad_weight(self.input, grad_output, grad_weight, self.geometry[0][0])
+        elif self.is_depthwise:
             depthwise.depthwise_grad_weight(self.input, grad_output, grad_weight, *self.geometry)
         elif self.is_pointwise:
             zeros = np.zeros(self.weight_shape[1], grad_output.dtype)
