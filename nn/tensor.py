@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from nn.ops import arithmetic, elementwise, indexing, linear, reduction, shape
-from nn.ops.operation import Operation
+from nn.ops.operation import Operation, Part
 
 _state = threading.local()
 
@@ -165,11 +165,12 @@ class Tensor:
         if grad.shape != self.shape:
             raise ValueError(f"backward: gradient {grad.shape} for a tensor of shape {self.shape}")
 
-        pending = {id(self): grad}
+        pending: dict[int, list[np.ndarray | Part]] = {id(self): [grad]}
         for tensor in _from_output_to_leaves(self):
-            grad = pending.pop(id(tensor), None)
-            if grad is None:
+            arrived = pending.pop(id(tensor), None)
+            if arrived is None:
                 continue
+            grad = _total(arrived, tensor)
             if tensor.node is None:
                 # A copy: what arrives may be a view of another tensor's gradient.
                 tensor.grad = np.array(grad) if tensor.grad is None else tensor.grad + grad
@@ -178,8 +179,7 @@ class Tensor:
                 tensor.node.inputs, _run_backward(tensor.node, grad), strict=True
             ):
                 if gradient is not None:
-                    known = pending.get(id(source))
-                    pending[id(source)] = gradient if known is None else known + gradient
+                    pending.setdefault(id(source), []).append(gradient)
             tensor.node.free()
 
     # Arithmetic, element by element with NumPy's broadcasting
@@ -320,7 +320,20 @@ def _from_output_to_leaves(output: Tensor) -> list[Tensor]:
     return order[::-1]
 
 
-def _run_backward(node: Node, grad_output: np.ndarray) -> tuple[np.ndarray | None, ...]:
+def _total(gradients: list[np.ndarray | Part], tensor: Tensor) -> np.ndarray:
+    """The sum of the gradients that arrived at ``tensor``, none of which is written to."""
+    if len(gradients) == 1 and isinstance(gradients[0], np.ndarray):
+        return gradients[0]
+    total = np.zeros(tensor.shape, tensor.dtype)
+    for gradient in gradients:
+        if isinstance(gradient, Part):
+            total[gradient.index] += gradient.values
+        else:
+            total += gradient
+    return total
+
+
+def _run_backward(node: Node, grad_output: np.ndarray) -> tuple[np.ndarray | Part | None, ...]:
     """The operation's gradients, brought to the shape and dtype of its inputs."""
     assert node.operation is not None
     gradients = node.operation.backward(grad_output)
@@ -332,10 +345,12 @@ def _run_backward(node: Node, grad_output: np.ndarray) -> tuple[np.ndarray | Non
     )
 
 
-def _fit(gradient: np.ndarray | None, source: Tensor, operation: Operation) -> np.ndarray | None:
+def _fit(
+    gradient: np.ndarray | Part | None, source: Tensor, operation: Operation
+) -> np.ndarray | Part | None:
     """Undo broadcasting: sum over the dimensions that NumPy repeated to match the other input."""
-    if gradient is None:
-        return None
+    if gradient is None or isinstance(gradient, Part):
+        return gradient
     if gradient.shape != source.shape:
         extra = gradient.ndim - source.ndim
         repeated = tuple(

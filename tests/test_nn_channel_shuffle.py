@@ -51,3 +51,20 @@ def test_twin_and_threads():
 def test_groups_must_divide_the_channels():
     with pytest.raises(ValueError, match=r"4 groups do not divide the channels of \(2, 6, 3, 3\)"):
         F.channel_shuffle(nn.Tensor(np.zeros((2, 6, 3, 3))), 4)
+
+
+def test_interleave_is_cat_then_shuffle_both_ways():
+    for shape in ((2, 3), (2, 5, 4), (1, 4, 3, 2)):
+        results = []
+        for join in (F.interleave, lambda *pair: F.channel_shuffle(F.cat(pair, dim=1), groups=2)):
+            pair = [nn.Tensor(random(*shape, seed=seed), requires_grad=True) for seed in (0, 1)]
+            out = join(*pair)
+            out.backward(random(*out.shape, seed=2))
+            results.append([out.data, *(tensor.grad for tensor in pair)])
+        for left, right in zip(*results, strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+def test_interleave_refuses_different_shapes():
+    with pytest.raises(ValueError, match=r"\(2, 3, 4\).*\(2, 4, 4\)"):
+        F.interleave(nn.Tensor(random(2, 3, 4)), nn.Tensor(random(2, 4, 4)))

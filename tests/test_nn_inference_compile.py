@@ -6,6 +6,7 @@ import pytest
 import nn
 from nn import functional as F
 from nn.inference import compile as compile_module
+from nn.inference.trace import trace
 from nn.kernels.jit import twins
 
 
@@ -307,3 +308,12 @@ def test_nan_stays_where_it_is():
     np.testing.assert_array_equal(np.isnan(compiled(x)), np.isnan(expected))
     clean = random((1, 2, 6, 6), 5)
     np.testing.assert_allclose(compiled(clean), plain(module, clean).data, rtol=1e-4, atol=1e-5)
+
+
+def test_what_training_does_in_one_pass_is_traced_as_the_steps_it_is():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    calls = trace(model, (1, 3, 8, 8)).calls
+    assert [call.operation.__name__ for call in calls] == ["Conv2d", "BatchNorm", "ReLU"]
+    block = nn.models.shufflenet_v2(0.5, num_classes=None).stage2[1]
+    names = [call.operation.__name__ for call in trace(block, (1, 48, 8, 8)).calls]
+    assert names[-2:] == ["Cat", "ChannelShuffle"] and "Interleave" not in names

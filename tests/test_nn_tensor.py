@@ -199,3 +199,28 @@ def test_a_wrong_gradient_shape_is_our_own_error():
 
     with pytest.raises(AssertionError, match="Wrong.backward"):
         apply(Wrong, random(3)).backward(np.ones(3))
+
+
+def test_slices_hand_back_parts_that_add_up_with_everything_else():
+    """Twice the same slice, overlapping ones, one that is not used, and the whole of the array."""
+    x = random(3, 6, 2)
+    weights = [random(3, 6, 2, seed=seed).detach() for seed in range(4)]
+
+    def function(x):
+        left, right, middle = x[:, :3], x[:, 3:], x[:, 1:5]
+        x[:, :2]
+        total = (left * weights[0][:, :3]).sum() + (right * right * weights[1][:, 3:]).sum()
+        total = total + (middle * weights[2][:, 1:5]).sum() + (left * weights[3][:, :3]).sum()
+        return total + (x * x).sum()
+
+    nn.gradcheck(function, [x])
+
+
+def test_a_gradient_that_arrives_whole_is_not_written_to():
+    x = random(4)
+    grad = random(4, seed=1).data
+    kept = grad.copy()
+    same = x.reshape(4)
+    (same + x).backward(grad)
+    np.testing.assert_array_equal(grad, kept)
+    np.testing.assert_array_equal(x.grad, 2 * kept)

@@ -10,7 +10,7 @@ from nn.functional.convolution import conv2d, linear
 from nn.functional.loss import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 from nn.functional.normalization import batch_norm, dropout, group_norm
 from nn.functional.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
-from nn.functional.rearranging import cat, channel_shuffle, interpolate
+from nn.functional.rearranging import cat, channel_shuffle, interleave, interpolate
 from nn.functional.region_pooling import ps_roi_align, ps_roi_pool, roi_align, roi_pool
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "cross_entropy",
     "dropout",
     "group_norm",
+    "interleave",
     "interpolate",
     "linear",
     "log_softmax",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nn.functional.arguments import pair
-from nn.ops.channel_shuffle import ChannelShuffle
+from nn.ops.channel_shuffle import ChannelShuffle, Interleave
 from nn.ops.interpolation import Interpolate
 from nn.ops.shape import Cat
 from nn.tensor import Tensor, apply, as_tensor
@@ -22,6 +22,11 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Channel g (C / groups) + j of (N, C, ...) becomes channel j groups + g."""
     return apply(ChannelShuffle, input, groups=groups)
+
+
+def interleave(left: Tensor, right: Tensor) -> Tensor:
+    """The channels of two (N, C, ...) by turns: ``channel_shuffle(cat((left, right), 1), 2)``."""
+    return apply(Interleave, left, right)
 
 
 def interpolate(

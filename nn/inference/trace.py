@@ -80,6 +80,13 @@ def trace(module: Module, input_shape: Sequence[int]) -> Trace:
         return tensor
 
     def record(operation: type[Operation], tensors: tuple[Tensor, ...], options: dict) -> Tensor:
+        # What training does in one pass over memory is written down as the two steps it is.
+        if operation is channel_shuffle.Interleave:
+            joined = record(shape.Cat, tensors, {"dim": 1})
+            return record(channel_shuffle.ChannelShuffle, (joined,), {"groups": 2})
+        if operation is normalization.BatchNorm and options["relu"]:
+            normal = record(operation, tensors, {**options, "relu": False})
+            return record(activation.ReLU, (normal,), {})
         inputs = tuple(
             known[id(tensor)][1] if id(tensor) in known else tensor.data for tensor in tensors
         )

@@ -169,7 +169,10 @@ class InvertedResidual(Module):
             left, right = input[:, :half], input[:, half:]
         if self.extra is not None:
             right = self.extra(right)
-        return F.channel_shuffle(F.cat((left, self.branch2(right)), dim=1), groups=2)
+        right = self.branch2(right)
+        if left.shape == right.shape:
+            return F.interleave(left, right)
+        return F.channel_shuffle(F.cat((left, right), dim=1), groups=2)
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1):

@@ -1,4 +1,4 @@
-"""Channel shuffle, the last step of every ShuffleNet block."""
+"""Channel shuffle, the last step of every ShuffleNet block, alone and with what comes before it."""
 
 from __future__ import annotations
 
@@ -29,6 +29,27 @@ class ChannelShuffle(Operation):
     def backward(self, grad_output):
         # Reading a table column by column is undone by reading the turned table the same way.
         return _shuffle(grad_output, grad_output.shape[1] // self.groups)
+
+
+class Interleave(Operation):
+    """The channels of two arrays (N, C, ...) by turns: the first of each, the second of each, ...
+
+    The same as to concatenate them and to shuffle the channels in 2 groups, but every element moves
+    only once, and backward not at all. Raises ValueError if the shapes differ.
+    """
+
+    def forward(self, left, right):
+        if left.shape != right.shape or left.ndim < 2:
+            raise ValueError(
+                f"interleave: {left.shape} and {right.shape} should be one (N, C, ...)"
+            )
+        images, channels, *size = left.shape
+        out = np.empty((images, 2 * channels, *size), np.result_type(left, right))
+        out[:, 0::2], out[:, 1::2] = left, right
+        return out
+
+    def backward(self, grad_output):
+        return grad_output[:, 0::2], grad_output[:, 1::2]
 
 
 def _shuffle(array: np.ndarray, groups: int) -> np.ndarray:

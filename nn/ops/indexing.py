@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nn.ops.operation import Operation
+from nn.ops.operation import Operation, Part
 
 
 class Index(Operation):
@@ -15,12 +15,11 @@ class Index(Operation):
         return input[index]
 
     def backward(self, grad_output):
-        grad_input = np.zeros(self.shape, grad_output.dtype)
         if _is_basic(self.index):
-            grad_input[self.index] = grad_output
-        else:
-            # An element picked twice gets both gradients; plain `+=` would keep only one.
-            np.add.at(grad_input, self.index, grad_output)
+            return Part(self.index, grad_output)
+        grad_input = np.zeros(self.shape, grad_output.dtype)
+        # An element picked twice gets both gradients; plain `+=` would keep only one.
+        np.add.at(grad_input, self.index, grad_output)
         return grad_input
 
 

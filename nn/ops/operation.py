@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A gradient that is 0 outside of ``index``: what a slice of an array hands back.
+
+    The engine adds it where it belongs, instead of a mostly empty array of full size.
+    """
+
+    index: tuple
+    values: np.ndarray
 
 
 class Operation:
@@ -25,6 +38,6 @@ class Operation:
         """The gradient of each array argument, given the gradient of the output.
 
         One array for an operation of one argument, else a tuple with None where
-        ``needs_grad`` is False. Must not write into ``grad_output``.
+        ``needs_grad`` is False; or a ``Part`` of it. Must not write into ``grad_output``.
         """
         raise NotImplementedError
