@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 RANKS = {
     "nn.kernels": 0,
     "nn.ops": 1,
+    "nn.memory": 0,
     "nn.tensor": 2,
     "nn.init": 3,  # holds the generator that dropout draws from
     "nn.functional": 3,
