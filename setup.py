@@ -30,7 +30,7 @@ setup(
         "book": BOOK,
         "notebooks": ["jupyterlab>=4.0"],
         "bench": ["torch>=2.0", "onnx>=1.14", "onnxruntime>=1.16"],
-        "ray": ["ray>=2.9"],
+        "ray": ["ray>=2.52"],
     },
     entry_points={"console_scripts": ["lighthead=detector.cli:main"]},
 )

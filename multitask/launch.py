@@ -179,6 +179,8 @@ class Launch:
         folder: for snapshots, diary and socket; must be given.
         on_conflict, policy: as for ``ParameterServer``.
         max_restarts: how often each process is started again after it was killed.
+        address: of the server. None: a Unix socket in ``folder`` where there is one, else a free
+            port of this machine.
         start_method: of ``multiprocessing``.
 
     Attributes:
@@ -196,6 +198,7 @@ class Launch:
         on_conflict: str = "error",
         policy: Policy | None = None,
         max_restarts: int = 3,
+        address: str | None = None,
         start_method: str = "spawn",
     ):
         names = [task.name for task in tasks]
@@ -208,7 +211,9 @@ class Launch:
         self._context = multiprocessing.get_context(start_method)
         self._max_restarts, self._restarts = max_restarts, dict.fromkeys([SERVER, *names], 0)
         self._token = authentication.new_token()
-        address = _free_address(self.folder)
+        address = address or transport.local_address(self.folder)
+        if address.endswith(":0"):
+            address = _free_port()
         threads = max(1, _cores() // len(tasks))
         server = (len(tasks), address, self._rule, on_conflict, policy, str(self.folder))
         self._jobs = {SERVER: (workers.serve, server)} | {
@@ -258,7 +263,7 @@ class Launch:
     def _start(self, name: str) -> None:
         function, arguments = self._jobs[name]
         process = self._context.Process(target=function, args=arguments, name=name, daemon=True)
-        with _environment(authentication.TOKEN_VARIABLE, self._token):
+        with environment(authentication.TOKEN_VARIABLE, self._token):
             process.start()
         self.processes[name] = process
 
@@ -285,17 +290,14 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _free_address(folder: Path) -> str:
-    address = transport.local_address(folder)
-    if not address.endswith(":0"):
-        return address
+def _free_port() -> str:
     # The server may have to come back to the same port, so it must be known beforehand.
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 @contextlib.contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
+def environment(name: str, value: str) -> Iterator[None]:
     """A variable that processes started inside inherit."""
     before = os.environ.get(name)
     os.environ[name] = value

@@ -53,18 +53,35 @@ class LocalServer:
         self._store = SnapshotStore(snapshots) if snapshots else None
         found = self._store.load() if self._store else None
         if found:
-            tree, path = found
-            self.core, self.run = restore(tree["core"], self.core.rule), tree["run"]
-            if len(self.core.members) != tasks:
-                raise SnapshotError(
-                    f"{path} is of a training with {len(self.core.members)} tasks, not {tasks}"
-                )
-            ahead = [t for t, m in self.core.members.items() if m.committed >= self.core.version(t)]
-            if ahead:
-                raise SnapshotError(
-                    f"{path} was taken while {ahead[0]} waited for the others, which only happens "
-                    "between processes: go on with processes"
-                )
+            self._restore(found[0], str(found[1]))
+
+    @classmethod
+    def restored(
+        cls, tasks: int, rule: Rule, tree: dict | None, on_conflict: str = "error"
+    ) -> LocalServer:
+        """One that goes on from what ``state`` returned; a new one from None."""
+        server = cls(tasks, rule, on_conflict)
+        if tree is not None:
+            server._restore(tree, "the snapshot")
+        return server
+
+    def _restore(self, tree: dict, source: str) -> None:
+        self.core, self.run = restore(tree["core"], self.core.rule), tree["run"]
+        members = self.core.members
+        if len(members) != self.tasks:
+            raise SnapshotError(
+                f"{source} is of a training with {len(members)} tasks, not {self.tasks}"
+            )
+        ahead = [task for task in members if members[task].committed >= self.core.version(task)]
+        if ahead:
+            raise SnapshotError(
+                f"{source} was taken while {ahead[0]} waited for the others, which only happens "
+                "between processes: go on with processes"
+            )
+
+    def state(self) -> dict:
+        """Everything, as a tree for ``SnapshotStore``."""
+        return {"run": self.run, "core": snapshot(self.core)}
 
     def site(self, registration: Registration) -> LocalSite:
         return LocalSite(self, registration)
@@ -72,7 +89,7 @@ class LocalServer:
     def save(self) -> None:
         """Take a snapshot, if there is a place for it."""
         if self._store:
-            self._store.save({"run": self.run, "core": snapshot(self.core)}, self.core.iteration)
+            self._store.save(self.state(), self.core.iteration)
 
 
 class LocalSite:

@@ -1,0 +1,1 @@
+"""The same tasks and the same update core on engines that others have built."""
