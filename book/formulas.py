@@ -15,6 +15,13 @@ import ziamath
 UNITS_PER_EM = 17.0
 VIEW_BOX = re.compile(r'<svg [^>]*viewBox="([^"]+)"[^>]*>')
 
+# Where ziamath leaves too much space, or too little: around a sign, nabla and mod.
+SPACING = {
+    re.compile(r"(^|[=(\[,<>])\s*-"): r"\1{-}",
+    re.compile(r"\\nabla(?![a-zA-Z])"): r"{\\nabla}",
+    re.compile(r"\\bmod\b"): r"\\;\\mathrm{mod}\\;",
+}
+
 # Plain paths, no symbols with ids that would clash between the formulas of a page.
 ziamath.config.svg2 = False
 
@@ -26,10 +33,12 @@ def formula(latex: str, display: bool = False) -> str:
     Raises:
         ValueError: naming the formula, when it cannot be set.
     """
+    spaced = latex
+    for pattern, replacement in SPACING.items():
+        spaced = pattern.sub(replacement, spaced)
     try:
-        svg = ziamath.Latex(
-            latex, size=UNITS_PER_EM, inline=not display, color="currentColor"
-        ).svg()
+        math = ziamath.Latex(spaced, UNITS_PER_EM, color="currentColor", inline=not display)
+        svg = math.svg()
     except Exception as error:
         raise ValueError(f"the formula ${latex}$ cannot be set: {error!r}") from error
     opening = VIEW_BOX.match(svg)
