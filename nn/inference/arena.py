@@ -138,29 +138,25 @@ def give_slots(planes: list[Plane]) -> None:
             plane.layout.free.append(plane.slot)
 
 
-def view(arena: np.ndarray, planes: list[Plane], images: int, whole: bool = False) -> np.ndarray:
-    """A map as an array (N, C, H, W), or (N, C, H, pitch) if ``whole``: part of the arena where its
-    planes are equally spaced, else a copy.
-    """
-    layout, places = planes[0].layout, [plane.place for plane in planes]
-    step = places[1] - places[0] if len(places) > 1 else layout.size
-
-    def equally_spaced(place: int, channels: int) -> np.ndarray:
-        strides = (layout.image, step, layout.pitch, 1)
-        return np.lib.stride_tricks.as_strided(
-            arena[place:],
-            (images, channels, layout.height, layout.pitch if whole else layout.width),
-            [stride * arena.itemsize for stride in strides],
-        )
-
-    if places == [places[0] + step * channel for channel in range(len(places))]:
-        return equally_spaced(places[0], len(places))
-    return np.concatenate([equally_spaced(place, 1) for place in places], axis=1)
+def read(arena: np.ndarray, planes: list[Plane], images: int) -> np.ndarray:
+    """A map as a new array (N, C, H, W)."""
+    layout = planes[0].layout
+    return _slots(arena, layout, images, layout.width)[:, [plane.slot for plane in planes]]
 
 
 def write(arena: np.ndarray, planes: list[Plane], array: np.ndarray) -> None:
     """Put an array (N, C, H, W) where its planes lie, with zeros between the rows."""
-    for channel, plane in enumerate(planes):
-        rows = view(arena, [plane], len(array), whole=True)[:, 0]
-        rows[..., : plane.layout.width] = array[:, channel]
-        rows[..., plane.layout.width :] = 0
+    layout, slots = planes[0].layout, [plane.slot for plane in planes]
+    rows = _slots(arena, layout, len(array), layout.pitch)
+    rows[:, slots, :, : layout.width] = array
+    rows[:, slots, :, layout.width :] = 0
+
+
+def _slots(arena: np.ndarray, layout: Layout, images: int, width: int) -> np.ndarray:
+    """All planes of a layout as a view (N, slots, H, width) into the arena."""
+    strides = (layout.image, layout.size, layout.pitch, 1)
+    return np.lib.stride_tricks.as_strided(
+        arena[layout.start + layout.margin :],
+        (images, layout.slots, layout.height, width),
+        [stride * arena.itemsize for stride in strides],
+    )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nn.inference.arena import view, write, zeros
+from nn.inference.arena import read, write, zeros
 from nn.inference.plan import Import, Plan, Stretch
 from nn.inference.simplify import simplify
 from nn.inference.trace import Value, trace
@@ -89,4 +89,4 @@ class CompiledModule:
             vectors = plan.vectors[value]
             end = vectors.place + vectors.images * vectors.length
             return self._arena[vectors.place : end].reshape(vectors.images, -1).copy()
-        return np.array(view(self._arena, plan.planes[value], plan.images), order="C")
+        return np.ascontiguousarray(read(self._arena, plan.planes[value], plan.images))
