@@ -133,11 +133,13 @@ class Trainer:
                     self.save_if_due()
             self.save()
         except Interrupted:
+            state = "stopped before the first iteration: the lessons before it start again"
             if is_prepared:
                 self.save()
+                done = f"iteration {self.position.iteration} of {self.iterations}"
+                state = f"stopped and saved after {done}"
             raise Interrupted(
-                f"stopped and saved after iteration {self.position.iteration} of "
-                f"{self.iterations}; to go on: lighthead train --resume --out {self.run.path}"
+                f"{state}; to go on: lighthead train --resume --out {self.run.path}"
             ) from None
         finally:
             self.metrics.close()

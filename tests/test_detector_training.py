@@ -96,6 +96,19 @@ def test_stopped_and_resumed_is_the_same(uninterrupted, tmp_path, monkeypatch, s
     )
 
 
+def test_stopped_before_the_first_iteration_nothing_is_saved(tmp_path):
+    run = standin.trainer(tmp_path)
+
+    def prepare(check):
+        run.watch.requested = True
+        check()
+
+    run.prepare = prepare
+    with pytest.raises(Interrupted, match="before the first iteration.*--resume"):
+        run.fit()
+    assert not run.run.last.exists()
+
+
 def test_rows_after_the_checkpoint_are_cut(uninterrupted, tmp_path):
     """Killed a while after the last checkpoint: metrics.csv is ahead of it, and half a row torn."""
     run = standin.trainer(tmp_path)
