@@ -31,6 +31,7 @@ from detector.run_folder import write_json
 from detector.sessions import Session, build_model, open_splits
 from detector.validation import measure
 from multitask.launch import run_here
+from multitask.plan_file import is_begun
 from multitask.policy import Policy
 from multitask.table_4_3 import Row, write_table
 from multitask.task import Task
@@ -94,7 +95,9 @@ def run_experiment(plan: Plan, folder: Path, jobs: int) -> list[Row]:
     """
     for setting in SETTINGS:
         plan.tasks(setting, plan.session)  # a mistake is better found now
-    begin(plan, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # More seeds are welcome: the runs that exist stay what they are.
+    is_begun(folder / "plan.json", plan.as_dict(), free=["seeds"])
     runs = [Run(START, seed, folder / START / f"seed-{seed}") for seed in plan.seeds]
     if plan.session.recipe.crop_iterations == 0 or plan.session.init_from:
         runs = []
@@ -106,32 +109,15 @@ def run_experiment(plan: Plan, folder: Path, jobs: int) -> list[Row]:
         for setting in ("multi-scale", "joint", "single")
     ]
     waiting = [run for run in runs if not run.result.exists()]
-    with Office(plan, folder, jobs) as office:
-        for _ in office.work(waiting):
+    with Processes(plan, folder, jobs) as processes:
+        for _ in processes.work(waiting):
             write_table(rows(plan, folder), plan.as_dict(), folder)
     write_table(rows(plan, folder), plan.as_dict(), folder)
     return rows(plan, folder)
 
 
-def begin(plan: Plan, folder: Path) -> None:
-    """Write down the plan, or see that it is the one that the folder was begun with."""
-    path = folder / "plan.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        write_json(path, plan.as_dict())
-        return
-    before, now = json.loads(path.read_text(encoding="utf-8")), plan.as_dict()
-    # More seeds are welcome: the runs that exist stay what they are.
-    changed = [name for name in now if name != "seeds" and before.get(name) != now[name]]
-    if changed:
-        raise UserError(
-            f"{folder} holds an experiment with another {changed[0]}: choose another --out, or the "
-            "options it was begun with"
-        )
-
-
-class Office:
-    """Runs processes, a few at a time, and shows how far they are."""
+class Processes:
+    """Does runs in processes of their own, a few at a time, and shows how far they are."""
 
     def __init__(self, plan: Plan, folder: Path, jobs: int):
         self._plan, self._folder, self._jobs = plan, folder, jobs
@@ -139,7 +125,7 @@ class Office:
         self._running: dict[Run, tuple] = {}
         self._seen: dict[Run, int] = {}  # iterations
 
-    def __enter__(self) -> Office:
+    def __enter__(self) -> Processes:
         return self
 
     def __exit__(self, *exception) -> None:

@@ -93,7 +93,7 @@ def test_joint_training_on_one_machine(data, tmp_path, capsys):
     assert code == 0 and "going on" in text and (out / "best.ckpt").exists()
     told = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     assert {"started", "finished", "commit"} <= {event["event"] for event in told}
-    assert "another iterations" in complaint(capsys, *options, 5)
+    assert "begun with iterations 3, not 5" in complaint(capsys, *options, 5)
     # What train would do with this folder: say that it is none of its own.
     assert "holds no run" in complaint(capsys, "train", "--resume", "--out", out)
 
@@ -129,7 +129,7 @@ def test_an_experiment_goes_on_where_it_was_killed(data, tmp_path, capsys):
         assert weights[0] == weights[1]
     # More seeds may follow; another recipe may not.
     other = [*arguments[:-1], "--batch", 4, "--out", tmp_path / "whole"]
-    assert "another session" in complaint(capsys, *other)
+    assert "begun with session.recipe.batch 2, not 4" in complaint(capsys, *other)
 
 
 def without_seconds(folder):

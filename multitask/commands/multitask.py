@@ -25,17 +25,20 @@ from detector import checkpoints
 from detector.commands.options import names
 from detector.errors import UserError
 from detector.interruption import Interrupted
-from detector.run_folder import RunFolder, write_json
+from detector.run_folder import RunFolder
 from detector.sessions import Session, build_model, conclude, open_splits
 from multitask.commands.options import add_session, session_of, user_errors
 from multitask.curves import draw_history
 from multitask.events import Follower
 from multitask.experiment import Plan, jobs_by_default, run_experiment
 from multitask.launch import Launch, Result
+from multitask.plan_file import is_begun
 from multitask.table_4_3 import as_text
 from multitask.tasks import make
 from multitask.tasks.start import with_start_weights
 from multitask.view import View
+
+PLAN = "multitask.json"  # not config.json: lighthead train cannot go on with it
 
 EXAMPLES = """examples:
   lighthead multitask joint --data bccd --init-from shufflenet_v2_x0_5.pth --out runs/joint
@@ -103,13 +106,17 @@ def run_setting(args: argparse.Namespace, session: Session, iterations: int, out
     """Train the tasks of one setting as processes, and leave a run folder."""
     folder, options = RunFolder(out), (args.pictures, args.second_side)
     make(args.what, session, iterations, *options)  # a mistake is better found now
-    begin(folder, {
+    plan = {
         "setting": args.what,
         "iterations": iterations,
         "pictures": args.pictures,
         "second_side": args.second_side,
         "session": session.as_dict(),
-    })  # fmt: skip
+    }
+    if not (out / PLAN).exists():
+        folder.create()
+    if is_begun(out / PLAN, plan):
+        print(f"going on with the run in {out}", flush=True)
     session = with_start_weights(session, out)
     tasks = make(args.what, session, iterations, *options)
     follower, view = Follower(out / "events.jsonl"), View(iterations)
@@ -129,23 +136,6 @@ def run_setting(args: argparse.Namespace, session: Session, iterations: int, out
             if not args.json:
                 view.close()
     leave_run(result, session, folder)
-
-
-def begin(folder: RunFolder, plan: dict) -> None:
-    """Write down what is run in a new folder, or see that an old one is of the same run."""
-    path, plan = folder.path / "multitask.json", json.loads(json.dumps(plan))
-    if not path.exists():
-        folder.create()
-        write_json(path, plan)
-        return
-    before = json.loads(path.read_text(encoding="utf-8"))
-    changed = [name for name in plan if before.get(name) != plan[name]]
-    if changed:
-        raise UserError(
-            f"{folder.path} holds a run with another {changed[0]}: choose another --out, or the "
-            "options it was begun with"
-        )
-    print(f"going on with the run in {folder.path}", flush=True)
 
 
 def leave_run(result: Result, session: Session, folder: RunFolder) -> None:
