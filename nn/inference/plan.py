@@ -118,8 +118,7 @@ class Plan:
                 self.rows.constant(conv.bias[part]),
                 conv.onto is not None,
             )
-            shape = (1, 1) if conv.first else conv.weight.shape[2:]
-            _set_pairs(row, shape, conv.stride, conv.padding, conv.dilation)
+            _set_pairs(row, conv.weight.shape[2:], conv.stride, conv.padding, conv.dilation)
             if conv.is_depthwise:
                 self.set_depthwise(row, conv, inputs[0].layout, target[0].layout)
             else:
@@ -196,20 +195,12 @@ class Plan:
         self, row: dict, conv: Convolution, weight: np.ndarray, source: Layout, target: Layout
     ) -> None:
         row["weight"] = self.rows.constant(_packed(weight))
-        wanted = self.rows.tasks_wanted
-        if conv.first is not None:
-            row["kind"] = kinds.DEPTHWISE_POINTWISE
-            row["taps"] = _taps(conv.first, source.pitch)
-            row["taps_weight"] = self.rows.constant(conv.first.weight)
-            row["taps_bias"] = self.rows.constant(conv.first.bias)
-            row["taps_relu"] = conv.first.relu
-            wanted //= 2  # every task on the same pixels repeats the first half
-        elif source is target and (conv.is_pointwise or conv.is_sorted):
+        if source is target and (conv.is_pointwise or conv.is_sorted):
             row["kind"] = kinds.POINTWISE
         else:
             row["kind"] = kinds.CONVOLUTION
             row["flat"] = source is target and conv.keeps_size
-        self.rows.share_tiles(row, wanted)
+        self.rows.share_tiles(row)
 
     def add_max_pool(self, call: Call) -> bool:
         if len(call.output.shape) != 4:
@@ -346,16 +337,11 @@ def _borders(steps: Sequence[Convolution | Call]) -> dict[tuple[int, int], int]:
     for conv in steps:
         if not isinstance(conv, Convolution):
             continue
-        depthwise = conv if conv.is_depthwise else conv.first
-        if depthwise is not None:
+        if conv.is_depthwise:
             # Taps may look beyond the image on all sides, but no further than this.
-            reach = ((k - 1) * d for k, d in zip(conv.weight.shape[2:], conv.dilation, strict=True))
-            need(
-                conv.input,
-                max(*depthwise.padding, *reach)
-                if not depthwise.keeps_size
-                else max(depthwise.padding),
-            )
+            taps = zip(conv.weight.shape[2:], conv.dilation, strict=True)
+            reach = (0, 0) if conv.keeps_size else ((k - 1) * d for k, d in taps)
+            need(conv.input, max(*conv.padding, *reach))
         elif conv.is_sorted:
             need(conv.output, 0 if conv.pool else _reach_right(conv))
     return borders
@@ -370,7 +356,7 @@ def _reads_anywhere(step: Convolution | Call) -> bool:
     """Whether a step can read planes without borders."""
     if isinstance(step, Call):
         return step.operation is MaxPool2d and len(step.output.shape) == 4
-    return not (step.first or step.is_pointwise or step.is_depthwise)
+    return not (step.is_pointwise or step.is_depthwise)
 
 
 def _taps(conv: Convolution, pitch: int) -> list[int]:

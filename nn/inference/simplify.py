@@ -26,9 +26,8 @@ class Convolution:
     """``output`` = relu(weight * input + bias + ``onto``), the last two parts only if wanted.
 
     ``weight`` (OC, C / groups, KH, KW) and ``bias`` (OC,) belong to this object. ``onto`` is a
-    value that nobody needs afterwards: the result takes its place. ``first``, if there is one, is a
-    depthwise convolution of ``input`` whose result this one takes in its stead. ``pool``, if there
-    is one, is the max pooling of its result that ``output`` stands for.
+    value that nobody needs afterwards: the result takes its place. ``pool``, if there is one, is
+    the max pooling of its result that ``output`` stands for.
     """
 
     input: Value
@@ -41,7 +40,6 @@ class Convolution:
     groups: int = 1
     relu: bool = False
     onto: Value | None = None
-    first: Convolution | None = None
     pool: Call | None = None
 
     @property
@@ -75,21 +73,7 @@ class Convolution:
 
 def simplify(trace: Trace) -> list[Convolution | Call]:
     """The calls of ``trace`` with batch norms, sums and ReLUs made part of convolutions."""
-    simplifier = _Simplifier(trace)
-    return _join_depthwise(simplifier.steps, simplifier.users)
-
-
-def _join_depthwise(steps: list, users: dict) -> list:
-    """Make depthwise convolutions the first half of the pointwise ones that alone follow them."""
-    producers = {step.output: step for step in steps if isinstance(step, Convolution)}
-    joined = set()
-    for step in steps:
-        first = producers.get(getattr(step, "input", None))
-        if first and step.is_pointwise and first.is_depthwise and first.keeps_size:
-            if len(users[first.output]) == 1:
-                step.first, step.input = first, first.input
-                joined.add(first)
-    return [step for step in steps if step not in joined]
+    return _Simplifier(trace).steps
 
 
 class _Simplifier:

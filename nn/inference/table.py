@@ -23,7 +23,6 @@ TASKS = 4  # for each thread, so that one that is held up can leave some to the 
 
 # Kinds of steps that count on the zeros between the rows of their source.
 NEEDS_BORDERS = {
-    kinds.DEPTHWISE_POINTWISE,
     kinds.DEPTHWISE,
     kinds.STRIDED_DEPTHWISE,
     kinds.MEAN,
@@ -80,11 +79,11 @@ class Table:
 
     # Tasks
 
-    def share_tiles(self, row: dict, wanted: int) -> None:
+    def share_tiles(self, row: dict) -> None:
         """Cut a product: by tiles of pixels and, if those are few, by rows of outputs too."""
         row["tiles"] = -(-row["out_height"] * row["out_pitch"] // TILE)
         groups = -(-row["outputs"] // ROWS)
-        parts = min(groups, -(-wanted // (self.images * row["tiles"])))
+        parts = min(groups, -(-self.tasks_wanted // (self.images * row["tiles"])))
         row["rows"] = ROWS * -(-groups // parts)
         row["row_blocks"] = -(-row["outputs"] // row["rows"])
         row["tasks"] = self.images * row["tiles"] * row["row_blocks"]

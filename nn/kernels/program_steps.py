@@ -29,14 +29,14 @@ ROW_COLUMNS = ROW_VECTORS * LANES
 row_block = make_outer_block(1, ROW_VECTORS)
 
 # Kinds of steps.
-POINTWISE, CONVOLUTION, DEPTHWISE_POINTWISE, POINTWISE_MAX_POOL = range(4)
-DEPTHWISE, STRIDED_DEPTHWISE, SORT_BY_PHASE, MAX_POOL, MEAN, LINEAR = range(4, 10)
+POINTWISE, CONVOLUTION, POINTWISE_MAX_POOL, DEPTHWISE, STRIDED_DEPTHWISE = range(5)
+SORT_BY_PHASE, MAX_POOL, MEAN, LINEAR = range(5, 9)
 
 
 @device
 def do_task(step, task, places, weights, image, arena, work):
     source = image if step.external else arena
-    if step.kind <= DEPTHWISE_POINTWISE:
+    if step.kind <= CONVOLUTION:
         convolve(step, task, places, weights, source, arena, work)
     elif step.kind == POINTWISE_MAX_POOL:
         pointwise_max_pool(step, task, places, weights, arena, work)
@@ -59,9 +59,8 @@ def convolve(step, task, places, weights, source, arena, panel):
     """A tile of TILE output pixels of ``rows`` channels: target = weight * patches + bias.
 
     The patches of a pointwise convolution are the source's planes themselves; those of any other
-    are gathered into ``panel`` (K_BLOCK, TILE), or, if a depthwise convolution comes first, are its
-    results there: the map between the two never exists. K counts tap by tap, channels within, so
-    taps that see only zeros above or below the image are left out as a whole.
+    are gathered into ``panel`` (K_BLOCK, TILE). K counts tap by tap, channels within, so taps that
+    see only zeros above or below the image are left out as a whole.
     """
     n = task // (step.tiles * step.row_blocks)
     pixel = task // step.row_blocks % step.tiles * TILE
@@ -85,13 +84,8 @@ def convolve(step, task, places, weights, source, arena, panel):
         if step.kind == POINTWISE:
             rows_of_b, at, b_offsets = source, image_at + pixel, places[step.source + k :]
         else:
+            gather(step, k, depth, pixel, count, image_at, places, source, panel)
             rows_of_b, at, b_offsets = panel, 0, places
-            if step.kind == CONVOLUTION:
-                gather(step, k, depth, pixel, count, image_at, places, source, panel)
-            else:
-                depthwise_rows(
-                    step, k, depth, pixel, count, image_at, places, weights, source, panel
-                )
         for x in range(0, count, COLUMNS):
             for m in range(first, last, ROWS):
                 outer_block(
@@ -175,22 +169,6 @@ def gather_strided(step, plane, down, right, pixel, count, source, panel, at):
         fetch_rows(source, start, 0, step.stride_x, low, high, panel, at + done, 0, length, 1)
         done += length
         x, y = 0, y + 1
-
-
-@device
-def depthwise_rows(step, k, depth, pixel, count, image_at, places, weights, source, panel):
-    """panel[r] = the depthwise convolution of channel ``k`` + r at ``count`` pixels."""
-    taps = places[step.taps + 1 :]
-    number = places[step.taps]
-    bias = weights[step.taps_bias + k :]
-    for r in range(depth):
-        plane = places[step.source + k + r] + image_at + pixel
-        for x in range(0, count, ROW_COLUMNS):
-            row_block(
-                weights, step.taps_weight + (k + r) * number, 0, 1, source, plane + x, taps,
-                panel, x, places, r, bias, number, 1, min(ROW_COLUMNS, count - x), False,
-                step.taps_relu,
-            )  # fmt: skip
 
 
 @device

@@ -14,8 +14,7 @@ Fields of a step, all int64 (pairs are vertical, horizontal):
     wipe            somebody needs the zeros between the target's rows
     weight, bias    where in ``weights`` they begin
     taps            where in ``places`` a depthwise convolution's number of taps stands, followed by
-                    the way from an output pixel to each; taps_weight, taps_bias, taps_relu: of a
-                    depthwise convolution that comes first
+                    the way from an output pixel to each
     tiles, row_blocks, rows    how the work is cut: tiles of pixels, blocks of ``rows`` outputs (or
                     planes) for a task
     accumulate      add to what the target holds
@@ -34,7 +33,7 @@ kind first tasks images tiles row_blocks rows
 source source_image external channels height width pitch
 target target_image outputs out_height out_width out_pitch
 kernel_height kernel_width stride_y stride_x padding_y padding_x dilation_y dilation_x
-flat wipe weight bias taps taps_weight taps_bias taps_relu accumulate relu
+flat wipe weight bias taps accumulate relu
 """
 STEP = np.dtype([(name, np.int64) for name in FIELDS.split()])
 
@@ -76,7 +75,7 @@ class _Step:
         image = n * self.target_image
         return self.planes(self.arena, self.target, self.outputs, image, size, self.out_pitch)
 
-    def depthwise(self, n, weight, bias, relu):
+    def depthwise(self, n):
         """Sum over taps of a weight times the planes, seen from a pixel that far away."""
         count = self.places[self.taps]
         taps = self.places[self.taps + 1 : self.taps + 1 + count]
@@ -88,14 +87,13 @@ class _Step:
                 self.arena, self.source, self.channels, image, size, self.pitch, stride
             )
             for c, plane in enumerate(shifted):
-                out[c] += self.weights[weight + c * count + t] * plane
-        out += self.array(bias, self.channels, 1, 1)
-        return np.maximum(out, 0) if relu else out
+                out[c] += self.weights[self.weight + c * count + t] * plane
+        return out + self.array(self.bias, self.channels, 1, 1)
 
 
 def _run_step(step: _Step, n: int) -> None:
     """One step for image ``n``, by its kind: the order of ``nn.kernels.program_steps``."""
-    products = (_product, _product, _product, _pooled_product)
+    products = (_product, _product, _pooled_product)
     kinds = (*products, _depthwise, _depthwise, _sort, _max_pool, _mean, _linear)
     kinds[step.kind](step, n)
 
@@ -104,9 +102,7 @@ def _product(step: _Step, n: int) -> None:
     """Convolutions; weights are packed (OC / ROWS, KH KW C, ROWS), see ``nn.inference.plan``."""
     OC, size = step.outputs, (step.out_height, step.out_width)
     weight = _unpacked(step, step.kernel_height, step.kernel_width)
-    if step.taps:
-        input = step.depthwise(n, step.taps_weight, step.taps_bias, step.taps_relu)
-    elif step.kind == 0:
+    if step.kind == 0:
         input = _seen_pointwise(step, n, size, step.out_pitch)
     else:
         input = np.stack(step.sources(n))
@@ -144,7 +140,7 @@ def _unpacked(step: _Step, KH: int, KW: int) -> np.ndarray:
 
 
 def _depthwise(step: _Step, n: int) -> None:
-    _store(step, n, step.depthwise(n, step.weight, step.bias, False), step.relu)
+    _store(step, n, step.depthwise(n), step.relu)
 
 
 def _sort(step: _Step, n: int) -> None:
