@@ -100,7 +100,7 @@ price_of_groups = Exercise(
 )
 
 
-# 3. More time: seed 002, "ReLUs and residual-adds", 56x56, c=64, GPU
+# 3. More time: X. Zhang, slides, "ReLUs and residual-adds", 56x56, c=64, GPU
 
 WITH, WITHOUT = 2066.0, 2376.0
 
