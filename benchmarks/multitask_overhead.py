@@ -4,7 +4,8 @@
 
 Server and sites are processes of this machine, as under ``multitask.run``; the parameters are cut
 into 170 arrays, as in ShuffleNet v2. An iteration of real training takes this much longer than its
-forward and backward.
+forward and backward. Beside the time on the clock stands that of the processors, which another
+program on the machine disturbs less.
 """
 
 from __future__ import annotations
@@ -32,13 +33,20 @@ def site(task: str, address: str, parameters: int, iterations: int, answers) -> 
     for parameter in arrays.values():
         parameter.grad = rng.standard_normal(size).astype(np.float32)
     optimizer = RemoteMomentum(arrays.items(), 0.1, weight_decay=1e-4, task=task, server=address)
-    seconds = []
+    seconds, busy = [], []
     while optimizer.iteration < iterations:
-        begun = time.perf_counter()
+        begun, worked = time.perf_counter(), time.process_time()
         optimizer.step()
         seconds.append(time.perf_counter() - begun)
+        busy.append(time.process_time() - worked)
     optimizer.finish()
-    answers.put(seconds)
+    answers.put((seconds, busy))
+
+
+def serve(arguments: tuple, iterations: int, answers) -> None:
+    worked = time.process_time()
+    workers.serve(*arguments)
+    answers.put((time.process_time() - worked) / iterations)
 
 
 def main() -> None:
@@ -53,7 +61,9 @@ def main() -> None:
         address = local_address(folder).replace(":0", ":29555")
         answers = context.Queue()
         server = (options.sites, address, Momentum(), "error", None, folder)
-        processes = [context.Process(target=workers.serve, args=server)] + [
+        load = context.Queue()
+        serving = context.Process(target=serve, args=(server, options.iterations, load))
+        processes = [serving] + [
             context.Process(
                 target=site,
                 args=(f"site{i}", address, options.parameters, options.iterations, answers),
@@ -63,12 +73,16 @@ def main() -> None:
         for process in processes:
             process.start()
         results = [answers.get() for _ in range(options.sites)]
+        server_busy = 1000 * load.get()
         for process in processes:
             process.join()
-    settled = np.array(results)[:, 5:] * 1000  # the first few fill caches and buffers
+    # The first few fill caches and buffers.
+    clock, busy = (1000 * np.array([result[k] for result in results])[:, 5:] for k in (0, 1))
+    kind = "unix" if address.startswith("unix") else "tcp"
     print(
-        f"{options.parameters} parameters, {options.sites} sites, {address.split(':')[0]}: "
-        f"median {np.median(settled):.1f} ms, 95 % within {np.percentile(settled, 95):.1f} ms"
+        f"{options.parameters} parameters, {options.sites} sites, {kind}: median "
+        f"{np.median(clock):.1f} ms an iteration, 95 % within {np.percentile(clock, 95):.1f} ms; "
+        f"processor time of a site {np.median(busy):.1f} ms, of the server {server_busy:.1f} ms"
     )
 
 
