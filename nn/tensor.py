@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from nn.ops import arithmetic, elementwise, indexing, linear, reduction, shape
-from nn.ops.operation import Operation, Part
+from nn.ops.layout import assign
+from nn.ops.operation import Operation, Part, are_tiles
 
 _state = threading.local()
 
@@ -324,6 +325,11 @@ def _total(gradients: list[np.ndarray | Part], tensor: Tensor) -> np.ndarray:
     """The sum of the gradients that arrived at ``tensor``, none of which is written to."""
     if len(gradients) == 1 and isinstance(gradients[0], np.ndarray):
         return gradients[0]
+    if are_tiles(gradients, tensor.shape):
+        total = np.empty(tensor.shape, tensor.dtype)
+        for part in gradients:
+            assign(total[part.index], part.values)
+        return total
     total = np.zeros(tensor.shape, tensor.dtype)
     for gradient in gradients:
         if isinstance(gradient, Part):

@@ -7,6 +7,7 @@ from nn_checks import assert_threads_agree, assert_twin_agrees, leaves, random, 
 import nn
 from nn import functional as F
 from nn.ops.channel_shuffle import ChannelShuffle
+from nn.ops.layout import assign, contiguous
 
 
 @pytest.mark.parametrize("channels, groups", [(6, 2), (6, 3), (12, 4), (5, 1), (5, 5)])
@@ -68,3 +69,21 @@ def test_interleave_is_cat_then_shuffle_both_ways():
 def test_interleave_refuses_different_shapes():
     with pytest.raises(ValueError, match=r"\(2, 3, 4\).*\(2, 4, 4\)"):
         F.interleave(nn.Tensor(random(2, 3, 4)), nn.Tensor(random(2, 4, 4)))
+
+
+def test_planes_move_between_views_of_every_kind():
+    """Large enough for the threads, and views that have no whole planes; against plain NumPy."""
+    source = random(3, 8, 70, 41, dtype=np.float32)
+    for view in (
+        source, source[:, ::2], source[:, 4:], source[::2, 1:3], source[:, :, ::2],
+        source.transpose(0, 1, 3, 2), np.broadcast_to(source[:, :1], source.shape),
+        source.reshape(3, 8, -1), source[:, ::-1], source[0], source.astype(np.int32),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(contiguous(view), view)
+        target = np.full((3 * len(view), 2 * view.shape[1], *view.shape[2:]), 7, view.dtype)
+        expected = target.copy()
+        assign(target[1::3, 1::2], view)
+        expected[1::3, 1::2] = view
+        np.testing.assert_array_equal(target, expected)
+        with nn.kernels.twins():
+            np.testing.assert_array_equal(contiguous(view), view)

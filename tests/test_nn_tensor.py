@@ -8,8 +8,8 @@ import pytest
 
 import nn
 from nn import functional as F
-from nn.ops.operation import Operation
-from nn.tensor import apply
+from nn.ops.operation import Operation, Part, are_tiles
+from nn.tensor import _total, apply
 
 
 def random(*shape, requires_grad=True, seed=0):
@@ -224,3 +224,30 @@ def test_a_gradient_that_arrives_whole_is_not_written_to():
     (same + x).backward(grad)
     np.testing.assert_array_equal(grad, kept)
     np.testing.assert_array_equal(x.grad, 2 * kept)
+
+
+@pytest.mark.parametrize(
+    "indices, covered",
+    [
+        (np.s_[:, :3], False),
+        ([np.s_[:, :3], np.s_[:, 3:]], True),
+        ([np.s_[:, -3:], np.s_[:, :3]], True),
+        ([np.s_[:, :2], np.s_[:, 4:], np.s_[:, 2:4]], True),
+        ([np.s_[:, :3], np.s_[:, 2:]], False),  # channel 2 twice
+        ([np.s_[:, :3], np.s_[:, 4:]], False),  # channel 3 never
+        ([np.s_[:, :3], np.s_[:, 3:], np.s_[:, 3:]], False),
+        ([np.s_[:, 0::2], np.s_[:, 1::2]], False),  # they do, but nobody looks that closely
+        ([np.s_[1:, :3], np.s_[:, 3:]], False),
+        ([np.s_[::-1, :3], np.s_[:, 3:]], False),
+        ([np.s_[:3], np.s_[:, 3:]], False),
+    ],
+)
+def test_parts_that_cover_everything_are_recognised_and_sum_up_either_way(indices, covered):
+    indices = indices if isinstance(indices, list) else [indices]
+    x = random(3, 6, 2)
+    parts = [Part(index, random(*x.data[index].shape, seed=1).data) for index in indices]
+    assert are_tiles(parts, x.shape) == covered
+    expected = np.zeros(x.shape)
+    for part in parts:
+        expected[part.index] += part.values
+    np.testing.assert_array_equal(_total(parts, x), expected)

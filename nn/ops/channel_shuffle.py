@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from nn.kernels import channel_shuffle
-from nn.ops.layout import contiguous
+from nn.ops.layout import assign, contiguous
 from nn.ops.operation import Operation
 
 
@@ -45,7 +45,8 @@ class Interleave(Operation):
             )
         images, channels, *size = left.shape
         out = np.empty((images, 2 * channels, *size), np.result_type(left, right))
-        out[:, 0::2], out[:, 1::2] = left, right
+        assign(out[:, 0::2], left)
+        assign(out[:, 1::2], right)
         return out
 
     def backward(self, grad_output):

@@ -18,6 +18,23 @@ class Part:
     values: np.ndarray
 
 
+def are_tiles(gradients: list, shape: tuple[int, ...]) -> bool:
+    """Whether these are parts that cover an array (N, C, ...), no element twice: split channels."""
+    ranges = []
+    for part in gradients:
+        match part:
+            case Part(
+                index=(slice(start=None, stop=None, step=None), slice(step=None) as channels)
+            ):
+                ranges.append(channels.indices(shape[1])[:2])
+            case _:
+                return False
+    ends = [0, *(end for _, end in sorted(ranges))]
+    return ends[-1] == shape[1] and all(
+        start == end for (start, _), end in zip(sorted(ranges), ends, strict=False)
+    )
+
+
 class Operation:
     """One call of a differentiable function on plain arrays.
 
