@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from nn.kernels import momentum as momentum_kernel
+from nn.kernels.sum_of_squares import sum_of_squares
 from nn.memory import keep_freed_memory
 from nn.module import Parameter
 
@@ -165,7 +166,10 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     Returns the length before, sqrt of the sum of all squares, summed in float64.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    total = math.sqrt(sum(float(np.square(grad, dtype=np.float64).sum()) for grad in gradients))
+    sums = np.zeros((len(gradients), 2))
+    for row, grad in zip(sums, gradients, strict=True):
+        sum_of_squares(grad.reshape(-1), row)
+    total = math.sqrt(sums[:, 1].sum())
     if total > max_norm:
         for grad in gradients:
             grad *= grad.dtype.type(max_norm / total)

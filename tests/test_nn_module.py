@@ -1,10 +1,13 @@
 """Modules: parts found by assignment, state in and out, modes, optimisers, checkpoints."""
 
+import math
+
 import numpy as np
 import pytest
 
 import nn
 from nn import optim
+from nn.kernels.sum_of_squares import sum_of_squares
 
 
 class Net(nn.Module):
@@ -184,3 +187,13 @@ def test_clip_grad_norm():
     assert parameters[0].grad == 3.0
     optim.clip_grad_norm(parameters, 1.0)
     assert parameters[0].grad == pytest.approx(0.6) and parameters[1].grad == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 1000, 4097])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sum_of_squares_is_exact_in_float64(size, dtype):
+    values = np.random.default_rng(size).standard_normal(size).astype(dtype)
+    sums = np.empty(2)
+    sum_of_squares(values, sums)
+    exact = [math.fsum(values.tolist()), math.fsum(float(v) ** 2 for v in values)]
+    np.testing.assert_allclose(sums, exact, rtol=1e-12, atol=1e-12)
