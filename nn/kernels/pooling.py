@@ -94,7 +94,7 @@ def max_pool2d_forward(input, kernel_size, stride, padding, dilation, out, indic
     is_usual = (kernel_size, stride, padding, dilation) == ((3, 3), (2, 2), (1, 1), (1, 1))
     for s in prange(planes):
         if is_usual:
-            # ShuffleNet's, in vectors: 8 times faster than the loops below.
+            # ShuffleNet's, in vectors: 2.5 instead of 11 ms for 16 images of 224 x 224 pixels.
             largest_of_nine(
                 input.reshape(-1), s * height * width, height, width,
                 out.reshape(-1), s * out_height * out_width, out_height, out_width,
