@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
+
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
@@ -104,61 +107,7 @@ softplus = Exercise(
 )
 
 
-# 3. Broadcasting undone
-
-
-def _unbroadcast_reference(grad, shape):
-    front = grad.ndim - len(shape)
-    stretched = [front + axis for axis, size in enumerate(shape) if size == 1]
-    return grad.sum(axis=(*range(front), *stretched)).reshape(shape)
-
-
-def _check_unbroadcast(answer):
-    rng = np.random.default_rng(3)
-    cases = [
-        ((4, 3), (4, 3), "nothing was repeated, so nothing may be summed"),
-        ((4, 3), (3,), "the axis in front was put there by NumPy"),
-        ((4, 3), (1, 3), "the first axis was stretched from 1 to 4 and must be 1 again"),
-        ((4, 3), (4, 1), "the last axis was stretched from 1 to 3 and must be 1 again"),
-        ((2, 4, 3), (4, 1), "one axis was put in front, and the last one was stretched"),
-        ((4, 3), (), "a single number was repeated along every axis"),
-        ((2, 1, 3), (1, 3), "an axis in front, and one of length 1 that was not stretched"),
-        ((3, 3), (3,), "the axis in front goes, the last one stays, though both have length 3"),
-    ]
-    for given_shape, shape, story in cases:
-        grad = rng.standard_normal(given_shape)
-        before = grad.copy()
-        summed = np.asarray(answer(grad, shape))
-        where = f"for a gradient {given_shape} and a source {shape} ({story})"
-        right = _unbroadcast_reference(before, shape)
-        if not np.array_equal(grad, before):
-            raise Wrong("your function writes into the gradient it was given, which others hold.")
-        if summed.shape != shape:
-            raise Wrong(f"{where} you return the shape {summed.shape}.")
-        if np.allclose(summed, right):
-            continue
-        count = before.size / max(right.size, 1)
-        if np.allclose(summed * count, right):
-            raise Wrong("you take the mean. Paths add up: it has to be the sum.")
-        if shape == (3,) and np.allclose(summed, before.sum(axis=-1)):
-            raise Wrong(f"{where} you sum over the wrong axis: NumPy aligns shapes at their end.")
-        raise Wrong(f"{where} the shape is right but the numbers are not.")
-
-
-unbroadcast_once = Exercise(
-    "unbroadcast_once",
-    check=_check_unbroadcast,
-    hints=(
-        "NumPy aligns shapes at their end. So the first grad.ndim - len(shape) axes are new.",
-        "Axis i of the source is axis i + grad.ndim - len(shape) of the gradient.",
-        "Sum over all these axes at once (axis takes a tuple), then reshape to the shape wanted: "
-        "that brings the axes of length 1 back.",
-    ),
-    reference=_unbroadcast_reference,
-)
-
-
-# 4. Topological order by counting uses
+# 3. Topological order by counting uses
 
 
 class _Node:
@@ -274,7 +223,7 @@ order_by_counting = Exercise(
 )
 
 
-# 5. A wrong rule that the sum takes for right
+# 4. A wrong rule that the sum takes for right
 
 
 def _deceitful_reference(grad_output):
@@ -307,4 +256,215 @@ deceitful_backward = Exercise(
         "what the operation does.",
     ),
     reference=_deceitful_reference,
+)
+
+
+# 5. An autograd from memory
+
+
+class MyTensor:
+    def __init__(self, array, requires_grad=False, sources=(), rule=None):
+        self.data = np.asarray(array, dtype=np.float64)
+        self.grad, self.requires_grad = None, requires_grad
+        self.sources, self.rule = sources, rule  # rule: the gradient -> one for each source
+
+    def _remember(self, data, rule, *sources):
+        if not any(source.requires_grad for source in sources):
+            return MyTensor(data)
+        return MyTensor(data, True, sources, rule)
+
+    def __add__(self, other):
+        return self._remember(self.data + other.data, lambda g: (g, g), self, other)
+
+    def __mul__(self, other):
+        a, b = self.data, other.data
+        return self._remember(a * b, lambda g: (g * b, g * a), self, other)
+
+    def __matmul__(self, other):
+        a, b = self.data, other.data
+        return self._remember(a @ b, lambda g: (g @ b.T, a.T @ g), self, other)
+
+    def relu(self):
+        return self._remember(np.maximum(self.data, 0), lambda g: (g * (self.data > 0),), self)
+
+    def sum(self):
+        shape = self.data.shape
+        return self._remember(self.data.sum(), lambda g: (np.broadcast_to(g, shape),), self)
+
+    def _in_order(self):
+        finished, seen, to_do = [], set(), [(self, False)]
+        while to_do:
+            tensor, sources_are_done = to_do.pop()
+            if sources_are_done:
+                finished.append(tensor)
+            elif tensor not in seen:
+                seen.add(tensor)
+                to_do.append((tensor, True))
+                to_do.extend((source, False) for source in tensor.sources)
+        return finished[::-1]
+
+    def backward(self):
+        gradients = {self: np.ones_like(self.data)}
+        for tensor in self._in_order():
+            grad = gradients.pop(tensor)
+            if tensor.rule is None:
+                if tensor.requires_grad:
+                    tensor.grad = grad if tensor.grad is None else tensor.grad + grad
+                continue
+            for source, share in zip(tensor.sources, tensor.rule(grad), strict=True):
+                front = share.ndim - source.data.ndim
+                stretched = [front + i for i, n in enumerate(source.data.shape) if n == 1]
+                share = share.sum(axis=(*range(front), *stretched)).reshape(source.data.shape)
+                gradients[source] = gradients.get(source, 0.0) + share
+
+
+def _check_from_memory(answer):
+    if not inspect.isclass(answer):
+        raise Wrong("pass the class itself: exercises.from_memory.check(MyTensor).")
+    for promise in (_numbers, _used_twice, _diamond, _passes, _constants, _layer, _broadcasting):
+        promise(answer)
+    _tower(answer)
+    _chain_of_steps(answer)
+    return "Right. That is an autograd, and you wrote it."
+
+
+def _leaf(tensor_class, values):
+    return tensor_class(np.array(values, dtype=np.float64), requires_grad=True)
+
+
+def _expect(tensor, right, story):
+    if tensor.grad is None:
+        raise Wrong(f"{story}: after backward(), grad is still None.")
+    grad = np.asarray(tensor.grad, dtype=np.float64)
+    if grad.shape != np.shape(right):
+        raise Wrong(
+            f"{story}: grad has shape {grad.shape}, the tensor {np.shape(right)}. What was "
+            "repeated forward has to be summed backward."
+        )
+    if not np.allclose(grad, right):
+        place = np.unravel_index(np.argmax(np.abs(grad - right)), grad.shape)
+        where = f"grad{list(map(int, place))}" if place else "grad"
+        raise Wrong(f"{story}: {where} is {grad[place]:.6g}, not {np.asarray(right)[place]:.6g}.")
+
+
+def _numbers(T):
+    a, b = _leaf(T, 2.0), _leaf(T, 3.0)
+    y = a * b + a
+    if not np.isclose(y.data, 8.0):
+        raise Wrong(f"a * b + a with a = 2 and b = 3 should be 8; data is {y.data}.")
+    y.backward()
+    _expect(b, 2.0, "in y = a * b + a, with a = 2 and b = 3, the gradient of b")
+    _expect(a, 4.0, "in y = a * b + a, with a = 2 and b = 3, the gradient of a")
+
+
+def _used_twice(T):
+    x = _leaf(T, 5.0)
+    (x * x).backward()
+    if x.grad is not None and np.allclose(x.grad, 5.0):
+        raise Wrong("x * x with x = 5 has the slope 10, you find 5: both uses of x count, so add.")
+    _expect(x, 10.0, "in y = x * x with x = 5")
+
+
+def _diamond(T):
+    a, b = _leaf(T, 2.0), _leaf(T, -3.0)
+    c = a * b
+    ((c + b) * c).backward()
+    if a.grad is not None and np.allclose(a.grad, 18.0):
+        raise Wrong(
+            "in e = (c + b) * c with c = a * b, c handed on its gradient before all of it had "
+            "arrived: go through the tensors in topological order."
+        )
+    _expect(a, 45.0, "in e = (c + b) * c with c = a * b, a = 2 and b = -3, the gradient of a")
+    _expect(b, -36.0, "in e = (c + b) * c with c = a * b, a = 2 and b = -3, the gradient of b")
+
+
+def _passes(T):
+    x = _leaf(T, 2.0)
+    for _ in range(2):
+        (x * x).backward()
+    if x.grad is not None and np.allclose(x.grad, 4.0):
+        raise Wrong("two backward passes, one after the other, should add up in grad.")
+    _expect(x, 8.0, "after two backward passes of y = x * x with x = 2")
+
+
+def _constants(T):
+    x, w = T(np.array(3.0)), _leaf(T, 2.0)
+    (x * w).backward()
+    if x.grad is not None:
+        raise Wrong("a tensor made without requires_grad has got a gradient.")
+    _expect(w, 3.0, "in y = x * w, where x wants no gradient,")
+
+
+def _layer(T):
+    rng = np.random.default_rng(1)
+    x, w, v = (rng.standard_normal(shape) for shape in ((4, 3), (3, 5), (4, 5)))
+    a, b = _leaf(T, x), _leaf(T, w)
+    ((a @ b).relu() * T(v)).sum().backward()
+    arrived = v * (x @ w > 0)
+    story = "in y = sum(relu(A @ B) * V), with A (4, 3) and B (3, 5), the gradient of"
+    _expect(a, arrived @ w.T, f"{story} A")
+    _expect(b, x.T @ arrived, f"{story} B")
+
+
+def _broadcasting(T):
+    rng = np.random.default_rng(2)
+    wide = rng.standard_normal((4, 3))
+    for shape, axes in (((3,), 0), ((1, 3), 0), ((4, 1), 1), ((), None)):
+        bias = _leaf(T, rng.standard_normal(shape))
+        (T(wide) * bias + bias).sum().backward()
+        right = (wide + 1.0).sum(axis=axes).reshape(shape)
+        _expect(bias, right, f"in sum(x * b + b), x (4, 3) and b {shape}, the gradient of b")
+
+
+def _tower(T):
+    x = y = _leaf(T, 1.0)
+    for _ in range(40):
+        y = y + y
+    events = 0
+
+    def count(frame, event, argument):
+        nonlocal events
+        events += 1
+        if events > 100_000:
+            raise Wrong(
+                "doubling a number 40 times keeps backward() busy without end: it follows every "
+                "path. Let each tensor have one turn."
+            )
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        y.backward()
+    finally:
+        sys.setprofile(before)
+    _expect(x, 2.0**40, "after doubling 40 times")
+
+
+def _chain_of_steps(T):
+    x = y = _leaf(T, 1.0)
+    one = T(np.array(1.0))
+    for _ in range(20_000):
+        y = y + one
+    try:
+        y.backward()
+    except RecursionError:
+        raise Wrong(
+            "a chain of 20,000 steps is too deep for a function that calls itself: keep a list of "
+            "what is still to be visited."
+        ) from None
+    _expect(x, 1.0, "after 20,000 additions")
+
+
+from_memory = Exercise(
+    "from_memory",
+    check=_check_from_memory,
+    hints=(
+        "Let each tensor keep the tensors it was computed from, and a function from its own "
+        "gradient to the gradient of each of these.",
+        "backward(): find all tensors with a walk that writes each down after its sources; go "
+        "through that list from its end; add what arrives at each in a dictionary.",
+        "Before adding a share to a source, sum it over the axes that were repeated. A tensor "
+        "without sources keeps what arrived, added to what it has, in grad.",
+    ),
+    reference=MyTensor,
 )
