@@ -114,15 +114,17 @@ def matmul_transposed(a, b, bias, out):
     flat_a, flat_b = a.reshape(-1), b.reshape(-1)
     a_offsets, b_offsets = multiples(K, M), multiples(K, N)
     row_blocks, column_blocks = ceil_div(M, DOT_M_BLOCK), ceil_div(N, DOT_N_BLOCK)
+    # Blocks of nearly equal height: 60 + 56 rows instead of 96 + 20 keep two threads busy.
+    height = DOT_ROWS * ceil_div(ceil_div(M, max(row_blocks, 1)), DOT_ROWS)
     blocks = row_blocks * column_blocks
     together, depth, stretches = stretches_of(batch, K)
     sections = sections_of(stretches, blocks)
     partial = np.empty((sections if sections > 1 else 0, M, N), out.dtype)
     for task in prange(sections * blocks):
         section = task // blocks
-        m = task // column_blocks % row_blocks * DOT_M_BLOCK
+        m = task // column_blocks % row_blocks * height
         n = task % column_blocks * DOT_N_BLOCK
-        row_count, column_count = min(DOT_M_BLOCK, M - m), min(DOT_N_BLOCK, N - n)
+        row_count, column_count = min(height, M - m), min(DOT_N_BLOCK, N - n)
         total = partial[section] if sections > 1 else out
         target = total[m : m + row_count, n : n + column_count]
         start_sums(target, bias[n : n + column_count], section == 0)
