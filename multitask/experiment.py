@@ -217,9 +217,9 @@ def train_and_measure(plan: Plan, run: Run, session: Session, done) -> None:
         evaluation, _ = measure(model, val)
     checkpoints.write(run.folder / "best.ckpt", model, checkpoints.describe(model, train))
     history = result.history
-    seconds = sum(e["seconds"] + e["waited"] for entries in history.values() for e in entries)
+    seconds = sum(entry["processor"] for entries in history.values() for entry in entries)
     last = {task: entries[-1]["loss"] for task, entries in history.items()}
-    write_json(run.result, {"seconds": seconds, "losses": last, **evaluation.to_json()})
+    write_json(run.result, {"processor_seconds": seconds, "losses": last, **evaluation.to_json()})
     shutil.rmtree(run.folder / "snapshots", ignore_errors=True)
 
 
@@ -228,8 +228,11 @@ def headline(run: Run) -> str:
     result = json.loads(run.result.read_text(encoding="utf-8"))
     if run.setting == START:
         return result["lessons"]
-    figures, minutes = result["figures"], result["seconds"] / 60
-    return f"AP {figures['AP']:.3f}, AP50 {figures['AP50']:.3f}, {minutes:.1f} core minutes"
+    figures, minutes = result["figures"], result["processor_seconds"] / 60
+    return (
+        f"AP {figures['AP'] or 0:.3f}, AP50 {figures['AP50'] or 0:.3f}, "
+        f"{minutes:.1f} minutes of a processor"
+    )
 
 
 def rows(plan: Plan, folder: Path) -> list[Row]:

@@ -17,7 +17,7 @@ THESIS = {
     "joint": ("Jointly Train with Classification", 32.1),
     "multi-scale": ("Multiscale Training", 32.8),
 }
-HEADINGS = ("Training Setting", "mmAP", "AP50", "gain in mmAP", "thesis, COCO", "core minutes")
+HEADINGS = ("Training Setting", "mmAP", "AP50", "gain in mmAP", "thesis, COCO", "CPU minutes")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     for row in rows:
         name, published = THESIS[row.setting]
         gains = [a - b for a, b in zip(row.percent("AP"), alone, strict=True)]
-        minutes = [result["seconds"] / 60 for result in row.results]
+        minutes = [result["processor_seconds"] / 60 for result in row.results]
         cells.append(
             (
                 name,

@@ -101,12 +101,14 @@ class TaskSite:
         """Forward and backward of the current iteration.
 
         Returns:
-            For the log: the losses, and what the iteration took: ``images``, ``seconds``.
+            For the log: the losses, and what the iteration took: ``images``, ``seconds`` on the
+            clock, ``processor`` seconds of all threads.
 
         Raises:
             MultitaskError: the loss is not a finite number.
         """
-        iteration, begun = self.optimizer.iteration, time.perf_counter()
+        iteration = self.optimizer.iteration
+        begun, worked = time.perf_counter(), time.process_time()
         nn.manual_seed(stream(self._seed, self.task.name, iteration))
         self.optimizer.lr = self._lr(iteration)
         self.optimizer.zero_grad()
@@ -122,8 +124,11 @@ class TaskSite:
         total.backward()
         if self.task.clip_norm is not None:
             clip_grad_norm(self.model.parameters(), self.task.clip_norm)
-        seconds = round(time.perf_counter() - begun, 4)
-        return report | {"images": self.task.images, "seconds": seconds}
+        return report | {
+            "images": self.task.images,
+            "seconds": round(time.perf_counter() - begun, 4),
+            "processor": round(time.process_time() - worked, 4),
+        }
 
     def _lr(self, iteration: int) -> float:
         return self.task.lr(iteration) if callable(self.task.lr) else self.task.lr
