@@ -100,15 +100,19 @@ class LightHead(nn.Module):
             logits (K, 1 + C), column 0 is the background; deltas (K, 4), or (K, 1 + C, 4) if they
             are class-specific.
         """
-        pooled = F.ps_roi_align(
-            thin, rois, self.pooled_size, 1 / self.stride, self.sampling_ratio, self.pooling_mode
-        )
+        pooled = self.pool(thin, rois)
         # Sizes in full instead of -1, which says nothing where there are no RoIs.
         hidden = F.relu(self.hidden(pooled.reshape(len(rois), self.hidden.in_features)))
         logits, deltas = self.classes(hidden), self.boxes(hidden)
         if self.class_specific_boxes:
             deltas = deltas.reshape(len(rois), logits.shape[1], 4)
         return logits, deltas
+
+    def pool(self, thin: nn.Tensor, rois: np.ndarray) -> nn.Tensor:
+        """What ``forward`` cuts out of the thin map: (K, pooled_channels, size, size)."""
+        return F.ps_roi_align(
+            thin, rois, self.pooled_size, 1 / self.stride, self.sampling_ratio, self.pooling_mode
+        )
 
     def assign(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from detector.boxes import as_boxes
+from nn.kernels.normalize_image import normalize_image
 
 # Deep maps are 1/32 of the input; a multiple keeps the cells of all maps exactly aligned.
 SIZE_MULTIPLE = 32
@@ -82,11 +83,9 @@ def to_batch(
         for axis in (0, 1)
     )
     # value = pixel * scale + shift: one multiplication and one addition for each pixel.
-    scale = (1 / (255 * np.asarray(std, np.float64))).astype(dtype)[:, None, None]
-    shift = (-np.asarray(mean, np.float64) / std).astype(dtype)[:, None, None]
+    scale = (1 / (255 * np.asarray(std, np.float64))).astype(dtype)
+    shift = (-np.asarray(mean, np.float64) / std).astype(dtype)
     batch = np.zeros((len(images), 3, height, width), dtype)
     for place, image in zip(batch, images, strict=True):
-        h, w = image.shape[:2]
-        np.multiply(image.transpose(2, 0, 1), scale, out=place[:, :h, :w])
-        place[:, :h, :w] += shift
+        normalize_image(np.ascontiguousarray(image), scale, shift, place)
     return batch

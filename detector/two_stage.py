@@ -149,7 +149,7 @@ class TwoStageDetector(nn.Module):
         self.eval()
         try:
             with nn.no_grad():
-                return [self.detect(check_image(image), self) for image in images]
+                return [self.detect(check_image(image), self, self.head) for image in images]
         finally:
             self.train(was_training)
 
@@ -159,17 +159,22 @@ class TwoStageDetector(nn.Module):
         return nn.Tensor(to_batch(images, self.image_mean, self.image_std, dtype))
 
     def detect(
-        self, image: np.ndarray, network: Callable[[nn.Tensor], Maps]
+        self,
+        image: np.ndarray,
+        network: Callable[[nn.Tensor], Maps],
+        head: Callable[[nn.Tensor, np.ndarray], tuple[nn.Tensor, nn.Tensor]],
     ) -> dict[str, np.ndarray]:
-        """What ``predict`` does with one image; ``network`` computes the maps: this module itself,
-        or the same function compiled.
+        """What ``predict`` does with one image.
+
+        ``network`` computes the maps and ``head`` looks at the proposals: this module and its
+        ``head``, or the same functions compiled.
         """
         own_size = image.shape[:2]
         size = network_size(own_size, self.short_side, self.max_side)
         maps = network(self.to_tensor([resize(image, size)]))
         (proposals,) = self.rpn.propose(maps.objectness, maps.deltas, maps.anchors, [size])
         rois = np.concatenate([np.zeros((len(proposals), 1), proposals.dtype), proposals], axis=1)
-        logits, deltas = self.head(maps.thin, rois)
+        logits, deltas = head(maps.thin, rois)
         found = self.select(F.softmax(logits, 1).data, deltas.data, proposals, size)
         return {
             "boxes": scale_boxes(found["boxes"], size, own_size).astype(np.float32),
