@@ -25,6 +25,7 @@ OPERATIONS = {
     "Index": "data",
     "Cat": "data",
     "ChannelShuffle": "shuffle",
+    "Interleave": "shuffle",  # and the concatenation before it, in one go
 }
 
 
