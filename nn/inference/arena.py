@@ -20,7 +20,7 @@ CONFLICT = 1024  # planes this many floats apart would compete for the same few 
 class Layout:
     """Planes of ``height`` x ``width`` pixels with ``border`` zeros between rows and around.
 
-    Without a border it is an array (N, C, H, W) as NumPy has it.
+    ``dense`` planes follow each other as in an array (N, C, H, W).
     """
 
     height: int
@@ -29,6 +29,7 @@ class Layout:
     slots: int = 0
     free: list[int] = field(default_factory=list)
     start: int = 0  # of the first slot, in the arena
+    dense: bool = False
 
     @property
     def pitch(self) -> int:
@@ -43,11 +44,13 @@ class Layout:
     @property
     def size(self) -> int:
         """Numbers from one plane to the next."""
-        if self.border == 0:
+        if self.dense:
             return self.height * self.width
         size = self.margin + (self.height + self.border) * self.pitch + self.border
         size = -(-size // LINE) * LINE
-        return size + LINE if size % CONFLICT in (0, LINE, CONFLICT - LINE) else size
+        while size % CONFLICT in (0, LINE, CONFLICT - LINE):
+            size += LINE
+        return size
 
     @property
     def image(self) -> int:

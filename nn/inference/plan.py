@@ -71,7 +71,9 @@ class Plan:
         self.dense: Layout | None = None
         users = [step for step in steps if any(v is self.input for v in step.inputs)]
         if len(self.input.shape) == 4 and all(_reads_anywhere(step) for step in users):
-            self.dense = Layout(*self.input.shape[2:], border=0, slots=self.input.shape[1])
+            self.dense = Layout(
+                *self.input.shape[2:], border=0, slots=self.input.shape[1], dense=True
+            )
             self.planes[self.input] = [
                 Plane(self.dense, 0, FOREVER, slot) for slot in range(self.dense.slots)
             ]
