@@ -72,13 +72,18 @@ class CompiledHead:
 
     def __call__(self, thin: nn.Tensor, rois: np.ndarray) -> tuple[nn.Tensor, nn.Tensor]:
         """As ``LightHead.forward``."""
-        pooled = self._head.pool(thin, rois)
-        self._map[0, :, 0, : len(rois)] = pooled.data.reshape(len(rois), -1).T
-        outputs = self._layers(self._map)[0, :, 0, : len(rois)].T
-        logits, deltas = outputs[:, : self._classes], outputs[:, self._classes :]
+        pooled = self._head.pool(thin, rois).data
+        logits, deltas = self.connected(pooled.reshape(len(rois), self._map.shape[1]))
         if self._head.class_specific_boxes:
             deltas = deltas.reshape(len(rois), self._classes, 4)
-        return nn.Tensor(np.ascontiguousarray(logits)), nn.Tensor(np.ascontiguousarray(deltas))
+        return nn.Tensor(logits), nn.Tensor(deltas)
+
+    def connected(self, pooled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The fully connected layers: features (K, 490) -> logits and deltas, a row a region."""
+        self._map[0, :, 0, : len(pooled)] = pooled.T
+        outputs = self._layers(self._map)[0, :, 0, : len(pooled)]
+        logits, deltas = outputs[: self._classes].T, outputs[self._classes :].T
+        return np.ascontiguousarray(logits), np.ascontiguousarray(deltas)
 
 
 def _pointwise(linear: nn.Linear) -> nn.Conv2d:

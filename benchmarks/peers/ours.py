@@ -83,27 +83,17 @@ def classifier(case, arrays):
 
 
 def network(case, arrays):
+    from detector.compiled import CompiledHead
+
     model = load_detector(arrays)
     maps = fast(model, arrays["images"].shape)
-    head = fast(HeadOfPooled(model.head), arrays["pooled"].shape)
+    head = CompiledHead(model.head, len(arrays["pooled"]))
 
     def run():
         objectness, deltas, thin, _ = maps(arrays["images"])
-        return [objectness, deltas, thin, *head(arrays["pooled"])]
+        return [objectness, deltas, thin, *head.connected(arrays["pooled"])]
 
     return run
-
-
-class HeadOfPooled(nn.Module):
-    """The fully connected layers of a head, on features that are already pooled."""
-
-    def __init__(self, head: nn.Module):
-        super().__init__()
-        self.hidden, self.classes, self.boxes = head.hidden, head.classes, head.boxes
-
-    def forward(self, pooled: nn.Tensor) -> tuple[nn.Tensor, nn.Tensor]:
-        hidden = F.relu(self.hidden(pooled))
-        return self.classes(hidden), self.boxes(hidden)
 
 
 def detection(case, arrays):
