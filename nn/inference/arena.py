@@ -20,7 +20,8 @@ CONFLICT = 1024  # planes this many floats apart would compete for the same few 
 class Layout:
     """Planes of ``height`` x ``width`` pixels with ``border`` zeros between rows and around.
 
-    ``dense`` planes follow each other as in an array (N, C, H, W).
+    ``dense`` planes follow each other as in an array (N, C, H, W): the network's input, not in the
+    arena.
     """
 
     height: int

@@ -14,7 +14,7 @@ import numpy as np
 from nn.inference.arena import read, write, zeros
 from nn.inference.plan import Import, Plan, Stretch
 from nn.inference.simplify import simplify
-from nn.inference.trace import Value, trace
+from nn.inference.trace import Value, run, trace
 from nn.kernels import get_num_threads, program
 from nn.module import Module
 
@@ -64,10 +64,8 @@ class CompiledModule:
             elif isinstance(stage, Import):
                 write(self._arena, self.plan.planes[stage.value], arrays[stage.value])
             else:
-                operation = stage.operation()
-                operation.needs_grad = (False,) * len(stage.inputs)
-                inputs = (self._array(value, arrays) for value in stage.inputs)
-                arrays[stage.output] = operation.forward(*inputs, **stage.options)
+                inputs = [self._array(value, arrays) for value in stage.inputs]
+                arrays[stage.output] = run(stage.operation, inputs, stage.options)
         outputs = [self._array(value, arrays) for value in self._trace.outputs]
         return self._trace.structure(outputs)
 

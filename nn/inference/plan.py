@@ -68,15 +68,11 @@ class Plan:
         self.stages: list[Stretch | Import | Call] = []
         self.moment = 0
 
-        self.dense: Layout | None = None
         users = [step for step in steps if any(v is self.input for v in step.inputs)]
         if len(self.input.shape) == 4 and all(_reads_anywhere(step) for step in users):
-            self.dense = Layout(
-                *self.input.shape[2:], border=0, slots=self.input.shape[1], dense=True
-            )
-            self.planes[self.input] = [
-                Plane(self.dense, 0, FOREVER, slot) for slot in range(self.dense.slots)
-            ]
+            size, channels = self.input.shape[2:], self.input.shape[1]
+            layout = Layout(*size, border=0, slots=channels, dense=True)
+            self.planes[self.input] = [Plane(layout, 0, FOREVER, c) for c in range(channels)]
         for step in steps:
             self.moment += 1
             self.add(step)
@@ -116,10 +112,8 @@ class Plan:
             part = slice(group * len(target) // groups, (group + 1) * len(target) // groups)
             inputs = source[group * len(source) // groups : (group + 1) * len(source) // groups]
             row = self.new_row(inputs, target[part], relu=conv.relu)
-            row["bias"], row["accumulate"] = (
-                self.rows.constant(conv.bias[part]),
-                conv.onto is not None,
-            )
+            row["bias"] = self.rows.constant(conv.bias[part])
+            row["accumulate"] = conv.onto is not None
             _set_pairs(row, conv.weight.shape[2:], conv.stride, conv.padding, conv.dilation)
             if conv.is_depthwise:
                 self.set_depthwise(row, conv, inputs[0].layout, target[0].layout)
@@ -183,12 +177,11 @@ class Plan:
 
     def set_depthwise(self, row: dict, conv: Convolution, source: Layout, target: Layout) -> None:
         row["weight"] = self.rows.constant(conv.weight)
+        row["taps"] = _taps(conv, source.pitch)
         if conv.keeps_size and source is target:
             row["kind"] = kinds.DEPTHWISE
-            row["taps"] = _taps(conv, source.pitch)
         else:
             row["kind"] = kinds.STRIDED_DEPTHWISE
-            row["taps"] = _taps(conv, source.pitch)
             length = (target.width - 1) * conv.stride[1] + 1
             self.rows.need_scratch(target.height * length)
         self.rows.share_planes(row)
@@ -306,7 +299,7 @@ class Plan:
 
     def finish(self) -> None:
         """Find a place for everything and write the table."""
-        lists = [planes for planes in self.planes.values() if planes[0].layout is not self.dense]
+        lists = [planes for planes in self.planes.values() if not planes[0].layout.dense]
         lists += self.sorted
         give_slots(list(dict.fromkeys(plane for planes in lists for plane in planes)))
         self.arena_size = 0
@@ -324,7 +317,7 @@ class Plan:
                     row["first"] = tasks
                     tasks += row["tasks"]
         self.rows.mark_borders()
-        self.table, self.places, self.weights = self.rows.write(self.dense)
+        self.table, self.places, self.weights = self.rows.write()
         self.scratch = self.rows.scratch
 
 

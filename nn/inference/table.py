@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nn.inference.arena import LINE, Layout, Plane, Shifted, Vectors, zeros
+from nn.inference.arena import LINE, Plane, Shifted, Vectors, zeros
 from nn.kernels import get_num_threads
 from nn.kernels import program_steps as kinds
 from nn.kernels.matmul import K_BLOCK, TILE
@@ -118,8 +118,8 @@ class Table:
             if not isinstance(row["target"], Vectors):
                 row["wipe"] = any(plane.bordered for plane in row["target"])
 
-    def write(self, dense: Layout | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(table, places, weights); planes of the layout ``dense`` are those of the input."""
+    def write(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(table, places, weights)"""
         places = list(range(0, K_BLOCK * TILE, TILE))
         lines = []
         for row in self.rows:
@@ -130,7 +130,7 @@ class Table:
                 line["taps"] = len(places)
                 places += row["taps"]
             source = row["source"]
-            line["external"] = not isinstance(source, Vectors) and source[0].layout is dense
+            line["external"] = not isinstance(source, Vectors) and source[0].layout.dense
             lines.append(tuple(int(line[name]) for name in STEP.names))
         weights = zeros(self._constants_size, self.dtype)
         np.concatenate(self._constants, out=weights)

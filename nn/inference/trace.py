@@ -120,9 +120,14 @@ def output_of(operation: type[Operation], arrays: list[np.ndarray], options: dic
     if operation in SHAPES:
         dtype = np.result_type(*arrays)
         return np.broadcast_to(np.zeros((), dtype), SHAPES[operation](*arrays, **options))
-    run = operation()
-    run.needs_grad = (False,) * len(arrays)
-    return np.asarray(run.forward(*(np.ascontiguousarray(array) for array in arrays), **options))
+    return np.asarray(run(operation, [np.ascontiguousarray(array) for array in arrays], options))
+
+
+def run(operation: type[Operation], arrays: list[np.ndarray], options: dict) -> np.ndarray:
+    """An operation's output, nothing kept for a backward pass."""
+    instance = operation()
+    instance.needs_grad = (False,) * len(arrays)
+    return instance.forward(*arrays, **options)
 
 
 def _cat(*arrays, dim):

@@ -26,6 +26,7 @@ from __future__ import annotations
 import numpy as np
 
 from nn.kernels.convolution import conv2d_forward_reference
+from nn.kernels.program_steps import POINTWISE
 from nn.kernels.register_blocks import ROWS
 
 FIELDS = """
@@ -102,7 +103,7 @@ def _product(step: _Step, n: int) -> None:
     """Convolutions; weights are packed (OC / ROWS, KH KW C, ROWS), see ``nn.inference.plan``."""
     OC, size = step.outputs, (step.out_height, step.out_width)
     weight = _unpacked(step, step.kernel_height, step.kernel_width)
-    if step.kind == 0:
+    if step.kind == POINTWISE:
         input = _seen_pointwise(step, n, size, step.out_pitch)
     else:
         input = np.stack(step.sources(n))
