@@ -12,14 +12,14 @@ import numpy as np
 
 import nn
 from detector.crops import CropTransform
-from detector.datasets import Dataset, Loader
+from detector.datasets import Loader
 from detector.preprocess import to_batch
 from detector.pretraining import CropClassifier
-from detector.sessions import Session, open_splits
-from multitask.task import Task
-from multitask.tasks.batches import Batches, order_seed
+from detector.sessions import Session
+from multitask.tasks.batches import Batches
 from multitask.tasks.class_folders import ClassFolders, SquareTransform
-from multitask.tasks.detection import Detection, named_groups
+from multitask.tasks.detection import Detection
+from multitask.tasks.session_task import SessionTask
 from nn import functional as F
 
 
@@ -39,8 +39,8 @@ class Classifier(CropClassifier):
         return F.cross_entropy(self(nn.Tensor(batch)), labels)
 
 
-class Classification:
-    """What a classification task does; ``task()`` makes it a ``Task``.
+class Classification(SessionTask):
+    """What a classification task does.
 
     Args:
         session: of the detector whose backbone it shares: backbone, initial weights and seed, and
@@ -58,30 +58,14 @@ class Classification:
         name: str = "classification",
         folder: str | os.PathLike | None = None,
     ):
-        self.session, self.iterations, self.name = session, iterations, name
-        self.folder = folder
-
-    def task(self) -> Task:
-        recipe = self.session.recipe
-        return Task(
-            self.name,
-            self.model,
-            self.loss,
-            self.lr,
-            groups=self.groups,
-            clip_norm=recipe.clip_norm,
-            images=recipe.crop_batch,
-        )
-
-    @cached_property
-    def detection_set(self) -> Dataset:
-        return open_splits(self.session)[0]
+        super().__init__(session, iterations, name)
+        self.images, self.folder = session.recipe.crop_batch, folder
 
     @cached_property
     def batches(self) -> Batches:
         recipe = self.session.recipe
         if self.folder is None:
-            data = self.detection_set
+            data = self.train
             transform = CropTransform(
                 len(data.classes),
                 recipe.crop_size,
@@ -91,24 +75,17 @@ class Classification:
         else:
             data = ClassFolders(self.folder)
             transform = SquareTransform(recipe.crop_size, recipe.horizontal_flip)
-        seed = order_seed(self.session.seed, self.name)
         # A set smaller than a batch is one batch; otherwise all batches have the same size.
         drop_last = len(data) >= recipe.crop_batch
-        return Batches(Loader(data, transform, recipe.crop_batch, seed, drop_last=drop_last))
+        return Batches(Loader(data, transform, recipe.crop_batch, self.seed, drop_last=drop_last))
 
     def model(self) -> Classifier:
         # Made as the detector is, so that the backbone starts from the same bits.
         detector = Detection(self.session, self.iterations).model()
-        nn.manual_seed(order_seed(self.session.seed, self.name))
+        nn.manual_seed(self.seed)
         return Classifier(detector, len(self.batches.loader.dataset.classes))
 
     def loss(self, model: Classifier, iteration: int) -> nn.Tensor:
         batch = self.batches[iteration]
         labels = np.array([target["label"] for target in batch.targets])
         return model.loss(batch.images, labels)
-
-    def lr(self, iteration: int) -> float:
-        return self.session.recipe.learning_rates(self.iterations)(iteration)
-
-    def groups(self, model: nn.Module) -> list[dict]:
-        return named_groups(model, self.session.recipe)
