@@ -14,6 +14,16 @@ def open_files():
     return len(os.listdir("/proc/self/fd"))
 
 
+def no_delay(iteration):
+    pass
+
+
+def memory():
+    """What this process, with the server and all sites in it, has in memory: bytes."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
 @pytest.mark.parametrize(
     ("sites", "iterations"),
@@ -24,12 +34,20 @@ def test_many_sites(sites, iterations):
     expected = run_together([Toy(name) for name in names], LocalServer(sites), iterations)
     gc.collect()
     files, threads = open_files(), set(threading.enumerate())
-    toys = [Toy(name) for name in names]
+    toys, held = [Toy(name) for name in names], {}
+
+    def train(toy):
+        toy.train(toy.optimizer(server.address), iterations, look if toy is toys[0] else no_delay)
+
+    def look(iteration):
+        held[iteration] = memory()
+
     with ParameterServer(sites) as server:
-        run_threads(
-            [lambda toy=toy: toy.train(toy.optimizer(server.address), iterations) for toy in toys],
-            timeout=3600,
-        )
+        run_threads([lambda toy=toy: train(toy) for toy in toys], timeout=3600)
+    # A leak grows with the iterations; what is needed is there after the first tenth of them.
+    grown = held[iterations - 1] - held[iterations // 10]
+    print(f"{sites} sites, {iterations} iterations: memory grew by {grown / 1e6:.1f} MB")
+    assert grown < 16e6
     assert [toy.digest() for toy in toys] == expected
     gc.collect()
     for thread in set(threading.enumerate()) - threads:
