@@ -131,6 +131,8 @@ class _Simplifier:
         one, other = sorted((first[0], second[0]), key=self.steps.index)
         if one.output.shape != other.output.shape or other.onto is not None:
             return False
+        if other.is_depthwise:  # only a product can add to what is there
+            return False
         other.onto = one.output
         one.bias, other.bias = one.bias + other.bias, np.zeros_like(other.bias)
         self.rename(other, call.output, (one, other))
