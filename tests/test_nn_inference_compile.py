@@ -89,7 +89,7 @@ def test_convolutions(name, as_input):
     nn.manual_seed(1)
     conv = nn.Conv2d(*CONVOLUTIONS[name])
     parts = [conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU()]
-    if as_input == "later":  # after a pointwise convolution its input lies in bordered planes
+    if as_input == "later":  # after a pointwise convolution its input lies in the arena
         parts.insert(0, nn.Conv2d(conv.in_channels, conv.in_channels, 1))
     module = with_history(nn.Sequential(*parts))
     check(module, (2, conv.in_channels, 17, 21))
@@ -166,6 +166,15 @@ def test_a_sum_of_convolutions_and_what_follows():
         nn.Conv2d(3, 4, 1), *parts, nn.BatchNorm2d(6),
     )  # fmt: skip
     check(with_history(module), (2, 3, 9, 8))
+
+
+def test_a_sum_with_a_depthwise_convolution():
+    for groups in ((4, 4), (4, 1), (1, 4)):
+        parts = [nn.Conv2d(4, 4, 3, 1, 1, groups=each) for each in groups]
+        module = Layers(
+            lambda x, first, a, b: F.relu(a(first(x)) + b(first(x))), nn.Conv2d(3, 4, 1), *parts
+        )
+        check(module, (2, 3, 9, 8))
 
 
 def test_results_used_twice_are_not_changed_by_what_one_user_does():

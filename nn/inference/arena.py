@@ -1,9 +1,8 @@
 """Where every map of a compiled network lies in memory.
 
-All maps of one size share a ``Layout``: planes with a border of zeros, see ``nn.kernels.program``.
-It has slots, each with room for one plane of every image of the batch. A slot is given back when
-nobody needs its plane any more and taken by a later map of the same size; so the zeros around a
-plane, written once, stay.
+All maps of one size share a ``Layout``. It has slots, each with room for one plane of every image
+of the batch. A slot is given back when nobody needs its plane any more and taken by a later map of
+the same size.
 """
 
 from __future__ import annotations
@@ -18,36 +17,25 @@ CONFLICT = 1024  # planes this many floats apart would compete for the same few 
 
 @dataclass(eq=False)
 class Layout:
-    """Planes of ``height`` x ``width`` pixels with ``border`` zeros between rows and around.
+    """Planes of ``height`` x ``width`` pixels.
 
-    ``dense`` planes follow each other as in an array (N, C, H, W): the network's input, not in the
-    arena.
+    ``external`` planes are the network's input, an array (N, C, H, W) that is not in the arena:
+    they follow each other without a gap.
     """
 
     height: int
     width: int
-    border: int
     slots: int = 0
     free: list[int] = field(default_factory=list)
     start: int = 0  # of the first slot, in the arena
-    dense: bool = False
-
-    @property
-    def pitch(self) -> int:
-        """Numbers from one row to the next."""
-        return self.width + self.border
-
-    @property
-    def margin(self) -> int:
-        """Zeros before the first pixel: the rows above, in whole lines."""
-        return -(-self.border * (self.pitch + 1) // LINE) * LINE
+    external: bool = False
 
     @property
     def size(self) -> int:
         """Numbers from one plane to the next."""
-        if self.dense:
-            return self.height * self.width
-        size = self.margin + (self.height + self.border) * self.pitch + self.border
+        size = self.height * self.width
+        if self.external:
+            return size
         size = -(-size // LINE) * LINE
         while size % CONFLICT in (0, LINE, CONFLICT - LINE):
             size += LINE
@@ -80,12 +68,11 @@ class Plane:
     first: int
     last: int
     slot: int = -1
-    bordered: bool = False  # somebody relies on the zeros between its rows
 
     @property
     def place(self) -> int:
         """Where pixel (0, 0) of the first image lies in the arena."""
-        return self.layout.start + self.slot * self.layout.size + self.layout.margin
+        return self.layout.start + self.slot * self.layout.size
 
 
 class Shifted:
@@ -144,23 +131,17 @@ def give_slots(planes: list[Plane]) -> None:
 
 def read(arena: np.ndarray, planes: list[Plane], images: int) -> np.ndarray:
     """A map as a new array (N, C, H, W)."""
-    layout = planes[0].layout
-    return _slots(arena, layout, images, layout.width)[:, [plane.slot for plane in planes]]
+    return _slots(arena, planes[0].layout, images)[:, [plane.slot for plane in planes]]
 
 
 def write(arena: np.ndarray, planes: list[Plane], array: np.ndarray) -> None:
-    """Put an array (N, C, H, W) where its planes lie, with zeros between the rows."""
-    layout, slots = planes[0].layout, [plane.slot for plane in planes]
-    rows = _slots(arena, layout, len(array), layout.pitch)
-    rows[:, slots, :, : layout.width] = array
-    rows[:, slots, :, layout.width :] = 0
+    """Put an array (N, C, H, W) where its planes lie."""
+    _slots(arena, planes[0].layout, len(array))[:, [plane.slot for plane in planes]] = array
 
 
-def _slots(arena: np.ndarray, layout: Layout, images: int, width: int) -> np.ndarray:
-    """All planes of a layout as a view (N, slots, H, width) into the arena."""
-    strides = (layout.image, layout.size, layout.pitch, 1)
-    return np.lib.stride_tricks.as_strided(
-        arena[layout.start + layout.margin :],
-        (images, layout.slots, layout.height, width),
-        [stride * arena.itemsize for stride in strides],
-    )
+def _slots(arena: np.ndarray, layout: Layout, images: int) -> np.ndarray:
+    """All planes of a layout as a view (N, slots, H, W) into the arena."""
+    all_slots = arena[layout.start :][: images * layout.image]
+    planes = all_slots.reshape(images, layout.slots, layout.size)
+    pixels = planes[:, :, : layout.height * layout.width]
+    return pixels.reshape(images, layout.slots, layout.height, layout.width)

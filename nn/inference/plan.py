@@ -60,7 +60,6 @@ class Plan:
     def __init__(self, trace: Trace, steps: Sequence[Convolution | Call]):
         self.input, self.images, self.dtype = trace.input, trace.input.shape[0], trace.input.dtype
         self.rows = Table(self.images, self.dtype)
-        self.borders = _borders(steps)
         self.layouts: dict[tuple[int, int], Layout] = {}
         self.planes: dict[Value, list[Plane]] = {}
         self.vectors: dict[Value, Vectors] = {}
@@ -69,9 +68,9 @@ class Plan:
         self.moment = 0
 
         users = [step for step in steps if any(v is self.input for v in step.inputs)]
-        if len(self.input.shape) == 4 and all(_reads_anywhere(step) for step in users):
+        if len(self.input.shape) == 4 and all(_reads_in_place(step) for step in users):
             size, channels = self.input.shape[2:], self.input.shape[1]
-            layout = Layout(*size, border=0, slots=channels, dense=True)
+            layout = Layout(*size, slots=channels, external=True)
             self.planes[self.input] = [Plane(layout, 0, FOREVER, c) for c in range(channels)]
         for step in steps:
             self.moment += 1
@@ -116,50 +115,45 @@ class Plan:
             row["accumulate"] = conv.onto is not None
             _set_pairs(row, conv.weight.shape[2:], conv.stride, conv.padding, conv.dilation)
             if conv.is_depthwise:
-                self.set_depthwise(row, conv, inputs[0].layout, target[0].layout)
+                self.set_depthwise(row, conv)
             else:
-                self.set_product(row, conv, conv.weight[part], inputs[0].layout, target[0].layout)
+                self.set_product(row, conv.weight[part], conv.is_pointwise)
+                row["flat"] = conv.keeps_size
 
     def add_sorted(self, conv: Convolution, source: list[Plane], target: list[Plane]) -> None:
         """A strided convolution: a pointwise one of planes sorted by phase, perhaps pooled."""
-        layout = target[0].layout
-        if conv.pool is None:
-            row = self.new_row(
-                self.sort_by_phase(conv, source, layout.height, layout.pitch), target
-            )
-            _set_pairs(row, (1, 1))
-            self.set_product(row, conv, conv.weight, layout, layout)
-        else:
-            height, width = conv.pool.inputs[0].shape[2:]
-            pitch = width + _reach_right(conv)
-            row = self.new_row(self.sort_by_phase(conv, source, height, pitch), target)
-            row |= {
-                "kind": kinds.POINTWISE_MAX_POOL,
-                "weight": self.rows.constant(_packed(conv.weight)),
-            }
-            row |= {"height": height, "width": width, "pitch": pitch}
-            self.set_pool(row, conv.pool)
-            # As many rows a task as the cache next to the processor holds.
-            stride, reach = row["stride_y"], row["kernel_height"] * row["dilation_y"]
-            self.rows.share_rows(row, (WORK // (len(target) * pitch) - reach) // stride)
-            held = (row["rows"] * stride + reach) * pitch
-            row["taps"] = [m * held for m in range(len(target))]
-            self.rows.need_scratch(len(target) * held + TILE)
+        result = conv.output if conv.pool is None else conv.pool.inputs[0]
+        height, width = result.shape[2:]
+        row = self.new_row(self.sort_by_phase(conv, source, height, width), target)
         row["bias"], row["accumulate"] = self.rows.constant(conv.bias), conv.onto is not None
         row["relu"] = conv.relu
+        if conv.pool is None:
+            _set_pairs(row, (1, 1))
+            self.set_product(row, conv.weight, is_pointwise=True)
+            return
+        row["kind"] = kinds.POINTWISE_MAX_POOL
+        row["weight"] = self.rows.constant(_packed(conv.weight))
+        row["height"] = height
+        self.set_pool(row, conv.pool)
+        # As many rows a task as the cache next to the processor holds.
+        stride, reach = row["stride_y"], row["kernel_height"] * row["dilation_y"]
+        self.rows.share_rows(row, (WORK // (len(target) * width) - reach) // stride)
+        held = (row["rows"] * stride + reach) * width
+        row["taps"] = [m * held for m in range(len(target) + 1)]
+        self.rows.need_scratch(len(target) * held + _line(row))
 
     def sort_by_phase(
-        self, conv: Convolution, source: list[Plane], height: int, pitch: int
+        self, conv: Convolution, source: list[Plane], height: int, width: int
     ) -> list[Shifted]:
         """Bring the input of a strided convolution in order; for each tap and channel, its plane.
 
-        ``height`` and ``pitch`` are the output's. Tap i looks at input row y s + i d - p, which is
-        row y + (i d) // s of phase (i d) mod s.
+        ``height`` and ``width`` are the output's. Tap row i looks at input row y s + i d - p, which
+        is row y + (i d) // s of phase (i d) mod s.
         """
-        (KH, KW), (SH, SW) = conv.weight.shape[2:], conv.stride
-        size = height + (KH - 1) * conv.dilation[0] // SH, pitch
-        layout = self.layouts.setdefault((*size, "sorted"), Layout(*size, border=0))
-        planes = [Plane(layout, self.moment, self.moment) for _ in range(len(source) * SH * SW)]
+        (KH, KW), SH = conv.weight.shape[2:], conv.stride[0]
+        size = height + (KH - 1) * conv.dilation[0] // SH, width
+        layout = self.layouts.setdefault((*size, "sorted"), Layout(*size))
+        planes = [Plane(layout, self.moment, self.moment) for _ in range(len(source) * SH * KW)]
         self.sorted.append(planes)
         row = self.new_row(source, planes, kind=kinds.SORT_BY_PHASE)
         _set_pairs(row, (KH, KW), conv.stride, conv.padding, conv.dilation)
@@ -167,34 +161,28 @@ class Plan:
         self.moment += 1
         shifted = []
         for i in range(KH):
-            down, row_phase = divmod(i * conv.dilation[0], SH)
+            down, phase = divmod(i * conv.dilation[0], SH)
             for j in range(KW):
-                right, column_phase = divmod(j * conv.dilation[1], SW)
-                phase = row_phase * SW + column_phase
-                shift = down * layout.pitch + right
-                shifted += [Shifted(plane, shift) for plane in planes[phase :: SH * SW]]
+                seen = planes[phase * KW + j :: SH * KW]
+                shifted += [Shifted(plane, down * width) for plane in seen]
         return shifted
 
-    def set_depthwise(self, row: dict, conv: Convolution, source: Layout, target: Layout) -> None:
+    def set_depthwise(self, row: dict, conv: Convolution) -> None:
         row["weight"] = self.rows.constant(conv.weight)
-        row["taps"] = _taps(conv, source.pitch)
-        if conv.keeps_size and source is target:
-            row["kind"] = kinds.DEPTHWISE
-        else:
-            row["kind"] = kinds.STRIDED_DEPTHWISE
-            length = (target.width - 1) * conv.stride[1] + 1
-            self.rows.need_scratch(target.height * length)
         self.rows.share_planes(row)
+        (KH, KW), (SH, SW) = conv.weight.shape[2:], conv.stride
+        geometry = (KH, KW), conv.padding, conv.dilation
+        if geometry == ((3, 3), (1, 1), (1, 1)) and SH == SW <= 2:
+            row["kind"] = kinds.STENCIL
+            return
+        row["kind"] = kinds.DEPTHWISE
+        height = row["out_height"] + (KH - 1) * conv.dilation[0] // SH
+        width = row["out_width"] + (KW - 1) * conv.dilation[1] // SW
+        self.rows.need_scratch((SH * SW + 1) * height * width)
 
-    def set_product(
-        self, row: dict, conv: Convolution, weight: np.ndarray, source: Layout, target: Layout
-    ) -> None:
+    def set_product(self, row: dict, weight: np.ndarray, is_pointwise: bool) -> None:
+        row["kind"] = kinds.POINTWISE if is_pointwise else kinds.CONVOLUTION
         row["weight"] = self.rows.constant(_packed(weight))
-        if source is target and (conv.is_pointwise or conv.is_sorted):
-            row["kind"] = kinds.POINTWISE
-        else:
-            row["kind"] = kinds.CONVOLUTION
-            row["flat"] = source is target and conv.keeps_size
         self.rows.share_tiles(row)
 
     def add_max_pool(self, call: Call) -> bool:
@@ -204,6 +192,7 @@ class Plan:
         row = self.new_row(source, target, kind=kinds.MAX_POOL)
         self.set_pool(row, call)
         self.rows.share_planes(row)
+        self.rows.need_scratch(_line(row))
         return True
 
     def set_pool(self, row: dict, call: Call) -> None:
@@ -216,7 +205,9 @@ class Plan:
             return False
         vectors = self.vectors[call.output] = Vectors(*call.output.shape)
         row = self.new_row(self.planes[value], vectors, kind=kinds.MEAN)
-        self.rows.share_planes(row)
+        pixels = row["height"] * row["width"]
+        row["weight"] = self.rows.constant(np.full(pixels, 1 / pixels))
+        self.rows.share_outputs(row, kinds.MEANS)
         return True
 
     def add_linear(self, call: Call) -> bool:
@@ -273,7 +264,7 @@ class Plan:
 
     def new_planes(self, value: Value) -> list[Plane]:
         size = value.shape[2:]
-        layout = self.layouts.setdefault(size, Layout(*size, self.borders.get(size, 0)))
+        layout = self.layouts.setdefault(size, Layout(*size))
         self.planes[value] = [
             Plane(layout, self.moment, self.moment) for _ in range(value.shape[1])
         ]
@@ -299,7 +290,7 @@ class Plan:
 
     def finish(self) -> None:
         """Find a place for everything and write the table."""
-        lists = [planes for planes in self.planes.values() if not planes[0].layout.dense]
+        lists = [planes for planes in self.planes.values() if not planes[0].layout.external]
         lists += self.sorted
         give_slots(list(dict.fromkeys(plane for planes in lists for plane in planes)))
         self.arena_size = 0
@@ -316,52 +307,21 @@ class Plan:
                 for row in self.rows.rows[stage.first : stage.last]:
                     row["first"] = tasks
                     tasks += row["tasks"]
-        self.rows.mark_borders()
         self.table, self.places, self.weights = self.rows.write()
         self.scratch = self.rows.scratch
 
 
-def _borders(steps: Sequence[Convolution | Call]) -> dict[tuple[int, int], int]:
-    """How wide a border the planes of each size (H, W) need."""
-    borders: dict[tuple[int, int], int] = {}
-
-    def need(value: Value, border: int) -> None:
-        size = value.shape[2:]
-        borders[size] = max(borders.get(size, 0), border)
-
-    for conv in steps:
-        if not isinstance(conv, Convolution):
-            continue
-        if conv.is_depthwise:
-            # Taps may look beyond the image on all sides, but no further than this.
-            taps = zip(conv.weight.shape[2:], conv.dilation, strict=True)
-            reach = (0, 0) if conv.keeps_size else ((k - 1) * d for k, d in taps)
-            need(conv.input, max(*conv.padding, *reach))
-        elif conv.is_sorted:
-            need(conv.output, 0 if conv.pool else _reach_right(conv))
-    return borders
-
-
-def _reach_right(conv: Convolution) -> int:
-    """How far beyond the end of a row the last tap looks in planes sorted by phase."""
-    return (conv.weight.shape[3] - 1) * conv.dilation[1] // conv.stride[1]
-
-
-def _reads_anywhere(step: Convolution | Call) -> bool:
-    """Whether a step can read planes without borders."""
+def _reads_in_place(step: Convolution | Call) -> bool:
+    """Whether a step can read the network's input where it is."""
     if isinstance(step, Call):
         return step.operation is MaxPool2d and len(step.output.shape) == 4
-    return not (step.is_pointwise or step.is_depthwise)
+    return True
 
 
-def _taps(conv: Convolution, pitch: int) -> list[int]:
-    """How many taps there are, and how far from the output pixel each lies."""
-    KH, KW = conv.weight.shape[2:]
-    return [KH * KW] + [
-        (i * conv.dilation[0] - conv.padding[0]) * pitch + j * conv.dilation[1] - conv.padding[1]
-        for i in range(KH)
-        for j in range(KW)
-    ]
+def _line(row: dict) -> int:
+    """Working memory for the line of ``nn.kernels.program_steps.pool_rows``."""
+    reach = (row["out_width"] - 1) * row["stride_x"] + row["kernel_width"] * row["dilation_x"]
+    return max(reach, row["padding_x"] + row["width"]) + TILE  # read in whole vectors
 
 
 def _packed(weight: np.ndarray) -> np.ndarray:

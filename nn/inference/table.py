@@ -13,20 +13,12 @@ import numpy as np
 
 from nn.inference.arena import LINE, Plane, Shifted, Vectors, zeros
 from nn.kernels import get_num_threads
-from nn.kernels import program_steps as kinds
 from nn.kernels.matmul import K_BLOCK, TILE
 from nn.kernels.program_twins import STEP
 from nn.kernels.register_blocks import ROWS
 
 LEAST_PIXELS = 4096  # a task on whole planes takes several, if they are small
 TASKS = 4  # for each thread, so that one that is held up can leave some to the others
-
-# Kinds of steps that count on the zeros between the rows of their source.
-NEEDS_BORDERS = {
-    kinds.DEPTHWISE,
-    kinds.STRIDED_DEPTHWISE,
-    kinds.MEAN,
-}
 
 Side = Sequence[Plane | Shifted] | Vectors
 
@@ -60,7 +52,7 @@ class Table:
                 row[count] = side.length
                 continue
             layout = side[0].layout
-            row[count], row[f"{prefix}pitch"] = len(side), layout.pitch
+            row[count] = len(side)
             row[f"{prefix}height"], row[f"{prefix}width"] = layout.height, layout.width
         self.rows.append(row)
         return row
@@ -81,7 +73,7 @@ class Table:
 
     def share_tiles(self, row: dict) -> None:
         """Cut a product: by tiles of pixels and, if those are few, by rows of outputs too."""
-        row["tiles"] = -(-row["out_height"] * row["out_pitch"] // TILE)
+        row["tiles"] = -(-row["out_height"] * row["out_width"] // TILE)
         groups = -(-row["outputs"] // ROWS)
         parts = min(groups, -(-self.tasks_wanted // (self.images * row["tiles"])))
         row["rows"] = ROWS * -(-groups // parts)
@@ -91,7 +83,7 @@ class Table:
     def share_planes(self, row: dict) -> None:
         """Cut a step that goes plane by plane."""
         planes = self.images * row["channels"]
-        few = -(-LEAST_PIXELS // (row["height"] * row["pitch"]))
+        few = -(-LEAST_PIXELS // (row["height"] * row["width"]))
         row["rows"] = max(1, min(few, planes), -(-planes // self.tasks_wanted))
         row["tasks"] = -(-planes // row["rows"])
 
@@ -108,16 +100,6 @@ class Table:
 
     # In the end
 
-    def mark_borders(self) -> None:
-        """Have the zeros between rows kept where somebody counts on them."""
-        for row in self.rows:
-            if row["kind"] in NEEDS_BORDERS:
-                for plane in row["source"]:
-                    plane.bordered = True
-        for row in self.rows:
-            if not isinstance(row["target"], Vectors):
-                row["wipe"] = any(plane.bordered for plane in row["target"])
-
     def write(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(table, places, weights)"""
         places = list(range(0, K_BLOCK * TILE, TILE))
@@ -130,7 +112,7 @@ class Table:
                 line["taps"] = len(places)
                 places += row["taps"]
             source = row["source"]
-            line["external"] = not isinstance(source, Vectors) and source[0].layout.dense
+            line["external"] = not isinstance(source, Vectors) and source[0].layout.external
             lines.append(tuple(int(line[name]) for name in STEP.names))
         weights = zeros(self._constants_size, self.dtype)
         np.concatenate(self._constants, out=weights)

@@ -6,10 +6,8 @@ takes the next number and does that task, but not before all tasks of the steps 
 So threads are woken once for the whole network instead of once a layer, and one that was held up
 takes fewer tasks. Which thread does a task changes nothing in its result.
 
-All maps lie as planes in one flat array, the arena. A plane has a border of zeros: ``border``
-zeros follow each row (and so precede the next), as many rows of zeros lie above and below. So a
-pixel's neighbours are always at the same distance, beyond the edge too, and a row runs into the
-next: a plane is one long row of H * pitch numbers, pitch = W + border.
+All maps lie as planes in one flat array, the arena: a plane is its rows one after the other, with
+nothing between them, so that narrow maps fill the vectors as well as wide ones.
 
 Where the planes begin stands in lists, ``places``. A channel split, a concatenation or a shuffle
 only changes the lists: no channel is ever copied.

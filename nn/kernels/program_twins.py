@@ -8,13 +8,11 @@ Fields of a step, all int64 (pairs are vertical, horizontal):
     source, target  where in ``places`` the lists of planes begin; ``channels`` and ``outputs``
                     are how many, source_image and target_image the way from image to image
     external        the source is the network's input, not in the arena
-    height, width, pitch, out_height, ...   of the planes
+    height, width, out_height, out_width   of the planes
     kernel_height, kernel_width, stride_y, ..., dilation_x   of the window
-    flat            the window never looks further than the border: rows may be read as one
-    wipe            somebody needs the zeros between the target's rows
+    flat            a tap sees the pixel as far from the output pixel everywhere: rows read as one
     weight, bias    where in ``weights`` they begin
-    taps            where in ``places`` a depthwise convolution's number of taps stands, followed by
-                    the way from an output pixel to each
+    taps            where in ``places`` a list of offsets into working memory or weights begins
     tiles, row_blocks, rows    how the work is cut: tiles of pixels, blocks of ``rows`` outputs (or
                     planes) for a task
     accumulate      add to what the target holds
@@ -26,15 +24,16 @@ from __future__ import annotations
 import numpy as np
 
 from nn.kernels.convolution import conv2d_forward_reference
+from nn.kernels.depthwise import depthwise_forward_reference
 from nn.kernels.program_steps import POINTWISE
 from nn.kernels.register_blocks import ROWS
 
 FIELDS = """
 kind first tasks images tiles row_blocks rows
-source source_image external channels height width pitch
-target target_image outputs out_height out_width out_pitch
+source source_image external channels height width
+target target_image outputs out_height out_width
 kernel_height kernel_width stride_y stride_x padding_y padding_x dilation_y dilation_x
-flat wipe weight bias taps accumulate relu
+flat weight bias taps accumulate relu
 """
 STEP = np.dtype([(name, np.int64) for name in FIELDS.split()])
 
@@ -57,39 +56,26 @@ class _Step:
         """Constants."""
         return self.weights[start : start + int(np.prod(shape))].reshape(shape)
 
-    def planes(self, flat, first, count, image, size, pitch, stride=(1, 1)):
+    def planes(self, flat, first, count, image, size):
         """A list of planes as views (H, W) into ``flat``."""
-        strides = [stride[0] * pitch * flat.itemsize, stride[1] * flat.itemsize]
-        return [
-            np.lib.stride_tricks.as_strided(flat[place + image :], size, strides)
-            for place in self.places[first : first + count]
-        ]
+        starts = self.places[first : first + count] + image
+        return [flat[start : start + size[0] * size[1]].reshape(size) for start in starts]
 
-    def sources(self, n):
-        size = self.height, self.width
-        return self.planes(
-            self.read_from, self.source, self.channels, n * self.source_image, size, self.pitch
-        )
+    def sources(self, n, size=None):
+        image, size = n * self.source_image, size or (self.height, self.width)
+        return self.planes(self.read_from, self.source, self.channels, image, size)
 
     def targets(self, n):
         size = self.out_height, self.out_width
-        image = n * self.target_image
-        return self.planes(self.arena, self.target, self.outputs, image, size, self.out_pitch)
+        return self.planes(self.arena, self.target, self.outputs, n * self.target_image, size)
 
-    def depthwise(self, n):
-        """Sum over taps of a weight times the planes, seen from a pixel that far away."""
-        count = self.places[self.taps]
-        taps = self.places[self.taps + 1 : self.taps + 1 + count]
-        size, stride = (self.out_height, self.out_width), (self.stride_y, self.stride_x)
-        out = np.zeros((self.channels, *size), self.arena.dtype)
-        for t, tap in enumerate(taps):
-            image = n * self.source_image + tap
-            shifted = self.planes(
-                self.arena, self.source, self.channels, image, size, self.pitch, stride
-            )
-            for c, plane in enumerate(shifted):
-                out[c] += self.weights[self.weight + c * count + t] * plane
-        return out + self.array(self.bias, self.channels, 1, 1)
+    def geometry(self):
+        """Stride, padding and dilation."""
+        return (
+            (self.stride_y, self.stride_x),
+            (self.padding_y, self.padding_x),
+            (self.dilation_y, self.dilation_x),
+        )
 
 
 def _run_step(step: _Step, n: int) -> None:
@@ -103,33 +89,19 @@ def _product(step: _Step, n: int) -> None:
     """Convolutions; weights are packed (OC / ROWS, KH KW C, ROWS), see ``nn.inference.plan``."""
     OC, size = step.outputs, (step.out_height, step.out_width)
     weight = _unpacked(step, step.kernel_height, step.kernel_width)
-    if step.kind == POINTWISE:
-        input = _seen_pointwise(step, n, size, step.out_pitch)
-    else:
-        input = np.stack(step.sources(n))
+    input = np.stack(step.sources(n, size if step.kind == POINTWISE else None))
     out = np.empty((1, OC, *size), step.arena.dtype)
-    geometry = (
-        (step.stride_y, step.stride_x),
-        (step.padding_y, step.padding_x),
-        (step.dilation_y, step.dilation_x),
-    )
     bias = step.array(step.bias, OC)
-    conv2d_forward_reference(input[None], weight, bias, out, *geometry, False)
+    conv2d_forward_reference(input[None], weight, bias, out, *step.geometry(), False)
     _store(step, n, out[0], step.relu)
 
 
 def _pooled_product(step: _Step, n: int) -> None:
     """A pointwise convolution, then max pooling of its result."""
-    input = _seen_pointwise(step, n, (step.height, step.width), step.pitch)
+    input = np.stack(step.sources(n))
     weight, bias = _unpacked(step, 1, 1)[:, :, 0, 0], step.array(step.bias, step.outputs, 1, 1)
     result = np.tensordot(weight, input, 1) + bias
     _max_pool(step, n, np.maximum(result, 0) if step.relu else result)
-
-
-def _seen_pointwise(step: _Step, n: int, size: tuple[int, int], pitch: int) -> np.ndarray:
-    """The planes of a pointwise convolution at the pixels of its output."""
-    image = n * step.source_image
-    return np.stack(step.planes(step.read_from, step.source, step.channels, image, size, pitch))
 
 
 def _unpacked(step: _Step, KH: int, KW: int) -> np.ndarray:
@@ -141,26 +113,34 @@ def _unpacked(step: _Step, KH: int, KW: int) -> np.ndarray:
 
 
 def _depthwise(step: _Step, n: int) -> None:
-    _store(step, n, step.depthwise(n), step.relu)
+    input, out = np.stack(step.sources(n))[None], np.stack(step.targets(n))[None]
+    weight = step.array(step.weight, step.channels, 1, step.kernel_height, step.kernel_width)
+    bias = step.array(step.bias, step.channels)
+    depthwise_forward_reference(input, weight, bias, out, *step.geometry(), step.relu)
+    for target, plane in zip(step.targets(n), out[0], strict=True):
+        target[:] = plane
 
 
 def _sort(step: _Step, n: int) -> None:
-    """Plane (p, q) of a channel: every stride-th row and column from p and q on, zeros around."""
-    phases = [(p, q) for p in range(step.stride_y) for q in range(step.stride_x)]
+    """Plane (p, j) of a channel: what tap j of row p sees, and zeros around."""
+    phases = [(p, j) for p in range(step.stride_y) for j in range(step.kernel_width)]
+    size = step.out_height, step.out_width
     targets = step.planes(
-        step.arena, step.target, step.channels * len(phases), n * step.target_image,
-        (step.out_height, step.out_width), step.out_pitch,
-    )  # fmt: skip
+        step.arena, step.target, step.channels * len(phases), n * step.target_image, size
+    )
     for c, plane in enumerate(step.sources(n)):
-        reach = step.out_height * step.stride_y, step.out_width * step.stride_x
+        reach = (
+            size[0] * step.stride_y,
+            size[1] * step.stride_x + step.kernel_width * step.dilation_x,
+        )
         canvas = np.zeros(
             [step.padding_y + reach[0] + step.height, step.padding_x + reach[1] + step.width],
             step.arena.dtype,
         )
         canvas[step.padding_y :, step.padding_x :][: step.height, : step.width] = plane
-        for i, (p, q) in enumerate(phases):
-            sorted_ = canvas[p :: step.stride_y, q :: step.stride_x]
-            targets[c * len(phases) + i][:] = sorted_[: step.out_height, : step.out_width]
+        for i, (p, j) in enumerate(phases):
+            sorted_ = canvas[p :: step.stride_y, j * step.dilation_x :: step.stride_x]
+            targets[c * len(phases) + i][:] = sorted_[: size[0], : size[1]]
 
 
 def _max_pool(step: _Step, n: int, input=None) -> None:
@@ -190,7 +170,6 @@ def _max_pool(step: _Step, n: int, input=None) -> None:
                     i * step.dilation_y :: step.stride_y, j * step.dilation_x :: step.stride_x
                 ]
                 np.maximum(target, seen[: step.out_height, : step.out_width], out=target)
-    _wipe(step, n)
 
 
 def _mean(step: _Step, n: int) -> None:
@@ -210,14 +189,3 @@ def _store(step: _Step, n: int, result: np.ndarray, relu: bool) -> None:
     for plane, target in zip(result, step.targets(n), strict=True):
         total = target + plane if step.accumulate else plane
         target[:] = np.maximum(total, 0) if relu else total
-    _wipe(step, n)
-
-
-def _wipe(step: _Step, n: int) -> None:
-    if step.wipe:
-        size = step.out_height, step.out_pitch
-        image = n * step.target_image
-        for plane in step.planes(
-            step.arena, step.target, step.outputs, image, size, step.out_pitch
-        ):
-            plane[:, step.out_width :] = 0
