@@ -57,6 +57,15 @@ def device(function: Callable) -> Callable:
     return compile_cached(function, **FLAGS)
 
 
+def inlined(function: Callable) -> Callable:
+    """Decorator: a ``device`` whose body takes the place of every call.
+
+    For innermost loops: an array that is passed to a function is counted as in use and released
+    again, atomically, which for a few arrays takes longer than the work.
+    """
+    return compile_cached(function, inline="always", **FLAGS)
+
+
 @contextlib.contextmanager
 def twins() -> Iterator[None]:
     """Run the NumPy twins instead of the compiled kernels inside this ``with`` block."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nn.kernels import roi_align, roi_pool
+from nn.kernels import ps_roi_align, region_cells, roi_align, roi_pool
 from nn.ops.layout import contiguous
 from nn.ops.operation import Operation
 
@@ -27,37 +27,52 @@ from nn.ops.operation import Operation
 class _Align(Operation):
     """What RoIAlign and PSRoIAlign share: sample points inside every bin."""
 
-    position_sensitive = False
     # The least height and width of a region when ``aligned`` is False.
     smallest = 0.0
 
-    def align(self, input, rois, output_size, spatial_scale, sampling_ratio, use_max, aligned):
-        name = type(self).__name__
-        channels = _output_channels(name, input, output_size, self.position_sensitive)
-        images, corners = _split(name, input, rois)
+    def find_samples(
+        self, input, rois, output_size, spatial_scale, sampling_ratio, aligned, apart=False
+    ):
+        """Store where the samples lie, as the kernels want it; ``apart``: each is a cell."""
+        self.images, corners = _split(type(self).__name__, input, rois)
         corners = corners * spatial_scale - (0.5 if aligned else 0.0)
         sizes = corners[:, 2:] - corners[:, :2]
         if not aligned:
             sizes = np.maximum(sizes, self.smallest)
-        # From (x, y) to (down, across).
-        regions = np.concatenate([corners[:, 1::-1], sizes[:, ::-1]], axis=1)
         if sampling_ratio > 0:
             samples = np.full((len(rois), 2), sampling_ratio, np.int64)
         else:
-            samples = np.ceil(np.maximum(regions[:, 2:], 0) / output_size).astype(np.int64)
-        self.arguments = images, regions, samples, self.position_sensitive, use_max
-        self.shape = input.shape
-        out = np.empty((len(rois), channels, *output_size), input.dtype)
-        self.argmax = np.empty(out.shape if use_max else (0, 0, 0, 0), np.int32)
-        roi_align.roi_align_forward(contiguous(input), *self.arguments, out, self.argmax)
-        return out
-
-    def backward(self, grad_output):
-        grad_input = np.empty(self.shape, grad_output.dtype)
-        roi_align.roi_align_backward(
-            contiguous(grad_output), *self.arguments, self.argmax, grad_input
+            samples = np.ceil(np.maximum(sizes, 0) / output_size[::-1]).astype(np.int64)
+        each, ones = np.minimum(samples, 1), np.ones_like(samples)
+        cells, points = (samples, each) if apart else (ones, samples)
+        self.columns, self.rows = (
+            _cells_along(
+                corners[:, d], sizes[:, d], bins, cells[:, d], points[:, d], limit, input.dtype
+            )
+            for d, bins, limit in zip((0, 1), output_size[::-1], input.shape[:1:-1], strict=True)
         )
-        return grad_input, None
+        self.cells = np.ascontiguousarray(cells[:, ::-1])  # down, across
+        self.shape = input.shape
+
+
+def _cells_along(
+    starts: np.ndarray, sizes: np.ndarray, bins: int, cells: np.ndarray, points: np.ndarray,
+    limit: int, dtype: np.dtype,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """(pixels, weights, counts) of all regions along one axis, see ``nn.kernels.region_cells``.
+
+    A region has ``cells`` (K,) cells in each of its ``bins`` and ``points`` (K,) in each cell.
+    """
+    steps = sizes / bins / np.maximum(cells, 1)
+    counts = np.zeros((len(starts), bins * cells.max(initial=1)), np.int64)
+    most = min(2 * points.max(initial=1), limit)
+    pixels = np.zeros((*counts.shape, most), np.int64)
+    weights = np.zeros(pixels.shape, dtype)
+    region_cells.region_cells(
+        np.ascontiguousarray(starts), steps, bins * cells, np.ascontiguousarray(points), limit,
+        pixels, weights, counts,
+    )  # fmt: skip
+    return pixels, weights, counts
 
 
 class RoIAlign(_Align):
@@ -74,7 +89,18 @@ class RoIAlign(_Align):
     smallest = 1.0
 
     def forward(self, input, rois, *, output_size, spatial_scale, sampling_ratio, aligned):
-        return self.align(input, rois, output_size, spatial_scale, sampling_ratio, False, aligned)
+        channels = _output_channels("RoIAlign", input, output_size, False)
+        self.find_samples(input, rois, output_size, spatial_scale, sampling_ratio, aligned)
+        out = np.empty((len(rois), channels, *output_size), input.dtype)
+        roi_align.roi_align_forward(contiguous(input), self.images, self.rows, self.columns, out)
+        return out
+
+    def backward(self, grad_output):
+        grad_input = np.empty(self.shape, grad_output.dtype)
+        roi_align.roi_align_backward(
+            contiguous(grad_output), self.images, self.rows, self.columns, grad_input
+        )
+        return grad_input, None
 
 
 class PSRoIAlign(_Align):
@@ -88,16 +114,30 @@ class PSRoIAlign(_Align):
     Source: Li et al., Light-Head R-CNN, 2017, section 3.
     """
 
-    position_sensitive = True
-
     def forward(
         self, input, rois, *, output_size, spatial_scale, sampling_ratio=2, mode="avg",
         aligned=False,
     ):  # fmt: skip
         if mode not in ("avg", "max"):
             raise ValueError(f"PSRoIAlign: mode is 'avg' or 'max', not {mode!r}")
+        channels = _output_channels("PSRoIAlign", input, output_size, True)
         use_max = mode == "max"
-        return self.align(input, rois, output_size, spatial_scale, sampling_ratio, use_max, aligned)
+        self.find_samples(
+            input, rois, output_size, spatial_scale, sampling_ratio, aligned, apart=use_max
+        )
+        # The kernel goes bin by bin and there region by region: best if these are neighbours.
+        by_bin = np.empty((input.shape[1], len(rois)), input.dtype)
+        out = by_bin.T.reshape(len(rois), channels, *output_size)
+        argmax = np.empty(out.shape if use_max else (0, 0, 0, 0), np.int32)
+        where = self.images, self.cells, self.rows, self.columns, use_max
+        ps_roi_align.ps_roi_align_forward(contiguous(input), *where, out, argmax)
+        self.where = *where, argmax
+        return out
+
+    def backward(self, grad_output):
+        grad_input = np.empty(self.shape, grad_output.dtype)
+        ps_roi_align.ps_roi_align_backward(contiguous(grad_output), *self.where, grad_input)
+        return grad_input, None
 
 
 class _Pool(Operation):
