@@ -11,7 +11,9 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,6 +34,11 @@ from multitask.segments import FINISHED
 from multitask.snapshots import SnapshotStore
 from multitask.task import Task, TaskSite
 from multitask.workers import SERVER
+
+UNGUARDED = (
+    "every process of a task imports this script, which calls multitask.run again: put the call "
+    'under if __name__ == "__main__":'
+)
 
 
 @dataclass
@@ -134,6 +141,7 @@ def run_here(
         policy: of which ``snapshot_every`` counts.
         after_iteration: is called with the number of iterations done; may raise to stop.
     """
+    _check_plan(tasks, iterations)
     told: list[dict] = []
     path = Path(folder) if folder is not None else None
     if path:
@@ -201,15 +209,13 @@ class Launch:
         address: str | None = None,
         start_method: str = "spawn",
     ):
-        names = [task.name for task in tasks]
-        if not tasks or len(set(names)) < len(names):
-            raise ValueError(f"run needs tasks with different names, not {names}")
+        _check_plan(tasks, iterations)
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.processes: dict[str, multiprocessing.Process] = {}
         self._rule, self._iterations = rule or Momentum(), iterations
         self._context = multiprocessing.get_context(start_method)
-        self._max_restarts, self._restarts = max_restarts, dict.fromkeys([SERVER, *names], 0)
+        self._max_restarts = max_restarts
         self._token = authentication.new_token()
         address = address or transport.local_address(self.folder)
         if address.endswith(":0"):
@@ -220,7 +226,8 @@ class Launch:
             task.name: (workers.work, (task, address, iterations, seed, threads, str(self.folder)))
             for task in tasks
         }
-        _check_picklable(self._jobs)
+        self._restarts = dict.fromkeys(self._jobs, 0)
+        _check_portable(self._jobs, start_method)
 
     def __enter__(self) -> Launch:
         for name in self._jobs:
@@ -263,8 +270,14 @@ class Launch:
     def _start(self, name: str) -> None:
         function, arguments = self._jobs[name]
         process = self._context.Process(target=function, args=arguments, name=name, daemon=True)
-        with environment(authentication.TOKEN_VARIABLE, self._token):
-            process.start()
+        with environment(authentication.TOKEN_VARIABLE, self._token), without_interrupts():
+            try:
+                process.start()
+            except RuntimeError as error:
+                if "bootstrapping" not in str(error):
+                    raise
+                # We are one of the processes that are being started, and import the user's script.
+                raise SystemExit(UNGUARDED) from None
         self.processes[name] = process
 
     def _revive(self, name: str, exitcode: int) -> None:
@@ -273,6 +286,8 @@ class Launch:
             self.processes[SERVER].join(1.0)
             notes = [workers.read_note(self.folder, who) for who in (SERVER, name)]
             raise next(filter(None, notes), MultitaskError(f"{name} has failed"))
+        if exitcode == 1:  # an exception before its work began: it would come again
+            raise MultitaskError(f"the process of {name} could not begin: it has printed why")
         if self._restarts[name] == self._max_restarts:
             raise MultitaskError(
                 f"{name} has died {self._max_restarts + 1} times (exit code {exitcode})"
@@ -310,12 +325,42 @@ def environment(name: str, value: str) -> Iterator[None]:
             os.environ[name] = before
 
 
-def _check_picklable(jobs: dict) -> None:
+@contextlib.contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Processes started inside do not hear Ctrl-C, which goes to all of a terminal: we end them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _check_plan(tasks: Sequence[Task], iterations: int) -> None:
+    names = [task.name for task in tasks]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"run needs tasks with different names, not {names}")
+    if iterations < 0:
+        raise ValueError(f"run needs a number of iterations, not {iterations}")
+
+
+def _check_portable(jobs: dict, start_method: str) -> None:
+    """ValueError unless a process of its own can get, and import, what each job needs."""
+    main = sys.modules["__main__"]
+    has_file = main.__spec__ or Path(getattr(main, "__file__", "")).is_file()
     for name, job in jobs.items():
         try:
-            pickle.dumps(job)
+            text = pickle.dumps(job)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise ValueError(
                 f"{name} cannot be started in a process of its own: {error}; define its functions "
                 "at the top level of a module"
             ) from None
+        if start_method != "fork" and not has_file and b"__main__" in text:
+            raise ValueError(
+                f"{name} cannot be started in a process of its own, which would not find what was "
+                "defined in a notebook or at the prompt: put it into a module, or run with "
+                "processes=False"
+            )
