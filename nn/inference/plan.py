@@ -20,6 +20,7 @@ from nn.inference.trace import Call, Trace, Value
 from nn.kernels import program_steps as kinds
 from nn.kernels.matmul import TILE
 from nn.kernels.register_blocks import DOT_ROWS, ROWS
+from nn.kernels.winograd import PLACES, tiles_of, transform_weight
 from nn.ops.channel_shuffle import ChannelShuffle
 from nn.ops.indexing import Index
 from nn.ops.linear import Linear
@@ -63,7 +64,7 @@ class Plan:
         self.layouts: dict[tuple[int, int], Layout] = {}
         self.planes: dict[Value, list[Plane]] = {}
         self.vectors: dict[Value, Vectors] = {}
-        self.sorted: list[list[Plane]] = []
+        self.scattered: list[list[Plane]] = []
         self.stages: list[Stretch | Import | Call] = []
         self.moment = 0
 
@@ -105,6 +106,9 @@ class Plan:
         self.read(target)
         if conv.is_sorted:
             self.add_sorted(conv, source, target)
+            return
+        if conv.is_winograd:
+            self.add_winograd(conv, source, target)
             return
         groups = 1 if conv.is_depthwise else conv.groups
         for group in range(groups):
@@ -154,7 +158,7 @@ class Plan:
         size = height + (KH - 1) * conv.dilation[0] // SH, width
         layout = self.layouts.setdefault((*size, "sorted"), Layout(*size))
         planes = [Plane(layout, self.moment, self.moment) for _ in range(len(source) * SH * KW)]
-        self.sorted.append(planes)
+        self.scattered.append(planes)
         row = self.new_row(source, planes, kind=kinds.SORT_BY_PHASE)
         _set_pairs(row, (KH, KW), conv.stride, conv.padding, conv.dilation)
         self.rows.share_planes(row)
@@ -166,6 +170,24 @@ class Plan:
                 seen = planes[phase * KW + j :: SH * KW]
                 shifted += [Shifted(plane, down * width) for plane in seen]
         return shifted
+
+    def add_winograd(self, conv: Convolution, source: list[Plane], target: list[Plane]) -> None:
+        """The two steps of ``nn.kernels.winograd``: all tiles of the input, then the products."""
+        size = tiles_of(target[0].layout.height), tiles_of(target[0].layout.width) + 1
+        layout = self.layouts.setdefault((*size, "tiles"), Layout(*size))
+        tiles = [Plane(layout, self.moment, self.moment) for _ in range(PLACES * len(source))]
+        self.scattered.append(tiles)
+        row = self.new_row(source, tiles, kind=kinds.WINOGRAD_INPUT)
+        _set_pairs(row, (3, 3), padding=conv.padding)
+        self.rows.share_planes(row)
+        self.rows.need_scratch(4 * (size[0] + 1) * size[1])
+        self.moment += 1
+        row = self.new_row(tiles, target, kind=kinds.WINOGRAD, relu=conv.relu)
+        row["bias"] = self.rows.constant(conv.bias)
+        weights = [_packed(place[:, :, None, None]) for place in transform_weight(conv.weight)]
+        row["weight"] = self.rows.constant(np.stack(weights))
+        self.rows.share_tiles(row, size[0] * size[1], WORK // (PLACES * TILE))
+        self.rows.need_scratch((PLACES + 4) * row["rows"] * TILE)
 
     def set_depthwise(self, row: dict, conv: Convolution) -> None:
         row["weight"] = self.rows.constant(conv.weight)
@@ -183,7 +205,7 @@ class Plan:
     def set_product(self, row: dict, weight: np.ndarray, is_pointwise: bool) -> None:
         row["kind"] = kinds.POINTWISE if is_pointwise else kinds.CONVOLUTION
         row["weight"] = self.rows.constant(_packed(weight))
-        self.rows.share_tiles(row)
+        self.rows.share_tiles(row, row["out_height"] * row["out_width"])
 
     def add_max_pool(self, call: Call) -> bool:
         if len(call.output.shape) != 4:
@@ -291,7 +313,7 @@ class Plan:
     def finish(self) -> None:
         """Find a place for everything and write the table."""
         lists = [planes for planes in self.planes.values() if not planes[0].layout.external]
-        lists += self.sorted
+        lists += self.scattered
         give_slots(list(dict.fromkeys(plane for planes in lists for plane in planes)))
         self.arena_size = 0
         for layout in self.layouts.values():

@@ -8,6 +8,7 @@ ReLU the last thing a convolution does before it stores its result.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,10 @@ from nn.ops.arithmetic import Add
 from nn.ops.convolution import Conv2d
 from nn.ops.normalization import BatchNorm
 from nn.ops.pooling import MaxPool2d
+
+# What Winograd's way of convolving must have at least to be worth its additions.
+WINOGRAD_CHANNELS = 64
+WINOGRAD_PIXELS = 14 * 14
 
 
 @dataclass(eq=False)
@@ -63,6 +68,18 @@ class Convolution:
         """Whether the input is sorted by phase first: that of a stride, if no pixel is wasted."""
         sizes = zip(self.weight.shape[2:], self.stride, strict=True)
         return self.stride != (1, 1) and self.groups == 1 and all(k >= s for k, s in sizes)
+
+    @property
+    def is_winograd(self) -> bool:
+        """Whether ``nn.kernels.winograd`` does it: 3 x 3, many channels, many pixels."""
+        return (
+            self.groups == 1
+            and self.weight.shape[2:] == (3, 3)
+            and (self.stride, self.dilation) == ((1, 1), (1, 1))
+            and self.onto is None
+            and min(self.weight.shape[:2]) >= WINOGRAD_CHANNELS
+            and math.prod(self.output.shape[2:]) >= WINOGRAD_PIXELS
+        )
 
     @property
     def keeps_size(self) -> bool:

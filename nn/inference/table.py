@@ -71,11 +71,17 @@ class Table:
 
     # Tasks
 
-    def share_tiles(self, row: dict) -> None:
-        """Cut a product: by tiles of pixels and, if those are few, by rows of outputs too."""
-        row["tiles"] = -(-row["out_height"] * row["out_width"] // TILE)
+    def share_tiles(self, row: dict, pixels: int, most: int = 1 << 60) -> None:
+        """Cut a product: by tiles of pixels and, if those are few, by rows of outputs too.
+
+        ``most``: rows of outputs in a task at most.
+        """
+        row["tiles"] = -(-pixels // TILE)
         groups = -(-row["outputs"] // ROWS)
-        parts = min(groups, -(-self.tasks_wanted // (self.images * row["tiles"])))
+        parts = max(
+            -(-self.tasks_wanted // (self.images * row["tiles"])), -(-row["outputs"] // most)
+        )
+        parts = min(groups, parts)
         row["rows"] = ROWS * -(-groups // parts)
         row["row_blocks"] = -(-row["outputs"] // row["rows"])
         row["tasks"] = self.images * row["tiles"] * row["row_blocks"]

@@ -23,13 +23,15 @@ from nn.kernels.register_blocks import (
 )
 from nn.kernels.stencil import weigh, weigh_by_two
 from nn.kernels.window_max import window_max, window_max_by
+from nn.kernels.winograd import winograd, winograd_input
 
 MEANS = 8  # planes that are summed side by side
 mean_block = make_dot_block(1, MEANS)
 
-# Kinds of steps; STENCIL is the depthwise convolution of ``nn.kernels.stencil``.
+# Kinds of steps; STENCIL is the depthwise convolution of ``nn.kernels.stencil``, the last two are
+# those of ``nn.kernels.winograd``.
 POINTWISE, CONVOLUTION, POINTWISE_MAX_POOL, STENCIL, DEPTHWISE = range(5)
-SORT_BY_PHASE, MAX_POOL, MEAN, LINEAR = range(5, 9)
+SORT_BY_PHASE, MAX_POOL, MEAN, LINEAR, WINOGRAD_INPUT, WINOGRAD = range(5, 11)
 
 
 @device
@@ -49,8 +51,12 @@ def do_task(step, task, places, weights, image, arena, work):
         max_pool(step, task, places, source, arena, work)
     elif step.kind == MEAN:
         mean(step, task, places, weights, arena)
-    else:
+    elif step.kind == LINEAR:
         linear(step, task, places, weights, arena)
+    elif step.kind == WINOGRAD_INPUT:
+        winograd_input(step, task, places, source, arena, work)
+    else:
+        winograd(step, task, places, weights, arena, work)
 
 
 @device

@@ -27,6 +27,7 @@ from nn.kernels.convolution import conv2d_forward_reference
 from nn.kernels.depthwise import depthwise_forward_reference
 from nn.kernels.program_steps import POINTWISE
 from nn.kernels.register_blocks import ROWS
+from nn.kernels.winograd import PLACES, A, B
 
 FIELDS = """
 kind first tasks images tiles row_blocks rows
@@ -81,7 +82,8 @@ class _Step:
 def _run_step(step: _Step, n: int) -> None:
     """One step for image ``n``, by its kind: the order of ``nn.kernels.program_steps``."""
     products = (_product, _product, _pooled_product)
-    kinds = (*products, _depthwise, _depthwise, _sort, _max_pool, _mean, _linear)
+    others = _sort, _max_pool, _mean, _linear, _winograd_input, _winograd
+    kinds = (*products, _depthwise, _depthwise, *others)
     kinds[step.kind](step, n)
 
 
@@ -183,6 +185,35 @@ def _linear(step: _Step, n: int) -> None:
     target = step.places[step.target] + n * step.target_image
     result = weight @ step.arena[source : source + step.channels]
     step.arena[target : target + step.outputs] = result + step.array(step.bias, step.outputs)
+
+
+def _winograd_input(step: _Step, n: int) -> None:
+    """B^T d B of all tiles d, 4 x 4 pixels every 2 pixels."""
+    TH, TW = step.out_height, step.out_width
+    canvas = np.zeros((step.channels, *(2 * size + 2 for size in (TH, TW))), step.arena.dtype)
+    inside = canvas[:, step.padding_y :, step.padding_x :][:, : step.height, : step.width]
+    inside[:] = np.stack(step.sources(n))[:, : inside.shape[1], : inside.shape[2]]
+    tiles = np.lib.stride_tricks.sliding_window_view(canvas, (4, 4), (1, 2))[:, ::2, ::2]
+    transformed = np.einsum("ia,cyxij,jb->abcyx", B, tiles, B)
+    size = TH, TW
+    targets = step.planes(
+        step.arena, step.target, PLACES * step.channels, n * step.target_image, size
+    )
+    for plane, target in zip(transformed.reshape(-1, TH, TW), targets, strict=True):
+        target[:] = plane
+
+
+def _winograd(step: _Step, n: int) -> None:
+    """Y = A^T M A + bias, M the sum over channels of each place of the tiles."""
+    channels, groups = step.channels // PLACES, -(-step.outputs // ROWS)
+    packed = step.array(step.weight, PLACES, groups, channels, ROWS).transpose(0, 1, 3, 2)
+    weight = packed.reshape(4, 4, groups * ROWS, channels)[:, :, : step.outputs]
+    tiles = np.stack(step.sources(n)).reshape(4, 4, channels, step.height, step.width)
+    products = np.einsum("aboc,abcyx->aboyx", weight, tiles)
+    pixels = np.einsum("ai,aboyx,bj->oyixj", A, products, A)
+    result = pixels.reshape(step.outputs, 2 * step.height, 2 * step.width)
+    result = result[:, : step.out_height, : step.out_width]
+    _store(step, n, result + step.array(step.bias, step.outputs, 1, 1), step.relu)
 
 
 def _store(step: _Step, n: int, result: np.ndarray, relu: bool) -> None:
