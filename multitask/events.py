@@ -13,18 +13,22 @@ class Diary:
     """Appends events to a file; call it with a dict.
 
     A line is written at once, so that a crash loses none that was complete. A server that starts
-    again goes on in the same file.
+    again goes on in the same file. Lines for which the disk has no room are left out: training is
+    worth more than its diary.
     """
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        self._file = open(path, "a", encoding="utf-8")
-        if self._file.tell():
-            self._file.write("\n")  # ends a line that a crash may have cut
+        # Without a buffer, which would keep what could not be written and fail with it again.
+        self._file = open(path, "ab", buffering=0)
+        self._is_cut = self._file.tell() > 0  # perhaps by a crash
 
     def __call__(self, event: dict) -> None:
-        self._file.write(json.dumps(stamped(event)) + "\n")
-        self._file.flush()
+        line = ("\n" * self._is_cut + json.dumps(stamped(event)) + "\n").encode()
+        try:
+            self._is_cut = self._file.write(line) < len(line)
+        except OSError:
+            self._is_cut = True
 
     def close(self) -> None:
         self._file.close()
@@ -37,7 +41,7 @@ def stamped(event: dict) -> dict:
 
 def read_events(path: str | os.PathLike) -> Iterator[dict]:
     """The events in a diary; lines that a crash has cut are left out."""
-    with Path(path).open(encoding="utf-8") as file:
+    with Path(path).open(encoding="utf-8", errors="replace") as file:
         yield from parse_events(file)
 
 
@@ -66,7 +70,7 @@ class Follower:
             # The last line may be one that is just being written.
             text = file.read().rpartition(b"\n")[0]
         self._position += len(text)
-        return list(parse_events(text.decode().splitlines()))
+        return list(parse_events(text.decode(errors="replace").splitlines()))
 
 
 def history(events: Iterable[dict]) -> dict[str, list[dict]]:

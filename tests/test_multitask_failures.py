@@ -1,12 +1,14 @@
 """What goes wrong with tasks, and what everybody is told: conflicts, NaN, deserters, slowness."""
 
+import os
 import time
 
 import numpy as np
 import pytest
-from multitask_toys import Toy, run_threads
+from multitask_toys import Toy, run_threads, run_together
 
-from multitask import Momentum, ParameterServer, Policy, errors
+from multitask import LocalServer, Momentum, ParameterServer, Policy, errors
+from multitask.events import Diary, read_events
 
 
 def events(log, event):
@@ -166,3 +168,38 @@ def test_another_momentum_than_the_servers():
     with ParameterServer(1, rule=Momentum(0.8)) as server:
         with pytest.raises(errors.RegistrationError, match="momentum 0.9 here"):
             Toy("a").optimizer(server.address, momentum=0.9)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_costs_the_diary_and_nothing_else():
+    iterations = 3
+    expected = run_together([Toy("a"), Toy("b")], LocalServer(2), iterations)
+    toys = [Toy("a"), Toy("b")]
+    with ParameterServer(2, report=Diary("/dev/full")) as server:
+        address = server.address
+        run_threads([lambda toy=toy: toy.train(toy.optimizer(address), iterations) for toy in toys])
+    assert [toy.digest() for toy in toys] == expected
+
+
+def test_a_diary_goes_on_when_the_disk_has_room_again(tmp_path):
+    diary = Diary(tmp_path / "events.jsonl")
+    file = diary._file
+
+    class Full:
+        def __init__(self, room):
+            self.room = room
+
+        def write(self, line):
+            if not self.room:
+                raise OSError(28, "No space left on device")
+            return file.write(line[: self.room])
+
+    for number, room in enumerate([1000, 10, 0, 1000, 1000]):
+        diary._file = Full(room)
+        diary({"event": "commit", "number": number})
+    file.close()
+    told = list(read_events(tmp_path / "events.jsonl"))
+    assert [event["number"] for event in told] == [0, 3, 4]
+    with open(tmp_path / "events.jsonl", "ab") as file:
+        file.write(b"\xff\xfe\n")  # what a broken disk may leave
+    assert list(read_events(tmp_path / "events.jsonl")) == told

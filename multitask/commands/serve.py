@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,11 +124,19 @@ def run(args: argparse.Namespace) -> int:
             if view:
                 view.close()
             if folder:
-                draw_history(history(read_events(folder / "events.jsonl")), folder / "curves.png")
+                draw(folder)
     if not server.over:
         way_out = "; the same command goes on" if folder else " without a --folder: all is lost"
         raise Interrupted(f"stopped{way_out}")
     return 0
+
+
+def draw(folder: Path) -> None:
+    """Leave the curves; a full disk must not hide how training has ended."""
+    try:
+        draw_history(history(read_events(folder / "events.jsonl")), folder / "curves.png")
+    except OSError as error:
+        print(f"no curves: {error}", file=sys.stderr)
 
 
 def build_server(
