@@ -199,4 +199,5 @@ def remove_small(boxes: np.ndarray, min_size: float) -> np.ndarray:
     With 0, the boxes that still have an area.
     """
     boxes = as_boxes(boxes)
-    return np.flatnonzero((boxes[:, 2:] - boxes[:, :2] > min_size).all(axis=1))
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    return np.flatnonzero((width > min_size) & (height > min_size))

@@ -47,22 +47,22 @@ class DetectionSelector:
             dict of ``boxes`` (R, 4) in pixels of the network's input, ``scores`` (R,), ``labels``
             (R,) int64 in 1..num_classes.
         """
-        # One candidate for each proposal and class that scores enough.
-        rows, classes = np.nonzero(probabilities[:, 1:] > self.score_threshold)
-        labels = classes + 1
-        scores = probabilities[rows, labels]
+        # A candidate for each proposal and class, row by row; those that score enough count.
+        scores, classes = probabilities[:, 1:].reshape(-1), probabilities.shape[1] - 1
         # A box is dropped only for one that scores more. So what counts can be found among the best
         # candidates; the others are looked at only if too few of those remain.
         count = 8 * self.max_detections
         while True:
-            top = np.sort(best_scores(scores, count))
-            chosen = deltas[rows[top], labels[top]] if deltas.ndim == 3 else deltas[rows[top]]
-            boxes = clip(decode(chosen, proposals[rows[top]], self.stds), image_size)
+            top = best_scores(scores, count)
+            top = np.sort(top[scores[top] > self.score_threshold])
+            is_all = len(top) < count
+            rows, labels = top // classes, top % classes + 1
+            chosen = deltas[rows, labels] if deltas.ndim == 3 else deltas[rows]
+            boxes = clip(decode(chosen, proposals[rows], self.stds), image_size)
             whole = remove_small(boxes, 0)
-            boxes, top = boxes[whole], top[whole]
-            kept = batched_nms(boxes, scores[top], labels[top], self.iou_threshold)
-            if len(kept) >= self.max_detections or count >= len(scores):
+            boxes, top, labels = boxes[whole], top[whole], labels[whole]
+            kept = batched_nms(boxes, scores[top], labels, self.iou_threshold)
+            if len(kept) >= self.max_detections or is_all:
                 kept = kept[: self.max_detections]
-                top = top[kept]
-                return {"boxes": boxes[kept], "scores": scores[top], "labels": labels[top]}
+                return {"boxes": boxes[kept], "scores": scores[top[kept]], "labels": labels[kept]}
             count *= 4
