@@ -54,12 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interruption.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser, command = build_parser(arguments)
-    args = parser.parse_args(arguments)
-    # Only now: help and mistyped options need not wait for the kernels.
-    from nn.kernels.notice import compilation_notice
-
     try:
+        parser, command = build_parser(arguments)
+        args = parser.parse_args(arguments)
+        # Only now: help and mistyped options need not wait for the kernels.
+        from nn.kernels.notice import compilation_notice
+
         with compilation_notice():
             return command.run(args) or 0
     except UserError as error:

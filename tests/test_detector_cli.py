@@ -288,3 +288,12 @@ def test_check_data_lists_all_mistakes(capsys, data, tmp_path):
     assert code == 2 and errors.count("\n") == 1 and "4 mistakes" in errors
     for word in ("negative", "99", "00002.png", "00003.png"):
         assert word in text
+
+
+def test_ctrl_c_while_a_command_is_being_imported(capsys, monkeypatch):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.importlib, "import_module", interrupted)
+    code, _, errors = run(capsys, "summary")
+    assert code == 130 and errors.strip() == "lighthead: aborted"

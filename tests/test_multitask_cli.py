@@ -158,6 +158,11 @@ def without_seconds(folder):
         ("multitask joint --data shapes --seeds 0,1 --out x", ["one seed"]),
         ("multitask experiment --data shapes --seeds 0,0 --out x", ["different whole numbers"]),
         ("multitask multi-scale --data shapes --second-side 160 --iterations 1", ["must differ"]),
+        ("multitask multi-scale --data shapes --second-side 0 --iterations 1", ["at least 32"]),
+        ("site detection --server 127.0.0.1:9 --data shapes --input-side -3", ["at least 32"]),
+        ("site classification --server 127.0.0.1:9 --data shapes --input-side 0", ["detection"]),
+        ("multitask experiment --data shapes --jobs -1 --iterations 1", ["--jobs", "at least 1"]),
+        ("serve --tasks 1 --token 0123456789abcdef", ["can read command lines", "--token-file"]),
     ],
 )
 def test_mistakes_get_one_line(capsys, tmp_path, monkeypatch, arguments, words):

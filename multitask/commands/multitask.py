@@ -78,6 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     seeds = seeds_of(args)
+    if args.jobs is not None and args.jobs < 1:
+        raise UserError(f"--jobs must be at least 1, not {args.jobs}")
     session, iterations = session_of(args, seeds[0])
     out = Path(args.out or f"runs/{Path(session.data).name}-{args.what}")
     with user_errors():

@@ -65,6 +65,15 @@ def add_token(parser: argparse.ArgumentParser) -> None:
         f"(chmod 600); default: the environment variable {authentication.TOKEN_VARIABLE}. There "
         "is no option for the token itself: everybody on a machine can read command lines",
     )
+    # Without this, argparse would take --token for --token-file, and the token for a file's name.
+    parser.add_argument("--token", type=refuse_token, help=argparse.SUPPRESS)
+
+
+def refuse_token(token: str) -> None:
+    raise argparse.ArgumentTypeError(
+        "everybody on this machine can read command lines, so this token is none any more: put "
+        f"another one into a file for --token-file, or into {authentication.TOKEN_VARIABLE}"
+    )
 
 
 def token_of(args: argparse.Namespace) -> bytes:

@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     name = args.name or args.task
-    if args.task == "classification" and (args.input_side or args.out):
+    if args.task == "classification" and (args.input_side is not None or args.out):
         raise UserError("--input-side and --out are for detection")
     try:
         transport.parse_address(args.server)

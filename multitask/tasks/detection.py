@@ -13,6 +13,7 @@ from functools import cached_property
 
 import nn
 from detector.datasets import streams
+from detector.errors import UserError
 from detector.light_head_rcnn import LightHeadRCNN
 from detector.sessions import Session, build_loader, build_model
 from multitask.tasks.batches import Batches
@@ -26,6 +27,9 @@ class Detection(SessionTask):
         session, iterations, name: see ``SessionTask``.
         short_side: of the pictures that this task learns from; None: the recipe's. The network, its
             anchors included, is that of the session either way, so that tasks can share it.
+
+    Raises:
+        UserError: that is too small.
     """
 
     def __init__(
@@ -37,7 +41,12 @@ class Detection(SessionTask):
     ):
         super().__init__(session, iterations, name)
         self.images = session.recipe.batch
-        self._recipe = session.recipe.resized(short_side or session.recipe.short_side)
+        if short_side is None:
+            short_side = session.recipe.short_side
+        try:
+            self._recipe = session.recipe.resized(short_side)
+        except ValueError as error:
+            raise UserError(f"task {name}: {error}") from error
 
     @cached_property
     def batches(self) -> Batches:

@@ -41,7 +41,7 @@ def multi_scale(session: Session, iterations: int, second_side: int | None = Non
         second_side: of the pictures of the second task; None: three quarters of the first.
     """
     side = session.recipe.short_side
-    second = second_side or round(SECOND_SCALE * side)
+    second = round(SECOND_SCALE * side) if second_side is None else second_side
     if second == side:
         raise UserError(f"the second input size must differ from the first, {side} pixels")
     other = Detection(session, iterations, f"detection-{second}", second)
