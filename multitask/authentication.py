@@ -58,6 +58,20 @@ def read_token(
     return token.encode()
 
 
+def token_or_default(token: bytes | str | None) -> bytes:
+    """The token that someone was given; None reads LIGHTHEAD_TOKEN, b"" is none.
+
+    Raises:
+        AuthenticationError: it is too short to be safe.
+    """
+    if token is None:
+        return read_token()
+    token = token.encode() if isinstance(token, str) else token
+    if token:
+        check_token(token)
+    return token
+
+
 def check_token(token: bytes) -> None:
     """AuthenticationError if the token could be guessed."""
     if len(token) < MIN_TOKEN:

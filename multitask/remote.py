@@ -28,6 +28,7 @@ class RemoteMomentum:
             as for ``MomentumSGD``: dicts ``{"params": pairs, "lr_scale": 1.0, ...}``.
         lr: alpha of this task; set ``optimizer.lr`` to change it.
         momentum: beta, which belongs to the server: if given, the server's must equal it.
+            As an attribute it is the server's, None where the rule has none.
         weight_decay: lambda of this task.
         task: the name of the task; tasks are summed in alphabetical order.
         server: address of a ``ParameterServer``, or a ``LocalServer``.
@@ -67,10 +68,11 @@ class RemoteMomentum:
         if groups and not isinstance(groups[0], dict):
             groups = [{"params": groups}]
         self.lr, self.momentum = lr, momentum
-        self.groups = [
-            {"lr_scale": 1.0, "weight_decay": weight_decay, **g, "params": dict(g["params"])}
-            for g in groups
-        ]
+        self.groups = []
+        for group in groups:
+            named = _named(group["params"])
+            group = {"lr_scale": 1.0, "weight_decay": weight_decay, **group}
+            self.groups.append(group | {"params": list(named.values()), "names": list(named)})
         self._buffers = dict(buffers or {})
         arrays = {name: parameter.data for name, parameter in self._parameters().items()}
         registration = Registration.of(task, arrays, self._buffers)
@@ -92,7 +94,7 @@ class RemoteMomentum:
     def _parameters(self) -> dict[str, Parameter]:
         parameters = {}
         for group in self.groups:
-            for name, parameter in group["params"].items():
+            for name, parameter in zip(group["names"], group["params"], strict=True):
                 if name in parameters:
                     raise RegistrationError(f"the name {name!r} occurs in two groups")
                 parameters[name] = parameter
@@ -107,6 +109,7 @@ class RemoteMomentum:
         rule = self.site.rule
         if self.momentum is not None and rule and rule.get("momentum") != self.momentum:
             raise RegistrationError(f"momentum {self.momentum} here, but the server does {rule}")
+        self.momentum = rule.get("momentum", self.momentum)
         self._fetch(usual=None)
 
     # The interface of MomentumSGD
@@ -130,7 +133,7 @@ class RemoteMomentum:
         absent = self._fill()
         buffers = self._buffer_layout.pack(self._buffers)
         facts = {"lr": float(self.lr), "waited": round(self.waited, 4), **(report or {})}
-        facts = {name: number for name, number in facts.items() if math.isfinite(number)}
+        facts = {name: _plain(number) for name, number in facts.items() if math.isfinite(number)}
         begun = time.perf_counter()
         while True:
             try:
@@ -171,6 +174,14 @@ class RemoteMomentum:
         """The iteration. Everything else is with the server, which keeps its own snapshots."""
         return {"iteration": self.iteration}
 
+    def load_state_dict(self, state: dict) -> None:
+        """Take the server's weights, buffers and iteration once more, whatever ``state`` says.
+
+        They are what counts: a model that was just loaded from a checkpoint must not go on from it.
+        """
+        if self._next is not None:
+            self._fetch(usual=None)
+
     # Inside
 
     def _fill(self) -> list[str]:
@@ -178,7 +189,7 @@ class RemoteMomentum:
         absent = []
         for group in self.groups:
             lr = self.lr * group["lr_scale"]
-            for name, parameter in group["params"].items():
+            for name, parameter in zip(group["names"], group["params"], strict=True):
                 if parameter.grad is None or not parameter.requires_grad:
                     absent.append(name)
                     continue
@@ -211,3 +222,19 @@ class RemoteMomentum:
             kept = self._buffer_layout.views(payload[self._layout.nbytes :])
             for name, value in kept.items():
                 self._buffers[name][...] = value
+
+
+def _named(params: Iterable) -> dict[str, Parameter]:
+    """Pairs of names and parameters, or a dict of them, as a dict."""
+    pairs = list(params.items() if isinstance(params, Mapping) else params)
+    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        raise ValueError(
+            "RemoteMomentum: parameters are shared by name: pass model.named_parameters(), not "
+            "model.parameters()"
+        )
+    return dict(pairs)
+
+
+def _plain(number) -> int | float:
+    """As JSON knows it: NumPy has numbers of its own."""
+    return number.item() if isinstance(number, np.generic) else number

@@ -72,7 +72,7 @@ class ParameterServer:
         rule: Rule | None = None,
         *,
         on_conflict: str = "error",
-        token: bytes | None = None,
+        token: bytes | str | None = None,
         tls: ssl.SSLContext | None = None,
         insecure_lan: bool = False,
         snapshots: str | os.PathLike | None = None,
@@ -81,9 +81,7 @@ class ParameterServer:
     ):
         if tasks < 1:
             raise ValueError(f"ParameterServer: {tasks} tasks, at least 1 is needed")
-        self._token = authentication.read_token() if token is None else token
-        if self._token:
-            authentication.check_token(self._token)
+        self._token = authentication.token_or_default(token)
         asked = transport.parse_address(address)
         transport.check_safe(asked, self._token, tls is not None, insecure_lan)
         self._tls = tls

@@ -54,7 +54,7 @@ class Site:
         address: str,
         registration: Registration,
         *,
-        token: bytes | None = None,
+        token: bytes | str | None = None,
         tls: ssl.SSLContext | None = None,
         patience: float = 60.0,
         silence: float = 10.0,
@@ -63,7 +63,7 @@ class Site:
         self.address, self.registration = transport.parse_address(address), registration
         self.done, self.run, self.rule, self.waiting_for = False, "", {}, []
         self._name = authentication.new_nonce()
-        self._token = authentication.read_token() if token is None else token
+        self._token = authentication.token_or_default(token)
         self._tls, self._patience, self._silence = tls, patience, silence
         self._socket: socket.socket | None = None
         self._parser, self._seal = FrameParser({}), Seal()
