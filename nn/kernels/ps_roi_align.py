@@ -88,7 +88,7 @@ def ps_roi_align_forward(input, images, cells, rows, columns, use_max, out, argm
     here, zero = np.zeros(1, np.int64), np.zeros(1, input.dtype)
     for bin in prange(pooled_height * pooled_width):
         ph, pw = bin // pooled_width, bin % pooled_width
-        map = np.zeros(height * width * padded, input.dtype)
+        pixels_first = np.zeros(height * width * padded, input.dtype)
         pixels, weights = np.empty(most, np.int64), np.empty(most, input.dtype)
         values = np.empty(padded, input.dtype)
         for n in range(batch):
@@ -96,7 +96,7 @@ def ps_roi_align_forward(input, images, cells, rows, columns, use_max, out, argm
                 plane = input[n, (c * pooled_height + ph) * pooled_width + pw]
                 for y in range(height):
                     for x in range(width):
-                        map[(y * width + x) * padded + c] = plane[y, x]
+                        pixels_first[(y * width + x) * padded + c] = plane[y, x]
             for k in range(count):
                 if images[k] != n:
                     continue
@@ -108,7 +108,7 @@ def ps_roi_align_forward(input, images, cells, rows, columns, use_max, out, argm
                     found = gather_cell(k, y, x, rows, columns, width, padded, pixels, weights)
                     for c in range(0, padded, LANES):
                         row_block(
-                            weights, 0, 0, 1, map, c, pixels, values, c, here, 0, zero,
+                            weights, 0, 0, 1, pixels_first, c, pixels, values, c, here, 0, zero,
                             found, 1, LANES, False, False,
                         )  # fmt: skip
                     for c in range(channels):
@@ -130,11 +130,11 @@ def ps_roi_align_backward(grad_output, images, cells, rows, columns, use_max, ar
     here = np.zeros(1, np.int64)
     for bin in prange(pooled_height * pooled_width):
         ph, pw = bin // pooled_width, bin % pooled_width
-        map = np.empty(height * width * padded, grad_input.dtype)
+        pixels_first = np.empty(height * width * padded, grad_input.dtype)
         pixels, weights = np.empty(most, np.int64), np.empty(most, grad_input.dtype)
         grad = np.zeros(padded, grad_input.dtype)
         for n in range(batch):
-            map[:] = 0
+            pixels_first[:] = 0
             for k in range(count):
                 if images[k] != n:
                     continue
@@ -148,11 +148,11 @@ def ps_roi_align_backward(grad_output, images, cells, rows, columns, use_max, ar
                     for i in range(found):
                         for c in range(0, padded, LANES):
                             row_block(
-                                weights, i, 0, 1, grad, c, here, map, c, pixels, i, weights,
+                                weights, i, 0, 1, grad, c, here, pixels_first, c, pixels, i, weights,
                                 1, 1, LANES, True, False,
                             )  # fmt: skip
             for c in range(channels):
                 plane = grad_input[n, (c * pooled_height + ph) * pooled_width + pw]
                 for y in range(height):
                     for x in range(width):
-                        plane[y, x] = map[(y * width + x) * padded + c]
+                        plane[y, x] = pixels_first[(y * width + x) * padded + c]
