@@ -18,6 +18,7 @@ operating system keeps others out) the same exchange runs with an empty one.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import os
@@ -81,15 +82,26 @@ def check_token(token: bytes) -> None:
 
 
 def _read_private(path: str | os.PathLike) -> str:
-    # O_NOFOLLOW and looking at the open file: nobody can exchange it between the look and the read.
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    with open(handle, encoding="ascii", errors="replace") as file:
+    # Looking at the open file: nobody can exchange it between the look and the read. O_NONBLOCK:
+    # opening a pipe would wait for its other end.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        handle = os.open(path, flags)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise AuthenticationError(
+            f"{path} is a link, which others may be able to exchange: name the file itself"
+        ) from None
+    try:
         status = os.fstat(handle)
-        if os.name == "posix" and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise AuthenticationError(f"others can read {path}; close it with chmod 600 {path}")
         if not stat.S_ISREG(status.st_mode) or status.st_size > 4096:
             raise AuthenticationError(f"{path} is not a file that holds a token")
-        return file.read()
+        if os.name == "posix" and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise AuthenticationError(f"others can read {path}; close it with chmod 600 {path}")
+        return os.read(handle, status.st_size).decode("ascii", errors="replace")
+    finally:
+        os.close(handle)
 
 
 def server_role(sign_payload: bool) -> str:

@@ -57,8 +57,13 @@ def test_a_token_file_must_be_private(tmp_path):
         read_token(path)
     link = tmp_path / "link"
     link.symlink_to(path)
-    with pytest.raises(OSError):
+    with pytest.raises(AuthenticationError, match="link is a link"):
         read_token(link)
+    (tmp_path / "folder").mkdir(mode=0o700)
+    os.mkfifo(tmp_path / "pipe", 0o600)  # opening it would wait for who writes
+    for name in ("folder", "pipe"):
+        with pytest.raises(AuthenticationError, match=f"{name} is not a file"):
+            read_token(tmp_path / name)
     with pytest.raises(OSError):
         read_token(tmp_path / "missing")
 
