@@ -21,7 +21,8 @@ class Connection:
         tls: None for a plain connection.
 
     Attributes:
-        draining_since: when the last byte was sent to a peer that is hung up on, or None.
+        draining_since: when the last byte was sent to a peer that is hung up on, or, where it has
+            proved itself, received from it; None before.
     """
 
     def __init__(self, accepted: socket.socket, peer: Peer, tls: ssl.SSLContext | None):
@@ -51,6 +52,8 @@ class Connection:
                 if self.peer.closing:
                     if not self.socket.recv(65536):
                         return False
+                    if self.draining_since is not None and self.peer.authenticated:
+                        self.draining_since = now  # it reads why only when it has sent everything
                     continue
                 count = self.socket.recv_into(self.peer.parser.buffer())
                 if count == 0:

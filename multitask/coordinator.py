@@ -18,13 +18,14 @@ from multitask.errors import (
     MultitaskError,
     NonFiniteError,
     ProtocolError,
+    RegistrationError,
     SnapshotError,
     StaleSessionError,
     TrainingStoppedError,
 )
 from multitask.frames import Frame
 from multitask.patience import Patience
-from multitask.peer import Peer
+from multitask.peer import NO_MEMORY, Peer
 from multitask.policy import Policy
 from multitask.protocol import Kind
 from multitask.registration import Registration
@@ -133,6 +134,9 @@ class Coordinator:
     def _start(self, now: float) -> None:
         try:
             self.core.start()
+        except MemoryError:
+            self.stop(RegistrationError(NO_MEMORY), now)
+            return
         except MultitaskError as error:
             self.stop(error, now)
             return

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from multitask import authentication, protocol
-from multitask.errors import AuthenticationError, MultitaskError
+from multitask.errors import AuthenticationError, MultitaskError, RegistrationError
 from multitask.frames import Frame, FrameParser, Seal, encode
 from multitask.protocol import Kind
 
 if TYPE_CHECKING:
     from multitask.coordinator import Coordinator
+
+NO_MEMORY = "the server has no memory for what the task registers: run it on a larger machine"
 
 
 class Peer:
@@ -66,11 +68,16 @@ class Peer:
             frame = self.parser.advance(count)
             if frame:
                 self._handle(frame, now)
-        except (MultitaskError, MemoryError) as error:
-            self._coordinator.note(
-                "refused", task=self.task, why=f"{type(error).__name__}: {error}"
-            )
-            self.fail(error, now)
+        except MultitaskError as error:
+            self._refuse(error, now)
+        except MemoryError:
+            if self.task:
+                raise  # perhaps from the midst of an update, which must not be gone on with
+            self._refuse(RegistrationError(NO_MEMORY), now)
+
+    def _refuse(self, error: MultitaskError, now: float) -> None:
+        self._coordinator.note("refused", task=self.task, why=f"{type(error).__name__}: {error}")
+        self.fail(error, now)
 
     def send(
         self,
@@ -85,7 +92,7 @@ class Peer:
         pieces = encode(self._seal, kind, iteration, metadata, payload or [])
         self.outbox.extend(memoryview(piece) for piece in pieces)
 
-    def fail(self, error: MultitaskError | MemoryError, now: float) -> None:
+    def fail(self, error: MultitaskError, now: float) -> None:
         """Tell the peer what is wrong and hang up."""
         if not self.closing:
             metadata = {"code": type(error).__name__, "message": str(error)[:2000]}

@@ -203,3 +203,69 @@ def test_a_diary_goes_on_when_the_disk_has_room_again(tmp_path):
     with open(tmp_path / "events.jsonl", "ab") as file:
         file.write(b"\xff\xfe\n")  # what a broken disk may leave
     assert list(read_events(tmp_path / "events.jsonl")) == told
+
+
+def test_no_memory_for_what_a_task_registers(monkeypatch):
+    large = 32 * 2**20
+
+    class SmallMachine:
+        uint8 = np.uint8
+
+        def empty(self, size, dtype):
+            if size >= large:
+                raise MemoryError
+            return np.empty(size, dtype)
+
+    log = []
+    with ParameterServer(2, report=log.append) as server:
+        waiting = Toy("a").optimizer(server.address, start=False)
+        monkeypatch.setattr("multitask.server.DRAIN", 0.001)  # a slow connection, in proportion
+        monkeypatch.setattr("multitask.frames.np", SmallMachine())
+        big = Toy("b", shared=(large // 4,))
+        big.parameters["b.body"] = big.parameters.pop("shared.weight")
+        with pytest.raises(errors.RegistrationError, match="no memory for what the task registers"):
+            big.optimizer(server.address, patience=1)
+        monkeypatch.undo()
+        small = Toy("b").optimizer(server.address)
+        waiting.start()
+        small.finish(wait=False)
+        waiting.finish(wait=False)
+    assert events(log, "refused")[0]["why"].startswith("RegistrationError")
+
+
+def test_no_memory_for_all_tasks_together(monkeypatch):
+    def small_machine(members, rule):
+        raise MemoryError
+
+    monkeypatch.setattr("multitask.core.lay_out", small_machine)
+    with ParameterServer(1) as server:
+        with pytest.raises(errors.RegistrationError, match="no memory"):
+            Toy("a").optimizer(server.address)
+
+
+def test_no_memory_in_the_midst_of_an_update_ends_the_server(monkeypatch):
+    """The weights may be half updated: nothing may be saved or sent; a restart goes on."""
+
+    def half(weight, state, total, iteration):
+        state[0] += 1
+        raise MemoryError
+
+    rule = Momentum()
+    server, told = ParameterServer(1, rule=rule), []
+
+    def serve():
+        try:
+            server.serve()
+        except MemoryError:
+            told.append("broken off")
+
+    def site():
+        toy = Toy("a")
+        optimizer = toy.optimizer(server.address, patience=0.3)
+        monkeypatch.setattr(rule, "step", half)
+        toy.backward(0)
+        with pytest.raises(errors.ServerUnreachableError):
+            optimizer.step()
+
+    run_threads([serve, site])
+    assert told == ["broken off"]
