@@ -94,7 +94,8 @@ def check_shapes(new: Registration, others: list[Registration]) -> None:
             if ours[:2] != theirs[:2]:
                 raise ShapeConflictError(
                     f"{name} is {ours.dtype} {ours.shape} in task {new.task} but "
-                    f"{theirs.dtype} {theirs.shape} in task {other.task}: rename one of the two"
+                    f"{theirs.dtype} {theirs.shape} in task {other.task}: "
+                    "give both the same network, or rename one of the two"
                 )
 
 
@@ -124,7 +125,7 @@ def initial_values(registrations: list[Registration], policy: str) -> dict[str, 
                 raise InitialValueConflictError(
                     f"{name} starts from different values in tasks {source[name]} and "
                     f"{registration.task}: start both from the same weights or seed, or let the "
-                    "server choose with on_conflict 'lowest-task' or 'owner=TASK'"
+                    "server choose (on_conflict: lowest-task or owner=TASK)"
                 )
     return chosen
 

@@ -84,6 +84,8 @@ class ParameterServer:
         self._token = authentication.token_or_default(token)
         asked = transport.parse_address(address)
         transport.check_safe(asked, self._token, tls is not None, insecure_lan)
+        if asked.path and tls:
+            raise ValueError(f"{asked} needs no TLS: only its owner can open it")
         self._tls = tls
         self._sign_payload = not transport.is_local(asked) and tls is None
         self._coordinator = Coordinator(

@@ -92,15 +92,22 @@ class Site:
                 raise AuthenticationError(f"{self.address}: {error.verify_message}") from error
             except (OSError, ConnectionLostError) as error:
                 self._hang_up()
-                if time.monotonic() + pause > deadline:
-                    raise ServerUnreachableError(
-                        f"no parameter server at {self.address}, tried for {self._patience:.0f} s "
-                        f"({error})"
+                if type(error) is ssl.SSLError:  # and not one of those for connections that end
+                    raise AuthenticationError(
+                        f"the server at {self.address} does not speak TLS as we do ({error.reason})"
                     ) from error
+                if time.monotonic() + pause > deadline:
+                    raise ServerUnreachableError(self._unreachable(error)) from error
                 time.sleep(pause)
                 pause = min(2 * pause, 1.0)
         if not self._pulse.is_alive():
             self._pulse.start()
+
+    def _unreachable(self, error: Exception) -> str:
+        tried = f"{self.address}, tried for {self._patience:.0f} s ({error})"
+        if isinstance(error, ConnectionLostError) and self._tls is None:
+            return f"whoever is at {tried}, hangs up: if it wants TLS, name a certificate to trust"
+        return f"no parameter server at {tried}"
 
     def start(self) -> int:
         """Wait until training starts; the iteration to go on with.

@@ -40,6 +40,8 @@ def parse_address(text: str) -> Address:
         path = os.path.abspath(text.removeprefix("unix:"))
         if not HAS_UNIX:
             raise ValueError(f"{text}: this system has no Unix sockets; use 127.0.0.1:0")
+        if Path(path).is_dir():
+            raise ValueError(f"{text}: a path for the socket in this folder, please")
         if len(os.fsencode(path)) > MAX_UNIX_PATH:
             raise ValueError(f"{text}: a path of at most {MAX_UNIX_PATH} bytes, please")
         return Address("", 0, path)
@@ -81,7 +83,7 @@ def check_safe(address: Address, token: bytes, tls: bool, insecure_lan: bool) ->
     if not (tls or insecure_lan):
         raise UnsafeAddressError(
             f"{address} can be reached from other machines: give a TLS certificate, or say "
-            "insecure_lan if everyone on this network may read the weights"
+            "--insecure-lan (insecure_lan=True) if everyone on this network may read the weights"
         )
 
 
@@ -172,7 +174,7 @@ def server_tls(certificate: str | os.PathLike, key: str | os.PathLike) -> ssl.SS
         context.load_cert_chain(certificate, key)
     except ssl.SSLError as error:
         raise ValueError(
-            f"{certificate} and {key} are not a certificate and its key in PEM ({error.reason})"
+            f"{certificate} and {key} are not a certificate and its key in PEM ({_why(error)})"
         ) from error
     return context
 
@@ -190,6 +192,10 @@ def site_tls(authority: str | os.PathLike | None = None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=authority)
     except ssl.SSLError as error:
-        raise ValueError(f"{authority} is not a certificate in PEM ({error.reason})") from error
+        raise ValueError(f"{authority} is not a certificate in PEM ({_why(error)})") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def _why(error: ssl.SSLError) -> str:
+    return error.reason or "no PEM at all"

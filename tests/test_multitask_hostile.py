@@ -17,7 +17,7 @@ from multitask_toys import Toy, run_threads, run_together
 from multitask import LocalServer, ParameterServer, errors
 from multitask.frames import HEADER, Seal, encode
 from multitask.protocol import Kind
-from multitask.transport import parse_address, server_tls, site_tls
+from multitask.transport import HAS_UNIX, parse_address, server_tls, site_tls
 
 TOKEN = b"the token of these tests"
 
@@ -257,27 +257,49 @@ def test_an_open_address_signs_what_it_sends(sign):
         ParameterServer(1, "0.0.0.0:0", token=TOKEN)
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl to make a certificate")
-def test_tls(tmp_path):
+@pytest.fixture
+def certificate(tmp_path):
+    """A folder with cert.pem and key.pem of a server at 127.0.0.1."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl to make a certificate")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
          "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=server",
          "-addext", "subjectAltName=IP:127.0.0.1"],
         cwd=tmp_path, check=True, capture_output=True,
     )  # fmt: skip
+    return tmp_path
+
+
+def test_tls(certificate):
     shared = (120, 300)  # larger than a TLS record
     names = ["a", "b"]
     expected = run_together([Toy(name, shared) for name in names], LocalServer(2), 10)
     toys = [Toy(name, shared) for name in names]
-    tls = server_tls(tmp_path / "cert.pem", tmp_path / "key.pem")
+    tls = server_tls(certificate / "cert.pem", certificate / "key.pem")
     with ParameterServer(2, "0.0.0.0:0", token=TOKEN, tls=tls) as server:
         address = f"127.0.0.1:{parse_address(server.address).port}"
         with pytest.raises(errors.AuthenticationError, match="certificate|self"):
             Toy("a").optimizer(address, token=TOKEN, tls=site_tls(), patience=1)
-        trusting = site_tls(tmp_path / "cert.pem")
+        trusting = site_tls(certificate / "cert.pem")
 
         def train(toy):
             toy.train(toy.optimizer(address, token=TOKEN, tls=trusting), 10)
 
         run_threads([lambda toy=toy: train(toy) for toy in toys])
     assert [toy.digest() for toy in toys] == expected
+
+
+def test_tls_on_one_side_only(certificate, tmp_path):
+    tls = server_tls(certificate / "cert.pem", certificate / "key.pem")
+    with ParameterServer(1, token=TOKEN) as server:
+        begun = time.monotonic()
+        with pytest.raises(errors.AuthenticationError, match="does not speak TLS"):
+            Toy("a").optimizer(server.address, token=TOKEN, tls=site_tls(), patience=20)
+        assert time.monotonic() - begun < 5  # trying again would not help
+    with ParameterServer(1, "127.0.0.1:0", token=TOKEN, tls=tls) as server:
+        with pytest.raises(errors.MultitaskError, match="wants TLS|not our protocol"):
+            Toy("a").optimizer(server.address, token=TOKEN, patience=0.3)
+    if HAS_UNIX:
+        with pytest.raises(ValueError, match="needs no TLS"):
+            ParameterServer(1, f"unix:{tmp_path}/s", tls=tls)

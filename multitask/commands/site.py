@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
             patience=args.patience,
             start=False,
         )
-        print(f"{name} has joined {args.server} and waits for the others", flush=True)
+        print(f"{name} has reached {args.server} and waits for the others", flush=True)
         site.optimizer.start()
         follow(site, iterations)
     if args.out:
