@@ -212,6 +212,7 @@ class Launch:
         _check_plan(tasks, iterations)
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=self.folder).close()  # OSError now, not in every process
         self.processes: dict[str, multiprocessing.Process] = {}
         self._rule, self._iterations = rule or Momentum(), iterations
         self._context = multiprocessing.get_context(start_method)
@@ -263,7 +264,10 @@ class Launch:
             process.join(max(0.0, deadline - time.monotonic()))
         found = SnapshotStore(self.folder / "snapshots").load()
         if found is None:
-            raise SnapshotError(f"{self.folder} holds no snapshot although training is over")
+            raise SnapshotError(
+                f"{self.folder} holds no snapshot although training is over: make room on the disk "
+                "and start it again"
+            )
         core = restore(found[0]["core"], self._rule)
         return Result.of(core, self._iterations, read_events(self.folder / "events.jsonl"))
 

@@ -18,13 +18,19 @@ def is_begun(path: Path, plan: Mapping, free: Collection[str] = ()) -> bool:
         free: its entries that may change.
 
     Raises:
-        UserError: it holds another plan; names what differs.
+        UserError: it holds another plan (names what differs), or no plan.
     """
     now = dict(flattened(json.loads(json.dumps(plan))))
     if not path.exists():
         write_json(path, plan)
         return False
-    before = dict(flattened(json.loads(path.read_text(encoding="utf-8"))))
+    try:
+        before = dict(flattened(json.loads(path.read_text(encoding="utf-8"))))
+    except (ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path} is no plan any more ({error}): undo what was changed in it, or choose another "
+            "--out"
+        ) from error
     names = [name for name in {**before, **now} if name.split(".")[0] not in free]
     changed = [name for name in names if before.get(name) != now.get(name)]
     if changed:

@@ -70,7 +70,7 @@ def noting_failure(folder: str, name: str) -> Iterator[None]:
         yield
     except Exception as error:
         message = str(error)
-        if not isinstance(error, (MultitaskError, UserError)):
+        if not isinstance(error, (MultitaskError, UserError, OSError)):
             traceback.print_exc()
             message = f"{name} has failed: {error!r}"
         note = {"code": type(error).__name__, "message": message}

@@ -98,6 +98,14 @@ def test_joint_training_on_one_machine(data, tmp_path, capsys):
     assert "holds no run" in complaint(capsys, "train", "--resume", "--out", out)
 
 
+@pytest.mark.parametrize("content", [b'{"setting": "joint";}', b"[]", b"", b"\xff"])
+def test_a_plan_with_a_typo(data, tmp_path, capsys, content):
+    (tmp_path / "multitask.json").write_bytes(content)
+    options = ["--data", data, *RECIPE, "--iterations", 3, "--out", tmp_path]
+    line = complaint(capsys, "multitask", "joint", *options)
+    assert "multitask.json is no plan any more" in line and "another --out" in line
+
+
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
 def test_an_experiment_goes_on_where_it_was_killed(data, tmp_path, capsys):
     arguments = ["multitask", "experiment", "--data", data, *RECIPE, "--iterations", 3]

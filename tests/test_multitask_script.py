@@ -1,5 +1,6 @@
 """``multitask.run`` from where users call it: a careless script, a prompt, a busy terminal."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from multitask_toys import toy_task
 
 import multitask
+from multitask import errors
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,6 +66,23 @@ def test_what_was_typed_in_cannot_go_to_another_process():
 def test_plans_that_make_no_sense(processes, names, iterations, words):
     with pytest.raises(ValueError, match=words):
         multitask.run([toy_task(name) for name in names], iterations, processes=processes)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody can write to")
+def test_a_folder_that_cannot_be_written():
+    with pytest.raises(OSError, match="/proc/self"):
+        multitask.run([toy_task("a")], 3, folder="/proc/self")
+
+
+def test_a_file_that_a_task_cannot_read_is_no_mystery(tmp_path, capfd):
+    task = toy_task("a", loss=functools.partial(read_missing, str(tmp_path / "missing")))
+    with pytest.raises(errors.MultitaskError, match="No such file.*missing"):
+        multitask.run([task], 3)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def read_missing(path, model, iteration):
+    open(path)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of a terminal")
