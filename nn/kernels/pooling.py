@@ -152,14 +152,14 @@ def largest_of_nine(
 
         with loop(builder, parts(builder, OW, LANES)) as column:
             x = builder.mul(column, integer(LANES))
-            window = Window(vector, plane, H, W, x, 2, beyond=lowest)
+            window = Window(vector, plane, H, W, x, 2, beyond=-np.inf)
             mask = vector.lanes_below(builder.sub(OW, x))
             with loop(builder, OH) as y:
                 best, place = lowest, numbered([-1] * LANES)
                 for i in range(3):
                     row = builder.add(builder.mul(y, integer(2)), integer(i - 1))
                     for j, pixels in enumerate(window.row(row)):
-                        here = numbers(builder.add(builder.mul(row, W), window.columns[j][0]))
+                        here = numbers(builder.add(builder.mul(row, W), window.columns[j]))
                         # A NaN, unordered with itself, wins as if it were the largest.
                         wins = builder.or_(
                             builder.fcmp_ordered(">", pixels, best),

@@ -4,14 +4,14 @@
 
 ``nn.kernels.depthwise`` holds the twins, and kernels for any shape that go by way of a scratch
 plane with zeros around it. Here the border is a mask and the pixels come straight from the image:
-a block of sums is ROWS output rows high and one vector wide, and whatever is loaded serves all the
+a block of sums is a few output rows high and one vector wide, and whatever is loaded serves all the
 sums that see it. Measured for one plane (one core, AVX-512), by way of the scratch plane -> here::
 
     pixels, stride     forward         gradient of input   gradient of weights
-    7 x 7, 1           121 ->  20 ns      113 ->  24 ns       106 ->  21 ns
-    14 x 14, 1         184 ->  35 ns      175 ->  44 ns       163 ->  42 ns
-    28 x 28, 1         394 -> 120 ns      414 -> 153 ns       357 -> 138 ns
-    28 x 28, 2         304 -> 129 ns      693 ->  44 ns       269 -> 140 ns
+    7 x 7, 1           101 ->  21 ns      120 ->  24 ns       108 ->  19 ns
+    14 x 14, 1         140 ->  37 ns      161 ->  37 ns       142 ->  40 ns
+    28 x 28, 1         341 -> 120 ns      363 -> 119 ns       330 -> 136 ns
+    28 x 28, 2         304 ->  54 ns      594 ->  51 ns       233 ->  76 ns
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from nn.kernels.jit import device, kernel
 from nn.kernels.simd import LANES, Vectors, integer, loop, pointer_to
 from nn.kernels.window import Window, numbered, parts
 
-ROWS = 4  # output rows of a block
+ROWS = 4  # output rows of a block, unless it says otherwise
 TAPS = [(i, j) for i in range(3) for j in range(3)]
 
 
-def make_weigh(stride: int):
-    """Build ``weigh`` for a stride of 1 or 2."""
+def make_weigh(stride: int, rows: int):
+    """Build ``weigh`` for a stride of 1 or 2, in blocks of so many output rows."""
 
     @intrinsic
     def weigh(
@@ -64,27 +64,29 @@ def make_weigh(stride: int):
             with loop(builder, parts(builder, OW, LANES)) as column:
                 x = builder.mul(column, integer(LANES))
                 window = Window(vector, plane, H, W, x, stride)
-                mask = vector.lanes_below(builder.sub(OW, x))
-                with loop(builder, parts(builder, OH, ROWS)) as band:
-                    y = builder.mul(band, integer(ROWS))
+                with loop(builder, parts(builder, OH, rows)) as band:
+                    y = builder.mul(band, integer(rows))
                     top = builder.sub(builder.mul(y, integer(stride)), integer(1))
-                    sums = [start] * ROWS
-                    for r in range(stride * (ROWS - 1) + 3):
+                    sums = [start] * rows
+                    for r in range(stride * (rows - 1) + 3):
                         seen = window.row(builder.add(top, integer(r)))
-                        for m in range(ROWS):
+                        for m in range(rows):
                             if 0 <= r - stride * m < 3:
                                 for j in range(3):
                                     factor = factors[r - stride * m][j]
                                     sums[m] = vector.multiply_add(factor, seen[j], sums[m])
                     for m, total in enumerate(sums):
                         line = builder.add(y, integer(m))
-                        with builder.if_then(builder.icmp_signed("<", line, OH)):
-                            # "not less than": a NaN stays a NaN
-                            negative = builder.fcmp_ordered("<", total, vector.zero)
-                            rectified = builder.select(negative, vector.zero, total)
-                            total = builder.select(rectify, rectified, total)
-                            at = builder.add(builder.mul(line, OW), x)
-                            vector.store(total, builder.gep(out, [at]), mask)
+                        # "not less than": a NaN stays a NaN
+                        negative = builder.fcmp_ordered("<", total, vector.zero)
+                        rectified = builder.select(negative, vector.zero, total)
+                        total = builder.select(rectify, rectified, total)
+                        at = builder.add(builder.mul(line, OW), x)
+                        # Every line is stored, if with no lanes: behind a branch, the compiler
+                        # would put all its sums off to there, and run out of registers.
+                        exists = builder.icmp_signed("<", line, OH)
+                        lanes = builder.select(exists, builder.sub(OW, x), integer(0))
+                        vector.store(total, builder.gep(out, [at]), vector.lanes_below(lanes))
             return context.get_dummy_value()
 
         return signature, generate
@@ -211,7 +213,8 @@ def hand_back(
     return signature, generate
 
 
-weigh, weigh_by_two = make_weigh(1), make_weigh(2)
+# With a stride of 2 twice as many rows are seen by as many sums: lower blocks fit the registers.
+weigh, weigh_by_two = make_weigh(1, ROWS), make_weigh(2, ROWS // 2)
 correlate, correlate_by_two = make_correlate(1), make_correlate(2)
 
 

@@ -6,6 +6,7 @@ What a depthwise convolution and a max pooling have in common: padding 1, stride
 from __future__ import annotations
 
 from llvmlite import ir
+from numba.core import cgutils
 
 from nn.kernels.simd import LANES, integer
 
@@ -20,21 +21,27 @@ def parts(builder, length, size):
 
 
 class Window:
-    """Loads, a row at a time, what LANES neighbouring output pixels see of a plane (H, W)."""
+    """Loads, a row at a time, what LANES neighbouring output pixels see of a plane (H, W).
 
-    def __init__(self, vector, plane, H, W, x, stride, beyond=None):
+    A row is loaded once, in vectors side by side; what each tap sees is picked out of them.
+    """
+
+    def __init__(self, vector, plane, H, W, x, stride, beyond=0.0):
         """``x`` is the first of the output columns; tap j sees column ``x * stride + j - 1``.
 
-        ``beyond`` the border every pixel has this value, by default 0.
+        Every pixel beyond the border is ``beyond``.
         """
-        self.vector, self.builder, self.stride, self.beyond = vector, vector.builder, stride, beyond
+        self.vector, self.builder, self.stride = vector, vector.builder, stride
         self.plane, self.H, self.W = plane, H, W
-        first = self.builder.mul(x, integer(stride))
-        self.columns = [
-            [self.builder.add(first, integer(j - 1 + part * LANES)) for part in range(stride)]
-            for j in range(3)
-        ]
-        self.masks = [[self.on_the_plane(column) for column in each] for each in self.columns]
+        first = self.builder.sub(self.builder.mul(x, integer(stride)), integer(1))
+        self.columns = [self.builder.add(first, integer(j)) for j in range(3)]
+        self.parts = range(0, (stride + 1) * LANES, LANES)
+        self.masks = [self.on_the_plane(self.builder.add(first, integer(p))) for p in self.parts]
+        self.beyond = ir.Constant(vector.type, [ir.Constant(vector.element, beyond)] * LANES)
+        # Stands in for the rows above and below the plane.
+        row = ir.Constant(ir.ArrayType(vector.type, stride + 1), [self.beyond] * (stride + 1))
+        row = cgutils.global_constant(self.builder, "row_beyond", row)
+        self.row_beyond = self.builder.bitcast(row, plane.type)
 
     def on_the_plane(self, column):
         """The lanes for which 0 <= column + lane < W."""
@@ -44,21 +51,29 @@ class Window:
 
     def row(self, y):
         """What the taps j = 0, 1, 2 see in row ``y``, and what lies beyond the border."""
-        exists = self.builder.icmp_unsigned("<", y, self.H)  # unsigned: -1 is large
-        start = self.builder.gep(self.plane, [self.builder.mul(y, self.W)])
-        for column in self.columns[1]:
-            self.vector.prefetch(self.builder.gep(start, [column]))
-        pairs = zip(self.columns, self.masks, strict=True)
-        return [self.fetch(start, *pair, exists) for pair in pairs]
+        builder = self.builder
+        at = builder.add(builder.mul(y, self.W), self.columns[0])
+        exists = builder.icmp_unsigned("<", y, self.H)  # unsigned: -1 is large
+        row = builder.select(exists, builder.gep(self.plane, [at]), self.row_beyond)
+        for part in self.parts[:-1]:
+            self.vector.prefetch(builder.gep(row, [integer(part)]))
+        pairs = zip(self.parts, self.masks, strict=True)
+        return self.taps([self.fetch(row, part, mask) for part, mask in pairs])
 
-    def fetch(self, start, columns, masks, exists):
-        halves = []
-        for column, mask in zip(columns, masks, strict=True):
-            mask = self.builder.select(exists, mask, ir.Constant(mask.type, [0] * LANES))
-            loaded = self.vector.load(self.builder.gep(start, [column]), mask)
-            if self.beyond is not None:
-                loaded = self.builder.select(mask, loaded, self.beyond)
-            halves.append(loaded)
+    def taps(self, parts):
+        """What the three taps see of the vectors of a row."""
+        first, second = self.pick(*parts[:2], 0), self.pick(*parts[:2], 1)
         if self.stride == 1:
-            return halves[0]
-        return self.builder.shuffle_vector(*halves, numbered(range(0, 2 * LANES, 2)))
+            return [first, second, self.pick(*parts, 2)]
+        # The last tap of an output pixel is the first of the next.
+        following = numbered(range(1, LANES + 1))
+        return [first, second, self.builder.shuffle_vector(first, parts[2], following)]
+
+    def pick(self, a, b, first):
+        """Pixels ``first``, ``first`` + stride, ... of two vectors side by side."""
+        lanes = numbered(range(first, first + self.stride * LANES, self.stride))
+        return self.builder.shuffle_vector(a, b, lanes)
+
+    def fetch(self, row, part, mask):
+        loaded = self.vector.load(self.builder.gep(row, [integer(part)]), mask)
+        return self.builder.select(mask, loaded, self.beyond)
