@@ -38,7 +38,8 @@ def assert_guards_untouched(buffer):
 
 
 # Fewer, as many and more than the columns and rows of a block, for every vector width.
-SIZES = [(1, 1, 1), (6, 3, 64), (7, 5, 65), (13, 2, 47), (5, 9, 16), (12, 4, 33), (2, 11, 130)]
+SIZES = [(1, 1, 1), (6, 3, 64), (7, 5, 65), (13, 2, 47), (5, 9, 16), (12, 4, 33), (2, 11, 130),
+         (7, 5, 49), (8, 3, 17), (3, 4, 9)]  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -16,6 +16,7 @@ from nn.kernels import get_num_threads
 from nn.kernels.matmul import K_BLOCK, TILE
 from nn.kernels.program_twins import STEP
 from nn.kernels.register_blocks import ROWS
+from nn.kernels.simd import LANES
 
 LEAST_PIXELS = 4096  # a task on whole planes takes several, if they are small
 TASKS = 4  # for each thread, so that one that is held up can leave some to the others
@@ -76,7 +77,8 @@ class Table:
 
         ``most``: rows of outputs in a task at most.
         """
-        row["tiles"] = -(-pixels // TILE)
+        row["tile"] = min((TILE, TILE - LANES + 1), key=lambda tile: _vectors(pixels, tile))
+        row["tiles"] = -(-pixels // row["tile"])
         groups = -(-row["outputs"] // ROWS)
         parts = max(
             -(-self.tasks_wanted // (self.images * row["tiles"])), -(-row["outputs"] // most)
@@ -132,3 +134,13 @@ def _addresses(side: Side, places: list[int]) -> tuple[int, int]:
         return len(places) - 1, side.length
     places += [plane.place for plane in side]
     return len(places) - len(side), side[0].layout.image
+
+
+def _vectors(pixels: int, tile: int) -> float:
+    """How many vectors the tiles take: a single pixel behind the last is a part of one."""
+
+    def vectors(count: int) -> float:
+        whole, rest = divmod(count, LANES)
+        return whole + (1 / ROWS if rest == 1 else rest > 0)
+
+    return pixels // tile * vectors(tile) + vectors(pixels % tile)

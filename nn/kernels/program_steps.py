@@ -61,17 +61,17 @@ def do_task(step, task, places, weights, image, arena, work):
 
 @device
 def convolve(step, task, places, weights, source, arena, panel):
-    """A tile of TILE output pixels of ``rows`` channels: target = weight * patches + bias.
+    """A tile of ``tile`` output pixels of ``rows`` channels: target = weight * patches + bias.
 
     The patches of a pointwise convolution are the source's planes themselves; those of any other
     are gathered into ``panel`` (K_BLOCK, TILE). K counts tap by tap, channels within, so taps that
     see only zeros above or below the image are left out as a whole.
     """
     n = task // (step.tiles * step.row_blocks)
-    pixel = task // step.row_blocks % step.tiles * TILE
+    pixel = task // step.row_blocks % step.tiles * step.tile
     first = task % step.row_blocks * step.rows
     last = min(first + step.rows, step.outputs)
-    count = min(TILE, step.out_height * step.out_width - pixel)
+    count = min(step.tile, step.out_height * step.out_width - pixel)
     image_at = n * step.source_image
     target_at = n * step.target_image + pixel
     depth_of_tap_row = step.kernel_width * step.channels

@@ -13,8 +13,8 @@ Fields of a step, all int64 (pairs are vertical, horizontal):
     flat            a tap sees the pixel as far from the output pixel everywhere: rows read as one
     weight, bias    where in ``weights`` they begin
     taps            where in ``places`` a list of offsets into working memory or weights begins
-    tiles, row_blocks, rows    how the work is cut: tiles of pixels, blocks of ``rows`` outputs (or
-                    planes) for a task
+    tile, tiles, row_blocks, rows    how the work is cut: ``tiles`` of ``tile`` pixels, blocks of
+                    ``rows`` outputs (or planes) for a task
     accumulate      add to what the target holds
     relu            max(0, .) at the end
 """
@@ -30,7 +30,7 @@ from nn.kernels.register_blocks import ROWS
 from nn.kernels.winograd import PLACES, A, B
 
 FIELDS = """
-kind first tasks images tiles row_blocks rows
+kind first tasks images tile tiles row_blocks rows
 source source_image external channels height width
 target target_image outputs out_height out_width
 kernel_height kernel_width stride_y stride_x padding_y padding_x dilation_y dilation_x

@@ -55,11 +55,12 @@ class Vectors:
     float or double; and 32-bit integers, of which only loads and stores exist.
     """
 
-    def __init__(self, builder, element):
+    def __init__(self, builder, element, lanes=LANES):
         self.builder = builder
         self.element = element
-        self.type = ir.VectorType(element, LANES)
-        self.zero = ir.Constant(self.type, [ir.Constant(element, 0.0)] * LANES)
+        self.lanes = lanes
+        self.type = ir.VectorType(element, lanes)
+        self.zero = ir.Constant(self.type, [ir.Constant(element, 0.0)] * lanes)
         self.letter = {"float": "f32", "double": "f64", "i32": "i32"}[str(element)]
 
     def intrinsic(self, name, result, arguments):
@@ -70,11 +71,12 @@ class Vectors:
     def splat(self, scalar):
         undefined = ir.Constant(self.type, ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(first, undefined, lanes)
 
-    def lanes_below(self, count, lanes=LANES):
+    def lanes_below(self, count, lanes=None):
         """The mask that is true in the lanes with a number smaller than ``count``."""
+        lanes = lanes or self.lanes
         kind = ir.VectorType(ir.IntType(32), lanes)
         undefined = ir.Constant(kind, ir.Undefined)
         count = self.builder.trunc(count, ir.IntType(32))
@@ -82,8 +84,9 @@ class Vectors:
         counts = self.builder.shuffle_vector(first, undefined, ir.Constant(kind, [0] * lanes))
         return self.builder.icmp_signed("<", ir.Constant(kind, list(range(lanes))), counts)
 
-    def load(self, pointer, mask=None, lanes=LANES):
+    def load(self, pointer, mask=None, lanes=None):
         """A vector; lanes outside the mask are not read and come as zeros."""
+        lanes = lanes or self.lanes
         kind = ir.VectorType(self.element, lanes)
         pointer = self.builder.bitcast(pointer, kind.as_pointer())
         if mask is None:
@@ -119,7 +122,7 @@ class Vectors:
 
     def multiply_add(self, a, b, c):
         # fmuladd, not fma: a processor without the instruction gets two, not a library call.
-        return self.intrinsic(f"llvm.fmuladd.v{LANES}{self.letter}", self.type, [a, b, c])
+        return self.intrinsic(f"llvm.fmuladd.v{self.lanes}{self.letter}", self.type, [a, b, c])
 
     def sums(self, vectors):
         """One vector whose lane i is the sum of the lanes of ``vectors[i]``, in a fixed order.

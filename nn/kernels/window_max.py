@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 from nn.kernels.jit import device
 from nn.kernels.simd import LANES, Vectors, integer, loop, pointer_to
 
-TOGETHER = 4  # vectors of results that are found side by side
+TOGETHER = 4  # vectors of results that are found side by side, at most
 
 
 def make_window_max(stride: int):
@@ -35,19 +35,24 @@ def make_window_max(stride: int):
             every_second = ir.VectorType(ir.IntType(32), LANES)
             every_second = ir.Constant(every_second, [2 * lane for lane in range(LANES)])
 
-            def fetch(pointer, there):
-                """A vector of numbers ``stride`` apart, only so many if ``there`` is given."""
-                parts = []
-                for first in range(0, stride * LANES, LANES):
-                    mask = None
-                    if there is not None:
-                        end = builder.sub(builder.mul(there, integer(stride)), integer(stride - 1))
-                        mask = vector.lanes_below(builder.sub(end, integer(first)))
-                    parts.append(vector.load(builder.gep(pointer, [integer(first)]), mask))
+            def fetch(pointer, masks):
+                """A vector of numbers ``stride`` apart."""
+                firsts = range(0, stride * LANES, LANES)
+                places = [builder.gep(pointer, [integer(first)]) for first in firsts]
+                parts = [vector.load(*each) for each in zip(places, masks, strict=True)]
                 return parts[0] if stride == 1 else builder.shuffle_vector(*parts, every_second)
 
-            def largest(x, width, there=None):
-                """Store ``width`` vectors of results x, x + 1, ..., or only ``there`` results."""
+            def largest(x, width, rest=None):
+                """Store ``width`` vectors of results x, x + 1, ..., of the last only ``rest``."""
+                read = [[None] * stride for _ in range(width)]
+                written = [None] * width
+                if rest is not None:
+                    end = builder.sub(builder.mul(rest, integer(stride)), integer(stride - 1))
+                    read[-1] = [
+                        vector.lanes_below(builder.sub(end, integer(first)))
+                        for first in range(0, stride * LANES, LANES)
+                    ]
+                    written[-1] = vector.lanes_below(rest)
                 best = [cgutils.alloca_once(builder, vector.type) for _ in range(width)]
                 no_number = [cgutils.alloca_once(builder, none.type) for _ in range(width)]
                 for n in range(width):
@@ -57,7 +62,7 @@ def make_window_max(stride: int):
                 with loop(builder, taps) as tap:
                     seen = builder.gep(first, [builder.mul(tap, step)])
                     for n in range(width):
-                        value = fetch(builder.gep(seen, [integer(n * stride * LANES)]), there)
+                        value = fetch(builder.gep(seen, [integer(n * stride * LANES)]), read[n])
                         # NaNs are only noted: the comparison is the one the processor has.
                         unknown = builder.fcmp_unordered("uno", value, value)
                         unknown = builder.or_(builder.load(no_number[n]), unknown)
@@ -65,22 +70,22 @@ def make_window_max(stride: int):
                         old = builder.load(best[n])
                         larger = builder.fcmp_ordered(">", value, old)
                         builder.store(builder.select(larger, value, old), best[n])
-                mask = None if there is None else vector.lanes_below(there)
                 for n in range(width):
                     value = builder.select(builder.load(no_number[n]), nan, builder.load(best[n]))
                     place = builder.add(x, integer(n * LANES))
-                    vector.store(value, builder.gep(target, [place]), mask)
+                    vector.store(value, builder.gep(target, [place]), written[n])
 
-            done = integer(0)
-            for width in (TOGETHER, 1):
-                numbers = integer(width * LANES)
-                blocks = builder.sdiv(builder.sub(count, done), numbers)
-                with loop(builder, blocks) as index:
-                    largest(builder.add(done, builder.mul(index, numbers)), width)
-                done = builder.add(done, builder.mul(blocks, numbers))
-            rest = builder.sub(count, done)
-            with builder.if_then(builder.icmp_signed(">", rest, integer(0))):
-                largest(done, 1, rest)
+            numbers = integer(TOGETHER * LANES)
+            blocks = builder.sdiv(count, numbers)
+            with loop(builder, blocks) as index:
+                largest(builder.mul(index, numbers), TOGETHER)
+            done = builder.mul(blocks, numbers)
+            for width in range(1, TOGETHER + 1):
+                rest = builder.sub(builder.sub(count, done), integer((width - 1) * LANES))
+                some = builder.icmp_signed(">", rest, integer(0))
+                enough = builder.icmp_signed("<=", rest, integer(LANES))
+                with builder.if_then(builder.and_(some, enough)):
+                    largest(done, width, rest)
             return context.get_dummy_value()
 
         return signature, generate

@@ -18,7 +18,7 @@ its tile.
 Tiles begin at every second pixel of the image with its padding. Here they count along rows of
 TW + 1, the width of the planes they are cut from, as if there was one more tile a row; what it
 holds is not used. A step of ``nn.kernels.program`` transforms the input, plane by plane; the next
-takes TILE tiles of some outputs through the 16 products and back to pixels.
+takes up to TILE tiles of some outputs through the 16 products and back to pixels.
 """
 
 from __future__ import annotations
@@ -83,12 +83,12 @@ def winograd_input(step, task, places, source, arena, work):
 
 @device
 def winograd(step, task, places, weights, arena, work):
-    """A stretch of TILE tiles of ``rows`` outputs: 16 products, then Y = A^T M A + bias."""
+    """A stretch of ``tile`` tiles of ``rows`` outputs: 16 products, then Y = A^T M A + bias."""
     n = task // (step.tiles * step.row_blocks)
-    tile = task // step.row_blocks % step.tiles * TILE
+    tile = task // step.row_blocks % step.tiles * step.tile
     first = task % step.row_blocks * step.rows
     last = min(first + step.rows, step.outputs)
-    count = min(TILE, step.height * step.width - tile)
+    count = min(step.tile, step.height * step.width - tile)
     channels = step.channels // PLACES
     groups = (step.outputs + ROWS - 1) // ROWS
     held = step.rows * TILE  # numbers of M at one place
