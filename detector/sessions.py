@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import nn
 from detector import checkpoints
 from detector.anchor_fitting import spread_anchors
+from detector.compiled import CompiledDetector
 from detector.curves import draw_curves
 from detector.datasets import Dataset, Loader, TrainTransform, open_dataset, splits
 from detector.datasets.layout import find_split
@@ -160,7 +161,8 @@ def validation(model: LightHeadRCNN, val: Dataset):
     """``validate(check)`` for the trainer: average precision and that at IoU 0.5."""
 
     def validate(check) -> tuple[float, float]:
-        evaluation, _ = measure(model, val, title="validating", check=check)
+        compiled = CompiledDetector(model)
+        evaluation, _ = measure(compiled, val, title="validating", check=check)
         return evaluation.figures["AP"] or 0.0, evaluation.figures["AP50"] or 0.0
 
     return validate
@@ -189,10 +191,12 @@ def announce(session: Session, train: Dataset, val: Dataset, trainer: Trainer) -
 
 def conclude(run: RunFolder, val: Dataset) -> Evaluation:
     """Measure the best weights once more in full, and draw examples."""
-    model = load_detector(run.path).model
-    evaluation, _ = measure(model, val)
+    detector = CompiledDetector(load_detector(run.path).model)
+    evaluation, _ = measure(detector, val)
     write_json(run.evaluation, evaluation.to_json())
-    write_examples(model, val, run.detections, EXAMPLE_PICTURES)
-    print(evaluation.table())
-    print(f"\nfigures: {run.evaluation}\ncurves: {run.curves}\npictures: {run.detections}")
+    write_examples(detector, val, run.detections, EXAMPLE_PICTURES)
+    print(f"{evaluation.table()}\n\nfigures: {run.evaluation}")
+    if run.curves.exists():  # not on one site of several: the server has them
+        print(f"curves: {run.curves}")
+    print(f"pictures: {run.detections}")
     return evaluation

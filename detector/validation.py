@@ -19,7 +19,7 @@ from detector.progress import Progress
 
 
 def measure(
-    model,
+    detector: CompiledDetector,
     dataset: Dataset,
     min_box: float = 0.0,
     title: str = "evaluating",
@@ -28,7 +28,7 @@ def measure(
     """Detect in every image of a data set and compare with its annotations.
 
     Args:
-        model: label k means ``dataset.classes[k - 1]``.
+        detector: label k means ``dataset.classes[k - 1]``.
         min_box: see ``coco_evaluation``.
         title: of the progress bar.
         check: called after each image; may raise to stop.
@@ -36,10 +36,10 @@ def measure(
     Returns:
         the figures, and the detections as COCO results.
     """
-    detections, compiled = [], CompiledDetector(model)
+    model, detections = detector.model, []
     with Progress(title, len(dataset), unit="images") as progress:
         for batch in Loader(dataset, None, 1, shuffle=False, cache_megabytes=0).epoch(0):
-            (prediction,) = compiled.predict(batch.images)
+            (prediction,) = detector.predict(batch.images)
             image_id = batch.targets[0]["image_id"]
             detections += to_coco(image_id, prediction, dataset.category_ids)
             progress.step()
@@ -53,7 +53,11 @@ def measure(
 
 
 def write_examples(
-    model, dataset: Dataset, folder: str | os.PathLike, count: int = 12, score: float = 0.5
+    detector: CompiledDetector,
+    dataset: Dataset,
+    folder: str | os.PathLike,
+    count: int = 12,
+    score: float = 0.5,
 ) -> list[Path]:
     """Draw what is found in ``count`` images, spread evenly over the data set, into ``folder``.
 
@@ -62,10 +66,10 @@ def write_examples(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    files, compiled = [], CompiledDetector(model)
+    files = []
     for index in np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)):
         image, _ = dataset.load(int(index))
-        (found,) = compiled.predict([image])
+        (found,) = detector.predict([image])
         files.append(folder / f"{Path(dataset.images[index].path).stem}.png")
         write_picture(files[-1], image, found, dataset.classes, score)
     return files

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nn
-from detector import checkpoints
+from detector import CompiledDetector, checkpoints
 from detector.errors import UserError
 from detector.progress import Progress
 from detector.run_folder import write_json
@@ -214,7 +214,7 @@ def train_and_measure(plan: Plan, run: Run, session: Session, done) -> None:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         model = build_model(session, train)
         model.load_state_dict(result.state_dict("detection"))
-        evaluation, _ = measure(model, val)
+        evaluation, _ = measure(CompiledDetector(model), val)
     checkpoints.write(run.folder / "best.ckpt", model, checkpoints.describe(model, train))
     history = result.history
     seconds = sum(entry["processor"] for entries in history.values() for entry in entries)

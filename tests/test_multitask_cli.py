@@ -56,6 +56,7 @@ def test_a_server_and_two_sites_are_the_joint_training(data, tmp_path):
     ]
     told = [end(site) for site in sites]
     assert "waits for the others" in told[0] and "AP50" in told[0]
+    assert "evaluation.json" in told[0] and "curves:" not in told[0]  # the server has them
     end(server)
     assert (tmp_path / "s" / "curves.png").stat().st_size > 1000
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 
 from detector.commands.options import add_data, add_threads, add_weights
+from detector.compiled import CompiledDetector
 from detector.datasets import open_dataset
 from detector.detections import write_detections
 from detector.loading import load_detector
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     detector = load_detector(args.weights)
     dataset = open_dataset(args.data, args.split or "val", detector.classes, args.limit)
-    evaluation, detections = measure(detector.model, dataset, args.min_box)
+    evaluation, detections = measure(CompiledDetector(detector.model), dataset, args.min_box)
     print(evaluation.table())
     if args.json:
         write_detections(args.json, detections)
