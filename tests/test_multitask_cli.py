@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+from multitask_toys import toy_task
 from test_detector_cli import complaint, run
 
 import multitask
 from detector import checkpoints
 from detector.datasets import write_shapes
 from multitask.commands import multitask as command
+from multitask.commands import site as site_command
 from multitask.events import Follower
 from multitask.table_4_3 import Row, as_markdown, as_text, with_spread
 from multitask.tasks import joint
@@ -277,3 +279,28 @@ def test_table_4_3():
                {"backbone": "b", "short_sides": [480], "batch": 4}}  # fmt: skip
     page = as_markdown(rows, {"session": session, "iterations": 7})
     assert "| Multiscale Training | 15.0 ± 7.1 |" in page and "bccd" in page and "480 px" in page
+
+
+def test_progress_goes_back_with_the_training(monkeypatch):
+    class Optimizer:
+        iteration = 3
+
+    class Site:
+        optimizer = Optimizer()
+        task = toy_task("a")
+
+        def run(self, iterations, after_iteration):
+            for self.optimizer.iteration in (4, 5, 2, 3, 4, 5, 6):
+                after_iteration({"loss": 1.0, "waited": 0.0})
+                places.append(bars[0].done)
+
+    bars, places = [], []
+
+    class Recorded(site_command.Progress):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            bars.append(self)
+
+    monkeypatch.setattr(site_command, "Progress", Recorded)
+    site_command.follow(Site(), 6)
+    assert places == [4, 5, 2, 3, 4, 5, 6]

@@ -104,7 +104,9 @@ def follow(site: TaskSite, iterations: int) -> None:
     with Progress(site.task.name, iterations, site.optimizer.iteration) as progress:
 
         def show(report: dict) -> None:
-            progress.step(f"loss {report['loss']:.3f}, waited {report['waited']:.2f} s")
+            # Not always one more: a server that was restarted may have gone back.
+            steps = site.optimizer.iteration - progress.done
+            progress.step(f"loss {report['loss']:.3f}, waited {report['waited']:.2f} s", steps)
 
         site.run(iterations, show)
 
