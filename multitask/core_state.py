@@ -17,17 +17,18 @@ from multitask.registration import Registration
 from multitask.rules import Rule
 from multitask.segments import Member, lay_out
 
-FORMAT = "lighthead-multitask-1"
+FORMAT = "lighthead-multitask-2"
 
 
 def snapshot(core: UpdateCore) -> dict:
     """A copy of everything ``core`` holds, except sessions: after a restart all tasks join anew."""
     assert core.started, "there is nothing to keep before the start"
-    weights, versions = {}, {}
+    weights, versions, updates = {}, {}, {}
     state: dict[str, dict] = {name: {} for name in core.rule.state}
     for segment in core.segments:
         weights.update(_copies(segment.layout, segment.weight))
         versions.update(dict.fromkeys(segment.names, segment.version))
+        updates.update(segment.updates)
         for name, array in segment.state.items():
             state[name].update(_copies(segment.layout, array))
     return {
@@ -37,6 +38,7 @@ def snapshot(core: UpdateCore) -> dict:
         "weights": weights,
         "state": state,
         "versions": versions,
+        "updates": updates,
         "tasks": [_member_tree(core, member) for member in core.members.values()],
     }
 
@@ -61,6 +63,7 @@ def restore(tree: dict, rule: Rule) -> UpdateCore:
         for segment in core.segments:
             segment.layout.pack(tree["weights"], segment.weight)
             segment.version = tree["versions"][segment.names[0]]
+            segment.updates = {name: tree["updates"][name] for name in segment.names}
             for name, array in segment.state.items():
                 segment.layout.pack(tree["state"][name], array)
     except (KeyError, TypeError, ValueError, MultitaskError) as error:

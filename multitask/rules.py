@@ -26,14 +26,21 @@ class Rule(Protocol):
     """Whether each weight is updated alone, so that many names can be done in one stretch."""
 
     def step(
-        self, weight: np.ndarray, state: list[np.ndarray], total: np.ndarray, iteration: int
+        self,
+        weight: np.ndarray,
+        state: list[np.ndarray],
+        total: np.ndarray,
+        iteration: int,
+        updates: int | None = None,
     ) -> None:
         """Update ``weight`` and ``state`` in place.
 
         Args:
             weight, total: (n,) weights and the sum of the tasks' contributions, of one float type.
             state: one (n,) array for each name in ``self.state``.
-            iteration: 0 for the first step.
+            iteration: of the training, for schedules; from 0.
+            updates: how many of its iterations have changed these weights before; fewer than
+                ``iteration`` where no gradient reached them. None: all.
         """
 
     def describe(self) -> dict:
@@ -55,7 +62,7 @@ class Momentum:
             raise ValueError(f"Momentum: momentum {momentum} must be in [0, 1)")
         self.momentum = momentum
 
-    def step(self, weight, state, total, iteration):
+    def step(self, weight, state, total, iteration, updates=None):
         momentum_step(weight, state[0], total, 1.0, self.momentum, out=(weight, state[0]))
 
     def describe(self) -> dict:
@@ -68,6 +75,7 @@ class Adam:
         m = beta1 m + (1 - beta1) s        W = W - lr m / (1 - beta1^t)
         u = beta2 u + (1 - beta2) s^2               / (sqrt(u / (1 - beta2^t)) + eps)
 
+    t counts the updates of the name: as in PyTorch, an iteration without a contribution is none.
     Adam divides by the size of s, so the tasks' alpha_i only weigh them against each other; the
     step size is ``lr`` here, times ``schedule(iteration)`` if there is one.
     """
@@ -88,16 +96,17 @@ class Adam:
             )
         self.lr, self.betas, self.eps, self.schedule = lr, tuple(betas), eps, schedule
 
-    def step(self, weight, state, total, iteration):
+    def step(self, weight, state, total, iteration, updates=None):
         real = weight.dtype.type
         (mean, square), (beta1, beta2) = state, self.betas
         mean *= real(beta1)
         mean += real(1 - beta1) * total
         square *= real(beta2)
         square += real(1 - beta2) * np.square(total)
-        scale = np.sqrt(square / real(1 - beta2 ** (iteration + 1))) + real(self.eps)
+        t = (iteration if updates is None else updates) + 1
+        scale = np.sqrt(square / real(1 - beta2**t)) + real(self.eps)
         lr = self.lr * (self.schedule(iteration) if self.schedule else 1.0)
-        weight -= real(lr / (1 - beta1 ** (iteration + 1))) * mean / scale
+        weight -= real(lr / (1 - beta1**t)) * mean / scale
 
     def describe(self) -> dict:
         return {"rule": "adam", "lr": self.lr, "betas": list(self.betas), "eps": self.eps}
@@ -134,7 +143,7 @@ class LARS:
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self.coefficient, self.schedule = coefficient, schedule
 
-    def step(self, weight, state, total, iteration):
+    def step(self, weight, state, total, iteration, updates=None):
         lr = self.lr * (self.schedule(iteration) if self.schedule else 1.0)
         long, short = _norm(weight), _norm(total)
         if long > 0 and short > 0:

@@ -72,7 +72,8 @@ class Segment:
         members: the tasks that registered them, in ascending order.
         weight: (nbytes,) uint8, W of all names one after the other.
         state: the rule's arrays, as large as ``weight``.
-        version: how many steps they have taken.
+        version: how many iterations are done.
+        updates: of each name, in how many of them it had a contribution.
     """
 
     def __init__(self, layout: Layout, members: list[Member], rule: Rule):
@@ -82,6 +83,7 @@ class Segment:
         self.weight = np.zeros(layout.nbytes, np.uint8)
         self.state = {name: np.zeros(layout.nbytes, np.uint8) for name in rule.state}
         self.version = 0
+        self.updates = dict.fromkeys(self.names, 0)
         self._offsets = [member.parameters[self.names[0]].begin for member in members]
 
     def views(self) -> dict[str, np.ndarray]:
@@ -96,18 +98,19 @@ class Segment:
     def step(self, rule: Rule) -> None:
         """Sum the contributions in the order of the tasks and let the rule update W."""
         absent = {name for member in self.members for name in member.absent}
-        if rule.elementwise and absent.isdisjoint(self.names):
-            self._step_stretch(rule, 0, self.layout.nbytes, frozenset(self.names))
+        are_alike = absent.isdisjoint(self.names) and len(set(self.updates.values())) == 1
+        if rule.elementwise and are_alike:
+            self._step_stretch(rule, 0, self.layout.nbytes, self.names)
         else:
             for name, entry in self.layout.entries.items():
-                self._step_stretch(rule, entry.begin, entry.end, frozenset([name]))
+                self._step_stretch(rule, entry.begin, entry.end, [name])
         self.version += 1
 
-    def _step_stretch(self, rule: Rule, begin: int, end: int, names: frozenset[str]) -> None:
+    def _step_stretch(self, rule: Rule, begin: int, end: int, names: list[str]) -> None:
         parts = [
             member.contributions[offset + begin : offset + end].view(self.dtype)
             for member, offset in zip(self.members, self._offsets, strict=True)
-            if member.committed >= self.version and names.isdisjoint(member.absent)
+            if member.committed >= self.version and member.absent.isdisjoint(names)
         ]
         if not parts:
             return
@@ -116,7 +119,9 @@ class Segment:
             total += part
         weight = self.weight[begin:end].view(self.dtype)
         state = [array[begin:end].view(self.dtype) for array in self.state.values()]
-        rule.step(weight, state, total, self.version)
+        rule.step(weight, state, total, self.version, self.updates[names[0]])
+        for name in names:
+            self.updates[name] += 1
 
 
 def lay_out(members: list[Member], rule: Rule) -> list[Segment]:

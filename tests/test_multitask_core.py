@@ -332,3 +332,32 @@ def test_a_snapshot_of_another_rule_or_kind_is_refused():
     del tree["weights"]["x"]
     with pytest.raises(errors.SnapshotError, match="contradicts"):
         restore(tree, Momentum(0.5))
+
+
+def test_adam_counts_the_updates_of_each_name_as_pytorch_does():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(4)
+    start = {name: rng.standard_normal(3).astype(np.float32) for name in ("x", "y")}
+    weights = {name: torch.nn.Parameter(torch.tensor(value)) for name, value in start.items()}
+    theirs = torch.optim.Adam(weights.values(), lr=0.05)
+    core = start_core({"a": start, "b": start}, Adam(0.05))
+    for iteration in range(12):
+        # x rests in the beginning and y now and then; a and b need not rest together.
+        resting = {"a": ["x"] * (iteration < 4) + ["y"] * (iteration % 3 == 1)}
+        resting["b"] = ["x"] * (iteration < 5) + ["y"] * (iteration % 3 == 1)
+        parts = {
+            task: {name: rng.standard_normal(3).astype(np.float32) for name in start}
+            for task in "ab"
+        }
+        for name, weight in weights.items():
+            given = [parts[task][name] for task in "ab" if name not in resting[task]]
+            weight.grad = torch.tensor(sum(given)) if given else None
+        theirs.step()
+        for task in "ab":
+            commit(core, task, iteration, parts[task], absent=resting[task])
+        if iteration == 6:
+            core = restore(snapshot(core), Adam(0.05))
+            for task in "ab":
+                core.join(task, 1)
+        for name, weight in weights.items():
+            np.testing.assert_allclose(w(core, name), weight.detach().numpy(), rtol=1e-5, atol=1e-6)
