@@ -75,25 +75,6 @@ class Plane:
         return self.layout.start + self.slot * self.layout.size
 
 
-class Shifted:
-    """A plane seen from another pixel: ``shift`` numbers further on."""
-
-    def __init__(self, plane: Plane, shift: int):
-        self.plane, self.shift, self.layout = plane, shift, plane.layout
-
-    @property
-    def place(self) -> int:
-        return self.plane.place + self.shift
-
-    @property
-    def last(self) -> int:
-        return self.plane.last
-
-    @last.setter
-    def last(self, moment: int) -> None:
-        self.plane.last = moment
-
-
 @dataclass(eq=False)
 class Vectors:
     """An array (N, K) in the arena."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nn.inference.arena import LINE, Layout, Plane, Shifted, Vectors, give_slots
+from nn.inference.arena import LINE, Layout, Plane, Vectors, give_slots
 from nn.inference.simplify import Convolution
 from nn.inference.table import Side, Table
 from nn.inference.trace import Call, Trace, Value
@@ -105,7 +105,7 @@ class Plan:
         self.planes[conv.output] = target
         self.read(target)
         if conv.is_sorted:
-            self.add_sorted(conv, source, target)
+            self.add_strided(conv, source, target)
             return
         if conv.is_winograd:
             self.add_winograd(conv, source, target)
@@ -124,52 +124,39 @@ class Plan:
                 self.set_product(row, conv.weight[part], conv.is_pointwise)
                 row["flat"] = conv.keeps_size
 
-    def add_sorted(self, conv: Convolution, source: list[Plane], target: list[Plane]) -> None:
-        """A strided convolution: a pointwise one of planes sorted by phase, perhaps pooled."""
-        result = conv.output if conv.pool is None else conv.pool.inputs[0]
-        height, width = result.shape[2:]
-        row = self.new_row(self.sort_by_phase(conv, source, height, width), target)
-        row["bias"], row["accumulate"] = self.rows.constant(conv.bias), conv.onto is not None
-        row["relu"] = conv.relu
-        if conv.pool is None:
-            _set_pairs(row, (1, 1))
-            self.set_product(row, conv.weight, is_pointwise=True)
-            return
-        row["kind"] = kinds.POINTWISE_MAX_POOL
+    def add_strided(self, conv: Convolution, source: list[Plane], target: list[Plane]) -> None:
+        """A strided convolution of planes that are sorted by phase, perhaps pooled."""
+        row = self.new_row(source, target, kind=kinds.STRIDED, relu=conv.relu)
         row["weight"] = self.rows.constant(_packed(conv.weight))
-        row["height"] = height
-        self.set_pool(row, conv.pool)
+        row["bias"], row["accumulate"] = self.rows.constant(conv.bias), conv.onto is not None
+        _set_pairs(row, conv.weight.shape[2:], conv.stride, conv.padding, conv.dilation)
+        row["middle_height"], row["middle_width"] = row["out_height"], row["out_width"]
+        stride, reach = 1, 1  # from one row of the target to the next, and of one: rows of middle
+        if conv.pool is not None:
+            row["kind"] = kinds.STRIDED_MAX_POOL
+            self.set_pool(row, conv.pool)
+            stride = row["pool_stride_y"]
+            reach = (row["pool_kernel_height"] - 1) * row["pool_dilation_y"] + 1
+        (KH, KW), (SH, SW), (DH, DW) = conv.weight.shape[2:], conv.stride, conv.dilation
+        below, width = (KH - 1) * DH // SH, row["middle_width"]
+        pitch, phases = width + (KW - 1) * DW // SW, len(source) * SH * SW
         # As many rows a task as the cache next to the processor holds.
-        stride, reach = row["stride_y"], row["kernel_height"] * row["dilation_y"]
-        self.rows.share_rows(row, (WORK // (len(target) * width) - reach) // stride)
-        held = (row["rows"] * stride + reach) * width
-        row["taps"] = [m * held for m in range(len(target) + 1)]
-        self.rows.need_scratch(len(target) * held + _line(row))
-
-    def sort_by_phase(
-        self, conv: Convolution, source: list[Plane], height: int, width: int
-    ) -> list[Shifted]:
-        """Bring the input of a strided convolution in order; for each tap and channel, its plane.
-
-        ``height`` and ``width`` are the output's. Tap row i looks at input row y s + i d - p, which
-        is row y + (i d) // s of phase (i d) mod s.
-        """
-        (KH, KW), SH = conv.weight.shape[2:], conv.stride[0]
-        size = height + (KH - 1) * conv.dilation[0] // SH, width
-        layout = self.layouts.setdefault((*size, "sorted"), Layout(*size))
-        planes = [Plane(layout, self.moment, self.moment) for _ in range(len(source) * SH * KW)]
-        self.scattered.append(planes)
-        row = self.new_row(source, planes, kind=kinds.SORT_BY_PHASE)
-        _set_pairs(row, (KH, KW), conv.stride, conv.padding, conv.dilation)
-        self.rows.share_planes(row)
-        self.moment += 1
-        shifted = []
-        for i in range(KH):
-            down, phase = divmod(i * conv.dilation[0], SH)
-            for j in range(KW):
-                seen = planes[phase * KW + j :: SH * KW]
-                shifted += [Shifted(plane, down * width) for plane in seen]
-        return shifted
+        fit = (WORK - phases * pitch * below) // (phases * pitch + ROWS * width)
+        self.rows.share_rows(row, (fit - reach) // stride + 1)
+        rows = (row["rows"] - 1) * stride + reach
+        row["held"] = rows + below
+        # Tap i looks at row y s + i d - p, which is row y + (i d) // s of phase (i d) mod s.
+        taps = [
+            ((c * SH + i * DH % SH) * SW + j * DW % SW) * row["held"] * pitch
+            + i * DH // SH * pitch
+            + j * DW // SW
+            for i in range(KH)
+            for j in range(KW)
+            for c in range(len(source))
+        ]
+        end = phases * row["held"] * pitch
+        row["taps"] = taps + [end + m * rows * width for m in range(ROWS + 1)]
+        self.rows.need_scratch(row["taps"][-1] + _line(row))
 
     def add_winograd(self, conv: Convolution, source: list[Plane], target: list[Plane]) -> None:
         """The two steps of ``nn.kernels.winograd``: all tiles of the input, then the products."""
@@ -218,8 +205,9 @@ class Plan:
         return True
 
     def set_pool(self, row: dict, call: Call) -> None:
+        row["middle_height"], row["middle_width"] = call.inputs[0].shape[2:]
         sizes = ("kernel_size", "stride", "padding", "dilation")
-        _set_pairs(row, *(call.options[name] for name in sizes))
+        _set_pairs(row, *(call.options[name] for name in sizes), prefix="pool_")
 
     def add_mean(self, call: Call) -> bool:
         value, dim = call.inputs[0], call.options["dim"]
@@ -342,8 +330,9 @@ def _reads_in_place(step: Convolution | Call) -> bool:
 
 def _line(row: dict) -> int:
     """Working memory for the line of ``nn.kernels.program_steps.pool_rows``."""
-    reach = (row["out_width"] - 1) * row["stride_x"] + row["kernel_width"] * row["dilation_x"]
-    return max(reach, row["padding_x"] + row["width"]) + TILE  # read in whole vectors
+    reach = (row["out_width"] - 1) * row["pool_stride_x"]
+    reach += row["pool_kernel_width"] * row["pool_dilation_x"]
+    return max(reach, row["pool_padding_x"] + row["middle_width"]) + TILE  # read in whole vectors
 
 
 def _packed(weight: np.ndarray) -> np.ndarray:
@@ -354,8 +343,9 @@ def _packed(weight: np.ndarray) -> np.ndarray:
     return rows.reshape(-1, ROWS, rows.shape[1]).transpose(0, 2, 1)
 
 
-def _set_pairs(row: dict, kernel_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1)) -> None:
-    row["kernel_height"], row["kernel_width"] = kernel_size
-    row["stride_y"], row["stride_x"] = stride
-    row["padding_y"], row["padding_x"] = padding
-    row["dilation_y"], row["dilation_x"] = dilation
+def _set_pairs(
+    row: dict, kernel_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), prefix: str = ""
+) -> None:
+    row[f"{prefix}kernel_height"], row[f"{prefix}kernel_width"] = kernel_size
+    for name, pair in (("stride", stride), ("padding", padding), ("dilation", dilation)):
+        row[f"{prefix}{name}_y"], row[f"{prefix}{name}_x"] = pair

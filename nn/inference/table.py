@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nn.inference.arena import LINE, Plane, Shifted, Vectors, zeros
+from nn.inference.arena import LINE, Plane, Vectors, zeros
 from nn.kernels import get_num_threads
 from nn.kernels.matmul import K_BLOCK, TILE
 from nn.kernels.program_twins import STEP
@@ -21,7 +21,7 @@ from nn.kernels.simd import LANES
 LEAST_PIXELS = 4096  # a task on whole planes takes several, if they are small
 TASKS = 4  # for each thread, so that one that is held up can leave some to the others
 
-Side = Sequence[Plane | Shifted] | Vectors
+Side = Sequence[Plane] | Vectors
 
 
 class Table:

@@ -30,8 +30,8 @@ mean_block = make_dot_block(1, MEANS)
 
 # Kinds of steps; STENCIL is the depthwise convolution of ``nn.kernels.stencil``, the last two are
 # those of ``nn.kernels.winograd``.
-POINTWISE, CONVOLUTION, POINTWISE_MAX_POOL, STENCIL, DEPTHWISE = range(5)
-SORT_BY_PHASE, MAX_POOL, MEAN, LINEAR, WINOGRAD_INPUT, WINOGRAD = range(5, 11)
+POINTWISE, CONVOLUTION, STRIDED, STRIDED_MAX_POOL, STENCIL, DEPTHWISE = range(6)
+MAX_POOL, MEAN, LINEAR, WINOGRAD_INPUT, WINOGRAD = range(6, 11)
 
 
 @device
@@ -39,14 +39,12 @@ def do_task(step, task, places, weights, image, arena, work):
     source = image if step.external else arena
     if step.kind <= CONVOLUTION:
         convolve(step, task, places, weights, source, arena, work)
-    elif step.kind == POINTWISE_MAX_POOL:
-        pointwise_max_pool(step, task, places, weights, arena, work)
+    elif step.kind <= STRIDED_MAX_POOL:
+        strided(step, task, places, weights, source, arena, work)
     elif step.kind == STENCIL:
         stencil(step, task, places, weights, source, arena)
     elif step.kind == DEPTHWISE:
         depthwise(step, task, places, weights, source, arena, work)
-    elif step.kind == SORT_BY_PHASE:
-        sort_by_phase(step, task, places, source, arena)
     elif step.kind == MAX_POOL:
         max_pool(step, task, places, source, arena, work)
     elif step.kind == MEAN:
@@ -79,8 +77,9 @@ def convolve(step, task, places, weights, source, arena, panel):
     begin, end = 0, K
     if step.kind == CONVOLUTION:
         above, below = tap_rows(
-            step, pixel // step.out_width, (pixel + count - 1) // step.out_width
-        )
+            pixel // step.out_width, (pixel + count - 1) // step.out_width, step.height,
+            step.kernel_height, step.stride_y, step.padding_y, step.dilation_y,
+        )  # fmt: skip
         begin, end = above * depth_of_tap_row, below * depth_of_tap_row
     target = places[step.target :]
     bias = weights[step.bias :]
@@ -102,13 +101,12 @@ def convolve(step, task, places, weights, source, arena, panel):
 
 
 @device
-def tap_rows(step, top, bottom):
-    """The range of kernel rows that see the image from any of the output rows top..bottom."""
-    first, last = 0, step.kernel_height
-    while first < last and bottom * step.stride_y + first * step.dilation_y < step.padding_y:
+def tap_rows(top, bottom, height, kernel, stride, padding, dilation):
+    """The range of a window's rows that see the image from any of the output rows top..bottom."""
+    first, last = 0, kernel
+    while first < last and bottom * stride + first * dilation < padding:
         first += 1
-    limit = step.height + step.padding_y
-    while last > first and top * step.stride_y + (last - 1) * step.dilation_y >= limit:
+    while last > first and top * stride + (last - 1) * dilation >= height + padding:
         last -= 1
     return first, last
 
@@ -204,34 +202,76 @@ def depthwise(step, task, places, weights, source, arena, work):
 
 
 @device
-def sort_by_phase(step, task, places, source, arena):
-    """Sort some planes: rows 0, s, 2s, ... as each tap of a row sees them, then rows 1, s + 1, ...
+def strided(step, task, places, weights, source, arena, work):
+    """A convolution with a stride, perhaps with max pooling, for ``rows`` rows of the target.
 
-    Plane (p, j) of the target's stride_y x kernel_width for each channel is
-    source[y stride_y + p - padding_y, x stride_x + j dilation_x - padding_x], zero beyond the
-    source's edge. There, the taps of a convolution with that stride are whole rows away from every
-    output pixel: it becomes a sum over planes like any pointwise convolution.
+    What these rows see of the input is sorted by phase in working memory; there, every tap is at
+    the same distance from all output pixels, and what is left is a product. If it is pooled, its
+    result, ROWS planes at a time, stays in working memory too; rows at the seam of two tasks are
+    computed twice. ``taps`` lists where the taps of output pixel (0, 0) lie in ``work``, then
+    where these planes do, then where there is room for a line.
     """
-    width, height = step.out_width, step.out_height
-    for plane in range(task * step.rows, min((task + 1) * step.rows, step.images * step.channels)):
-        n, c = divmod(plane, step.channels)
-        image = places[step.source + c] + n * step.source_image
-        sorted_plane = step.target + c * step.stride_y * step.kernel_width
-        for p in range(step.stride_y):
-            shift = p - step.padding_y
-            first, last = visible(step.height, shift, step.stride_y, height)
-            for j in range(step.kernel_width):
-                left = j * step.dilation_x - step.padding_x
-                low, high = visible(step.width, left, step.stride_x, width)
-                at = places[sorted_plane] + n * step.target_image
-                arena[at : at + first * width] = 0
-                arena[at + last * width : at + height * width] = 0
-                fetch_rows(
-                    source, image + (first * step.stride_y + shift) * step.width + left,
-                    step.stride_y * step.width, step.stride_x, low, high, arena,
-                    at + first * width, width, width, last - first,
+    n, band = divmod(task, step.tiles)
+    top = band * step.rows
+    bottom = min(top + step.rows, step.out_height)
+    first, last = top, bottom
+    is_pooled = step.kind == STRIDED_MAX_POOL
+    if is_pooled:
+        first = max(0, top * step.pool_stride_y - step.pool_padding_y)
+        last = (bottom - 1) * step.pool_stride_y - step.pool_padding_y
+        last += (step.pool_kernel_height - 1) * step.pool_dilation_y + 1
+        last = max(first, min(step.middle_height, last))
+    width = step.middle_width
+    pitch = sort_by_phase(step, n, first, last - first, places, source, work)
+    K = step.kernel_height * step.kernel_width * step.channels
+    taps, middle = places[step.taps :], places[step.taps + K :]
+    result = work if is_pooled else arena
+    for m in range(0, step.outputs, ROWS):
+        planes = middle if is_pooled else places[step.target + m :]
+        result_at = 0 if is_pooled else n * step.target_image + first * width
+        count = min(ROWS, step.outputs - m)
+        for y in range(last - first):
+            for x in range(0, width, COLUMNS):
+                outer_block(
+                    weights, step.weight + m * K, 1, ROWS, work, y * pitch + x, taps,
+                    result, result_at + y * width + x, planes, 0, weights[step.bias + m :],
+                    K, count, min(COLUMNS, width - x), step.accumulate, step.relu,
                 )  # fmt: skip
-                sorted_plane += 1
+        if is_pooled:
+            for r in range(count):
+                target = places[step.target + m + r] + n * step.target_image
+                pool_rows(step, work, middle[r], first, work, middle[ROWS],
+                          arena, target, top, bottom)  # fmt: skip
+
+
+@device
+def sort_by_phase(step, n, first, rows, places, source, work):
+    """Sort what ``rows`` rows of a convolution see, from row ``first`` on; the sorted rows' length.
+
+    A channel becomes stride_y x stride_x planes: rows and columns 0, s, 2s, ... go to one, 1,
+    s + 1, ... to the next. Plane (p, q) is source[y stride_y + p - padding_y,
+    x stride_x + q - padding_x], zero beyond the edge; it has room for ``held`` rows.
+    """
+    rows += (step.kernel_height - 1) * step.dilation_y // step.stride_y
+    width = step.middle_width + (step.kernel_width - 1) * step.dilation_x // step.stride_x
+    at = 0
+    for c in range(step.channels):
+        image = places[step.source + c] + n * step.source_image
+        for p in range(step.stride_y):
+            shift = first * step.stride_y + p - step.padding_y
+            above, below = visible(step.height, shift, step.stride_y, rows)
+            for q in range(step.stride_x):
+                left = q - step.padding_x
+                low, high = visible(step.width, left, step.stride_x, width)
+                work[at : at + above * width] = 0
+                work[at + below * width : at + rows * width] = 0
+                fetch_rows(
+                    source, image + (above * step.stride_y + shift) * step.width + left,
+                    step.stride_y * step.width, step.stride_x, low, high, work,
+                    at + above * width, width, width, below - above,
+                )  # fmt: skip
+                at += step.held * width
+    return width
 
 
 @device
@@ -251,48 +291,21 @@ def pool_rows(step, source, at, first, line, line_at, arena, target, top, bottom
     The largest number under a window is the largest of its columns' largest. Those of a row of
     windows are brought together in ``line``, where the padding is -inf.
     """
-    reach = (step.out_width - 1) * step.stride_x + (step.kernel_width - 1) * step.dilation_x + 1
-    line[line_at : line_at + max(reach, step.padding_x + step.width)] = -np.inf
+    padding, width = step.pool_padding_x, step.middle_width
+    reach = (step.out_width - 1) * step.pool_stride_x
+    reach += (step.pool_kernel_width - 1) * step.pool_dilation_x + 1
+    line[line_at : line_at + max(reach, padding + width)] = -np.inf
     for y in range(top, bottom):
-        above, below = tap_rows(step, y, y)
-        row = y * step.stride_y + above * step.dilation_y - step.padding_y
-        window_max(source, at + (row - first) * step.width, below - above,
-                   step.dilation_y * step.width, line, line_at + step.padding_x,
-                   step.width)  # fmt: skip
-        window_max_by(step.stride_x, line, line_at, step.kernel_width, step.dilation_x,
-                      arena, target + y * step.out_width, step.out_width)  # fmt: skip
-
-
-@device
-def pointwise_max_pool(step, task, places, weights, arena, work):
-    """``rows`` rows of max pooling after a pointwise convolution.
-
-    The rows of the convolution that they need are computed into working memory and pooled while
-    they are still in the cache; those at the seam of two tasks are computed twice. ``height`` and
-    ``width`` are the convolution's output; ``taps`` lists where its planes begin in ``work``, and
-    then where there is room for a line.
-    """
-    n, band = divmod(task, step.tiles)
-    top = band * step.rows
-    bottom = min(top + step.rows, step.out_height)
-    first = max(0, top * step.stride_y - step.padding_y)
-    reach = (step.kernel_height - 1) * step.dilation_y + 1
-    last = max(first, min(step.height, (bottom - 1) * step.stride_y - step.padding_y + reach))
-    size, at = (last - first) * step.width, n * step.source_image + first * step.width
-    planes = places[step.taps :]
-    for x in range(0, size, COLUMNS):
-        for m in range(0, step.outputs, ROWS):
-            outer_block(
-                weights, step.weight + m * step.channels, 1, ROWS,
-                arena, at + x, places[step.source :], work, x, planes, m, weights[step.bias :],
-                step.channels, min(ROWS, step.outputs - m), min(COLUMNS, size - x),
-                False, step.relu,
-            )  # fmt: skip
-    for c in range(step.outputs):
-        target = places[step.target + c] + n * step.target_image
-        pool_rows(
-            step, work, planes[c], first, work, planes[step.outputs], arena, target, top, bottom
-        )
+        above, below = tap_rows(
+            y, y, step.middle_height, step.pool_kernel_height, step.pool_stride_y,
+            step.pool_padding_y, step.pool_dilation_y,
+        )  # fmt: skip
+        row = y * step.pool_stride_y + above * step.pool_dilation_y - step.pool_padding_y
+        window_max(source, at + (row - first) * width, below - above,
+                   step.pool_dilation_y * width, line, line_at + padding, width)  # fmt: skip
+        window_max_by(step.pool_stride_x, line, line_at, step.pool_kernel_width,
+                      step.pool_dilation_x, arena, target + y * step.out_width,
+                      step.out_width)  # fmt: skip
 
 
 @device

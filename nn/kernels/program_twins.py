@@ -9,7 +9,10 @@ Fields of a step, all int64 (pairs are vertical, horizontal):
                     are how many, source_image and target_image the way from image to image
     external        the source is the network's input, not in the arena
     height, width, out_height, out_width   of the planes
-    kernel_height, kernel_width, stride_y, ..., dilation_x   of the window
+    kernel_height, kernel_width, stride_y, ..., dilation_x   of the convolution's window
+    middle_height, middle_width   of what is pooled, or of a strided convolution's result
+    pool_kernel_height, ..., pool_dilation_x   of the pooling's window
+    held            room for so many rows in a plane that is sorted by phase
     flat            a tap sees the pixel as far from the output pixel everywhere: rows read as one
     weight, bias    where in ``weights`` they begin
     taps            where in ``places`` a list of offsets into working memory or weights begins
@@ -25,7 +28,7 @@ import numpy as np
 
 from nn.kernels.convolution import conv2d_forward_reference
 from nn.kernels.depthwise import depthwise_forward_reference
-from nn.kernels.program_steps import POINTWISE
+from nn.kernels.pooling import max_pool2d_forward_reference
 from nn.kernels.register_blocks import ROWS
 from nn.kernels.winograd import PLACES, A, B
 
@@ -34,6 +37,8 @@ kind first tasks images tile tiles row_blocks rows
 source source_image external channels height width
 target target_image outputs out_height out_width
 kernel_height kernel_width stride_y stride_x padding_y padding_x dilation_y dilation_x
+middle_height middle_width pool_kernel_height pool_kernel_width pool_stride_y pool_stride_x
+pool_padding_y pool_padding_x pool_dilation_y pool_dilation_x held
 flat weight bias taps accumulate relu
 """
 STEP = np.dtype([(name, np.int64) for name in FIELDS.split()])
@@ -62,48 +67,45 @@ class _Step:
         starts = self.places[first : first + count] + image
         return [flat[start : start + size[0] * size[1]].reshape(size) for start in starts]
 
-    def sources(self, n, size=None):
-        image, size = n * self.source_image, size or (self.height, self.width)
+    def sources(self, n):
+        image, size = n * self.source_image, (self.height, self.width)
         return self.planes(self.read_from, self.source, self.channels, image, size)
 
     def targets(self, n):
         size = self.out_height, self.out_width
         return self.planes(self.arena, self.target, self.outputs, n * self.target_image, size)
 
-    def geometry(self):
+    def geometry(self, prefix=""):
         """Stride, padding and dilation."""
-        return (
-            (self.stride_y, self.stride_x),
-            (self.padding_y, self.padding_x),
-            (self.dilation_y, self.dilation_x),
-        )
+        fields = ("stride", "padding", "dilation")
+        return [[getattr(self, f"{prefix}{field}_{axis}") for axis in "yx"] for field in fields]
 
 
 def _run_step(step: _Step, n: int) -> None:
     """One step for image ``n``, by its kind: the order of ``nn.kernels.program_steps``."""
-    products = (_product, _product, _pooled_product)
-    others = _sort, _max_pool, _mean, _linear, _winograd_input, _winograd
+    products = (_product, _product, _product, _pooled_product)
+    others = _max_pool, _mean, _linear, _winograd_input, _winograd
     kinds = (*products, _depthwise, _depthwise, *others)
     kinds[step.kind](step, n)
 
 
 def _product(step: _Step, n: int) -> None:
-    """Convolutions; weights are packed (OC / ROWS, KH KW C, ROWS), see ``nn.inference.plan``."""
-    OC, size = step.outputs, (step.out_height, step.out_width)
-    weight = _unpacked(step, step.kernel_height, step.kernel_width)
-    input = np.stack(step.sources(n, size if step.kind == POINTWISE else None))
-    out = np.empty((1, OC, *size), step.arena.dtype)
-    bias = step.array(step.bias, OC)
-    conv2d_forward_reference(input[None], weight, bias, out, *step.geometry(), False)
-    _store(step, n, out[0], step.relu)
+    _store(step, n, _convolved(step, n, (step.out_height, step.out_width)), step.relu)
 
 
 def _pooled_product(step: _Step, n: int) -> None:
-    """A pointwise convolution, then max pooling of its result."""
-    input = np.stack(step.sources(n))
-    weight, bias = _unpacked(step, 1, 1)[:, :, 0, 0], step.array(step.bias, step.outputs, 1, 1)
-    result = np.tensordot(weight, input, 1) + bias
+    """A convolution, then max pooling of its result."""
+    result = _convolved(step, n, (step.middle_height, step.middle_width))
     _max_pool(step, n, np.maximum(result, 0) if step.relu else result)
+
+
+def _convolved(step: _Step, n: int, size: tuple[int, int]) -> np.ndarray:
+    """Weights are packed (OC / ROWS, KH KW C, ROWS), see ``nn.inference.plan``."""
+    weight = _unpacked(step, step.kernel_height, step.kernel_width)
+    input, bias = np.stack(step.sources(n)), step.array(step.bias, step.outputs)
+    out = np.empty((1, step.outputs, *size), step.arena.dtype)
+    conv2d_forward_reference(input[None], weight, bias, out, *step.geometry(), False)
+    return out[0]
 
 
 def _unpacked(step: _Step, KH: int, KW: int) -> np.ndarray:
@@ -123,55 +125,15 @@ def _depthwise(step: _Step, n: int) -> None:
         target[:] = plane
 
 
-def _sort(step: _Step, n: int) -> None:
-    """Plane (p, j) of a channel: what tap j of row p sees, and zeros around."""
-    phases = [(p, j) for p in range(step.stride_y) for j in range(step.kernel_width)]
-    size = step.out_height, step.out_width
-    targets = step.planes(
-        step.arena, step.target, step.channels * len(phases), n * step.target_image, size
-    )
-    for c, plane in enumerate(step.sources(n)):
-        reach = (
-            size[0] * step.stride_y,
-            size[1] * step.stride_x + step.kernel_width * step.dilation_x,
-        )
-        canvas = np.zeros(
-            [step.padding_y + reach[0] + step.height, step.padding_x + reach[1] + step.width],
-            step.arena.dtype,
-        )
-        canvas[step.padding_y :, step.padding_x :][: step.height, : step.width] = plane
-        for i, (p, j) in enumerate(phases):
-            sorted_ = canvas[p :: step.stride_y, j * step.dilation_x :: step.stride_x]
-            targets[c * len(phases) + i][:] = sorted_[: size[0], : size[1]]
-
-
 def _max_pool(step: _Step, n: int, input=None) -> None:
     """The largest value under each window; the padding never wins."""
-    input = step.sources(n) if input is None else input
-    for plane, target in zip(input, step.targets(n), strict=True):
-        reach = [
-            (o - 1) * s + (k - 1) * d + 1
-            for o, s, k, d in (
-                (step.out_height, step.stride_y, step.kernel_height, step.dilation_y),
-                (step.out_width, step.stride_x, step.kernel_width, step.dilation_x),
-            )
-        ]
-        canvas = np.full(
-            [
-                max(reach[0], step.padding_y + step.height),
-                max(reach[1], step.padding_x + step.width),
-            ],
-            -np.inf,
-            plane.dtype,
-        )
-        canvas[step.padding_y :, step.padding_x :][: step.height, : step.width] = plane
-        target[:] = -np.inf
-        for i in range(step.kernel_height):
-            for j in range(step.kernel_width):
-                seen = canvas[
-                    i * step.dilation_y :: step.stride_y, j * step.dilation_x :: step.stride_x
-                ]
-                np.maximum(target, seen[: step.out_height, : step.out_width], out=target)
+    input = np.stack(step.sources(n)) if input is None else input
+    out = np.empty((len(input), step.out_height, step.out_width), input.dtype)
+    kernel_size = step.pool_kernel_height, step.pool_kernel_width
+    indices = np.empty(out.shape, np.int32)
+    max_pool2d_forward_reference(input, kernel_size, *step.geometry("pool_"), out, indices)
+    for target, plane in zip(step.targets(n), out, strict=True):
+        target[:] = plane
 
 
 def _mean(step: _Step, n: int) -> None:
