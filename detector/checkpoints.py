@@ -36,12 +36,14 @@ def read(path: str | os.PathLike) -> dict:
     """The tree in a checkpoint.
 
     Raises:
-        UserError: there is no such file, it is damaged, or not of a detector.
+        UserError: there is no such file, it cannot be read, is damaged, or not of a detector.
     """
     try:
         tree = checkpoint.load(path)
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}") from None
+    except OSError as error:
+        raise UserError(f"cannot read the checkpoint {path} ({error.strerror})") from error
     except checkpoint.CheckpointError as error:
         raise UserError(str(error)) from error
     if not isinstance(tree, dict) or tree.get("kind") != KIND:

@@ -38,6 +38,8 @@ def load_initial_weights(model, path: str | os.PathLike) -> str:
         return str(report)
     except FileNotFoundError:
         raise UserError(f"there are no weights {path}") from None
+    except OSError as error:
+        raise UserError(f"cannot read the weights {path} ({error.strerror})") from error
     except (WeightsError, ValueError) as error:
         raise UserError(str(error)) from error
 
