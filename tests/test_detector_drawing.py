@@ -31,7 +31,16 @@ def test_box_is_where_it_belongs():
     assert mask[300:500, 399].all()
     inside = picture[310:490, 210:390]
     assert (inside == 100).all()
-    assert (picture[505:] == 100).all() and (picture[:, 405:] == 100).all()
+    assert (picture[500:] == 100).all() and (picture[:, 400:] == 100).all()
+
+
+def test_the_last_pixel_of_an_enlarged_box():
+    """Twice as large: the box ends at 2 * 200, whose last pixel is 399."""
+    picture = draw(250, 250, [[50, 60, 200, 210]])
+    assert picture.shape == (500, 500, 3)
+    mask = painted(picture, class_colour(1))
+    assert mask[150:420, 399].all() and mask[419, 100:400].all()
+    assert not mask[:, 400:].any() and not mask[420:].any()
 
 
 @pytest.mark.parametrize("size", [(20, 30), (160, 160), (479, 100), (1200, 1600)])
