@@ -110,7 +110,7 @@ def open_splits(session: Session) -> tuple[Dataset, Dataset]:
     train = open_dataset(session.data, session.train, session.classes, session.limit)
     if session.val is None or session.val == session.train:
         return train, train
-    return train, open_dataset(session.data, session.val, train.classes)
+    return train, open_dataset(session.data, session.val, train.classes, with_others=True)
 
 
 def build_model(session: Session, train: Dataset) -> LightHeadRCNN:

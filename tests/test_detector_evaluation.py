@@ -8,8 +8,13 @@ import json
 
 import numpy as np
 import pytest
+from small_data_set import write_coco
 
+from detector.datasets import open_dataset
 from detector.evaluation import FIGURES, coco_evaluation
+from detector.presets import preset
+from detector.sessions import Session, open_splits
+from detector.validation import measure
 
 CATEGORIES = [{"id": 7, "name": "zebra"}, {"id": 3, "name": "apple"}]
 
@@ -163,3 +168,60 @@ def test_equals_pycocotools_from_files(tmp_path):
 def test_prints_nothing(capsys):
     coco_evaluation(truth([(1, 7, 0, 0, 40, 40)]), [found(1, 7, 0.9, 0, 0, 40, 40)])
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_classes_table_reads_ap50_at_iou_0_50():
+    """A box that overlaps by 0.52 is right at 0.50 and wrong at all other thresholds."""
+    ground_truth = truth([(1, 7, 0, 0, 100, 100), (1, 3, 0, 0, 100, 100)])
+    found_boxes = [found(1, 7, 0.9, 0, 0, 100, 52), found(1, 3, 0.9, 0, 0, 100, 98)]
+    result = coco_evaluation(ground_truth, found_boxes)
+    zebra, apple = result.classes
+    assert (zebra.AP50, zebra.AP, zebra.recall) == pytest.approx((1, 0.1, 0.1))
+    assert (apple.AP50, apple.AP, apple.recall) == pytest.approx((1, 1, 1))
+    assert result.figures["AP50"] == pytest.approx(1)
+
+
+def test_pictures_of_other_classes_count_as_in_pycocotools(tmp_path):
+    """A detector of zebras that sees one everywhere is wrong where there are only cats and dogs."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    class Zebras:
+        model = None
+        scores = iter([0.5, 0.9, 0.7])
+
+        def predict(self, images):
+            box = np.array([[0, 0, 64, 48]], np.float32)
+            return [
+                {"boxes": box, "scores": np.array([next(self.scores)]), "labels": np.array([1])}
+            ]
+
+    write_coco(tmp_path)
+    dataset = open_dataset(tmp_path, "train", ["zebra"], with_others=True)
+    result, detections = measure(Zebras(), dataset)
+    assert result.images == len(detections) == 3
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        whole = COCO(str(tmp_path / "annotations" / "instances_train.json"))
+        for entry in whole.dataset["annotations"]:
+            entry |= {"iscrowd": 0, "area": entry["bbox"][2] * entry["bbox"][3], **entry}
+        evaluator = COCOeval(whole, whole.loadRes(detections), "bbox")
+        evaluator.params.catIds = [90]
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    assert list(result.figures.values()) == pytest.approx(
+        [value if value >= 0 else None for value in evaluator.stats]
+    )
+    assert result.figures["AP"] == pytest.approx(1 / 3)
+
+
+def test_a_run_is_measured_on_pictures_of_other_classes_too(tmp_path):
+    for split in ("train", "val"):
+        write_coco(tmp_path, split=split)
+    session = Session(
+        str(tmp_path), "train", "val", ["zebra"], None, "tiny", None, 0, preset("tiny")
+    )
+    train, val = open_splits(session)
+    assert [record.path.name for record in train.images] == ["a.png", "c.png"]
+    assert [record.path.name for record in val.images] == ["a.png", "b.png", "c.png"]

@@ -2,7 +2,8 @@
 
 Prints COCO's twelve figures and a table with average precision and recall of every class. The
 detector's classes are found in the data set by their names; annotations of other classes are left
-out. A class without a box in the split shows "-".
+out, but not their pictures: what is found there counts as wrong. A class without a box in the split
+shows "-".
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     detector = load_detector(args.weights)
-    dataset = open_dataset(args.data, args.split or "val", detector.classes, args.limit)
+    split = args.split or "val"
+    dataset = open_dataset(args.data, split, detector.classes, args.limit, with_others=True)
     evaluation, detections = measure(CompiledDetector(detector.model), dataset, args.min_box)
     print(evaluation.table())
     if args.json:

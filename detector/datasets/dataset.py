@@ -110,13 +110,20 @@ class Dataset:
             "image_id": self.images[index].id,
         }
 
-    def select(self, classes: Sequence[str] | None = None, limit: int | None = None) -> Dataset:
+    def select(
+        self,
+        classes: Sequence[str] | None = None,
+        limit: int | None = None,
+        with_others: bool = False,
+    ) -> Dataset:
         """A part of the data set.
 
         Args:
             classes: names of the classes to keep, in the order in which labels count them. Images
                 that show others only are left out; images that show nothing at all stay.
             limit: keep the first so many of the images, in the order of the file.
+            with_others: keep images that show others only too. What is found in them is wrong, so
+                whoever measures needs them (COCO counts the false positives of all images).
 
         Raises:
             UserError: a class is unknown (suggests the nearest) or named twice, or limit < 1.
@@ -133,7 +140,7 @@ class Dataset:
         wanted = annotations["label"] > 0
         shows_any = np.diff(self._first) > 0
         shows_wanted = np.bincount(annotations["image"][wanted], minlength=len(self)) > 0
-        images = np.flatnonzero(shows_wanted | ~shows_any)[:limit]
+        images = np.flatnonzero(shows_wanted | ~shows_any | with_others)[:limit]
 
         new_image = np.full(len(self), -1)
         new_image[images] = np.arange(len(images))

@@ -25,6 +25,7 @@ def open_dataset(
     split: str,
     classes: Sequence[str] | None = None,
     limit: int | None = None,
+    with_others: bool = False,
 ) -> Dataset:
     """A split of a data set, checked; every image's file exists.
 
@@ -36,6 +37,7 @@ def open_dataset(
             "train2017".
         classes: names of the classes to keep; label k is then ``classes[k - 1]``. Images that show
             other classes only are left out, images that show nothing stay.
+        with_others: keep those images too, to measure with.
         limit: keep the first so many of the remaining images, in the order of the file.
 
     Returns:
@@ -48,7 +50,7 @@ def open_dataset(
     dataset = read_dataset(data, split)
     problems = [problem for problem in dataset.problems if problem.fatal]
     # A class may seem unknown only because its category has a fault.
-    dataset = dataset.select(None if problems else classes, limit)
+    dataset = dataset.select(None if problems else classes, limit, with_others)
     problems += dataset.missing_files()
     if problems:
         raise DatasetError(problems)
