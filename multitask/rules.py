@@ -26,21 +26,17 @@ class Rule(Protocol):
     """Whether each weight is updated alone, so that many names can be done in one stretch."""
 
     def step(
-        self,
-        weight: np.ndarray,
-        state: list[np.ndarray],
-        total: np.ndarray,
-        iteration: int,
-        updates: int | None = None,
+        self, weight: np.ndarray, state: list[np.ndarray], total: np.ndarray, iteration: int
     ) -> None:
         """Update ``weight`` and ``state`` in place.
 
         Args:
             weight, total: (n,) weights and the sum of the tasks' contributions, of one float type.
             state: one (n,) array for each name in ``self.state``.
-            iteration: of the training, for schedules; from 0.
-            updates: how many of its iterations have changed these weights before; fewer than
-                ``iteration`` where no gradient reached them. None: all.
+            iteration: of the training, from 0.
+
+        A rule with the attribute ``counts_updates`` gets one argument more: how many iterations
+        have changed these weights before, fewer than ``iteration`` where no gradient reached them.
         """
 
     def describe(self) -> dict:
@@ -62,7 +58,7 @@ class Momentum:
             raise ValueError(f"Momentum: momentum {momentum} must be in [0, 1)")
         self.momentum = momentum
 
-    def step(self, weight, state, total, iteration, updates=None):
+    def step(self, weight, state, total, iteration):
         momentum_step(weight, state[0], total, 1.0, self.momentum, out=(weight, state[0]))
 
     def describe(self) -> dict:
@@ -81,7 +77,7 @@ class Adam:
     """
 
     state = ("mean", "square")
-    elementwise = True
+    elementwise = counts_updates = True
 
     def __init__(
         self,
@@ -143,7 +139,7 @@ class LARS:
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self.coefficient, self.schedule = coefficient, schedule
 
-    def step(self, weight, state, total, iteration, updates=None):
+    def step(self, weight, state, total, iteration):
         lr = self.lr * (self.schedule(iteration) if self.schedule else 1.0)
         long, short = _norm(weight), _norm(total)
         if long > 0 and short > 0:

@@ -98,8 +98,8 @@ class Segment:
     def step(self, rule: Rule) -> None:
         """Sum the contributions in the order of the tasks and let the rule update W."""
         absent = {name for member in self.members for name in member.absent}
-        are_alike = absent.isdisjoint(self.names) and len(set(self.updates.values())) == 1
-        if rule.elementwise and are_alike:
+        counts = set(self.updates.values()) if _counts_updates(rule) else {0}
+        if rule.elementwise and absent.isdisjoint(self.names) and len(counts) == 1:
             self._step_stretch(rule, 0, self.layout.nbytes, self.names)
         else:
             for name, entry in self.layout.entries.items():
@@ -119,9 +119,14 @@ class Segment:
             total += part
         weight = self.weight[begin:end].view(self.dtype)
         state = [array[begin:end].view(self.dtype) for array in self.state.values()]
-        rule.step(weight, state, total, self.version, self.updates[names[0]])
+        count = [self.updates[names[0]]] if _counts_updates(rule) else []
+        rule.step(weight, state, total, self.version, *count)
         for name in names:
             self.updates[name] += 1
+
+
+def _counts_updates(rule: Rule) -> bool:
+    return getattr(rule, "counts_updates", False)
 
 
 def lay_out(members: list[Member], rule: Rule) -> list[Segment]:
