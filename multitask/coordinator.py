@@ -146,13 +146,12 @@ class Coordinator:
     def _send_start(self, peer: Peer, now: float) -> None:
         peer.waits_for_start = False
         iteration = self.core.join(peer.task, peer.nonce)
-        if self.core.members[peer.task].left:
-            peer.waits_for_end = True
-            self._finish(now)
-            return
-        about = {"run": self.run, "rule": self.core.rule.describe()}
+        # A task that is done may come back for its weights: its process died before it kept them.
+        finished = bool(self.core.members[peer.task].left)
+        about = {"run": self.run, "rule": self.core.rule.describe(), "finished": finished}
         peer.send(now, Kind.START, iteration, about)
-        self._patience.turn_of(peer.task, now)
+        if not finished:
+            self._patience.turn_of(peer.task, now)
 
     def commit(self, peer: Peer, frame: Frame, now: float) -> None:
         """A contribution to an iteration; the last one to arrive completes the iteration."""

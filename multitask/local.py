@@ -96,7 +96,7 @@ class LocalSite:
     """What ``Site`` is to a socket, to a ``LocalServer``."""
 
     def __init__(self, server: LocalServer, registration: Registration):
-        self.registration, self.done = registration, False
+        self.registration, self.done, self.finished = registration, False, False
         self._server, self._core, self._task = server, server.core, registration.task
         self.rule = server.core.rule.describe()
 

@@ -18,10 +18,9 @@
                                     <-    DONE        when everyone has left, or at once
     BYE                             ->                it has heard that
 
-Both send HEARTBEAT while they let the other wait. DONE also answers a REGISTER that comes when
-training is over. An ERROR ends the connection. A task that lost
+Both send HEARTBEAT while they let the other wait. An ERROR ends the connection. A task that lost
 its connection begins again with HELLO; START then tells it the iteration after its last commit
-that counted.
+that counted, and whether it had left: then it may pull its weights once more, and leave.
 """
 
 from __future__ import annotations
@@ -144,7 +143,8 @@ CHALLENGE = {**FAILURE, Kind.CHALLENGE: Allowed({"nonce": _is_hex})}
 WELCOME = {**FAILURE, Kind.WELCOME: Allowed({"proof": _is_hex, "sign_payload": _is_bool})}
 WAITING = {**FAILURE, Kind.HEARTBEAT: Allowed({"waiting_for": _are_texts}, max_metadata=2**16)}
 DONE = {**WAITING, Kind.DONE: Allowed({})}
-START = {**DONE, Kind.START: Allowed({"run": _is_text, "rule": _is_object}, max_metadata=2**16)}
+ABOUT = {"run": _is_text, "rule": _is_object, "finished": _is_bool}
+START = {**WAITING, Kind.START: Allowed(ABOUT, max_metadata=2**16)}
 ACK = {**WAITING, Kind.ACK: Allowed({})}
 
 

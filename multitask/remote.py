@@ -142,7 +142,7 @@ class RemoteMomentum:
                 break
             except ConnectionLostError:
                 self._next = self.site.join()
-                if self.site.done or self._next != self.iteration:
+                if self._next != self.iteration:
                     break  # it had been counted; or the server went back, and so shall we
         self.waited = time.perf_counter() - begun
 
@@ -164,7 +164,7 @@ class RemoteMomentum:
                 self.site.leave(wait)
             except ConnectionLostError:
                 due, self._next = self.iteration, self.site.join()
-                if not self.site.done and self._next != due:
+                if self._next != due:
                     self._fetch(usual=None)
                     return False
         self.site.close()
@@ -202,16 +202,14 @@ class RemoteMomentum:
         """Pull version ``_next`` into the parameters; and the buffers, if it is not the usual one.
 
         Ours are those of the iteration we have just done, which is right for the version after it.
-        If training is over (the task had left before it joined again) there is nothing to pull.
         """
-        while not self.site.done:
+        while True:
             try:
                 payload = self.site.pull(self._next, buffers=self._next != usual)
+                break
             except ConnectionLostError:
                 self._next = self.site.join()
-                continue
-            self._unpack(payload)
-            break
+        self._unpack(payload)
         self.iteration = self._next
 
     def _unpack(self, payload: np.ndarray) -> None:

@@ -32,6 +32,7 @@ from multitask.snapshots import SnapshotStore
 HANDSHAKE_DEADLINE = 5.0  # seconds to prove that one knows the token
 MAX_STRANGERS = 64  # connections that have not done so yet
 LINGER = 5.0  # seconds after the end in which tasks that missed it can still hear of it
+LINGER_AGAIN = 60.0  # the same for a server that is started on the folder of a finished training
 DRAIN = 1.0  # seconds for a peer to read its last message
 
 
@@ -104,6 +105,7 @@ class ParameterServer:
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._linger = LINGER_AGAIN if self.over else LINGER
         self._over_since: float | None = None
 
     # Running
@@ -167,7 +169,7 @@ class ParameterServer:
             self._over_since = now
         everyone_knows = self._coordinator.failure or not self._coordinator.untold
         quiet = not any(connection.peer.task for connection in self._connections.values())
-        return (everyone_knows and quiet) or now - self._over_since > LINGER
+        return (everyone_knows and quiet) or now - self._over_since > self._linger
 
     # One turn of the loop
 

@@ -43,6 +43,7 @@ class Site:
         heartbeat: seconds between signs of life.
 
     Attributes:
+        finished: the task had left when it joined again: it can fetch its weights, and leave.
         done: the server has said that training is over.
         run: the training this site belongs to, once it has started.
         rule: what the server does with contributions, as its ``describe`` says.
@@ -61,7 +62,8 @@ class Site:
         heartbeat: float = 2.0,
     ):
         self.address, self.registration = transport.parse_address(address), registration
-        self.done, self.run, self.rule, self.waiting_for = False, "", {}, []
+        self.done = self.finished = False
+        self.run, self.rule, self.waiting_for = "", {}, []
         self._name = authentication.new_nonce()
         self._token = authentication.token_or_default(token)
         self._tls, self._patience, self._silence = tls, patience, silence
@@ -117,9 +119,6 @@ class Site:
             MultitaskError: the server refuses, or this is not the training it was.
         """
         frame = self._receive(protocol.START)
-        if frame.kind == Kind.DONE:
-            self._depart()
-            return frame.iteration
         run, self.rule = frame.metadata["run"], frame.metadata["rule"]
         if self.run and run != self.run:
             self.close()
@@ -127,7 +126,7 @@ class Site:
                 f"the server at {self.address} has begun another training: it has lost this one "
                 "(were there no snapshots?)"
             )
-        self.run = run
+        self.run, self.finished = run, frame.metadata["finished"]
         return frame.iteration
 
     def join(self) -> int:
@@ -176,9 +175,6 @@ class Site:
         """Say that all iterations are done; with ``wait``, return when all others are too."""
         self._send(Kind.LEAVE, 0, {"wait": wait})
         self._receive(protocol.DONE)
-        self._depart()
-
-    def _depart(self) -> None:
         self.done = True
         # So that the server need not stay for us; if it misses this, it stays a few seconds more.
         with contextlib.suppress(ConnectionLostError):

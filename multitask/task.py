@@ -84,7 +84,7 @@ class TaskSite:
         Raises:
             MultitaskError: see ``errors``; and if the server says that training was over before.
         """
-        if self.optimizer.site.done and self.optimizer.iteration != iterations:
+        if self.optimizer.site.finished and self.optimizer.iteration != iterations:
             raise MultitaskError(
                 f"this is a finished training of {self.optimizer.iteration} iterations, not of "
                 f"{iterations}: start a new one in another folder"

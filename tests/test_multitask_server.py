@@ -7,10 +7,12 @@ import time
 
 import numpy as np
 import pytest
-from multitask_toys import Toy, run_threads, run_together
+from multitask_toys import Toy, run_threads, run_together, toy_task
 
+import multitask
 from multitask import LocalServer, Momentum, ParameterServer, Policy, RemoteMomentum, errors
 from multitask.protocol import Kind
+from multitask.task import TaskSite
 from multitask.transport import HAS_UNIX
 from nn import Parameter
 from nn.optim import MomentumSGD
@@ -198,7 +200,29 @@ def test_a_task_that_missed_the_end_can_still_hear_of_it():
         first.site.close()
         time.sleep(0.3)
         again = Toy("a").optimizer(server.address, patience=1)
-        assert again.site.done and again.iteration == 0
+        assert again.site.finished and again.iteration == 0
+        assert again.finish() and again.site.done
+
+
+def test_a_task_that_died_after_the_end_gets_what_it_has_learned(tmp_path):
+    """Its process may have died before it had written its network to the disk."""
+    iterations, names = 5, ["a", "b"]
+    toys = [Toy(name) for name in names]
+    with ParameterServer(2, snapshots=tmp_path) as server:
+        train_remotely(toys, server, iterations)
+        server._thread.join(5)
+    with ParameterServer(2, snapshots=tmp_path) as server:
+        late = [Toy(name) for name in names]
+        for toy in late:
+            toy.train(toy.optimizer(server.address), iterations)
+        server._thread.join(5)  # it has not waited for longer than it must
+        assert not server._thread.is_alive()
+    assert [toy.digest() for toy in late] == [toy.digest() for toy in toys]
+    task = toy_task("a")
+    multitask.run([task], 3, folder=tmp_path / "run", start_method="fork")
+    with ParameterServer(1, snapshots=tmp_path / "run" / "snapshots") as server:
+        with pytest.raises(errors.MultitaskError, match="finished training of 3 iterations, not"):
+            TaskSite(task, server.address).run(4)
 
 
 def test_a_server_that_has_forgotten_everything_is_not_trusted(tmp_path):

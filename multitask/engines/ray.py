@@ -189,7 +189,8 @@ class RaySite:
     """What ``Site`` is to a socket, to a ``ServerActor``."""
 
     def __init__(self, actor, registration: Registration):
-        self.registration, self.done, self.rule = registration, False, {}
+        self.registration, self.rule = registration, {}
+        self.done = self.finished = False
         self._actor, self._get = actor, import_ray().get
 
     def register(self) -> None:
