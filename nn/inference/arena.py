@@ -7,11 +7,14 @@ the same size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 LINE = 16  # floats in a cache line
+MARGIN = 64  # whole vectors may be read a little beyond the end
+FOREVER = 1 << 60
 CONFLICT = 1024  # planes this many floats apart would compete for the same few lines of the cache
 
 
@@ -82,6 +85,54 @@ class Vectors:
     images: int
     length: int
     place: int = -1
+
+
+class Arena:
+    """Hands out planes and vectors while the plan is made; in the end each gets its place.
+
+    ``moment`` counts the steps; whoever plans moves it on.
+    """
+
+    def __init__(self, images: int):
+        self.images = images
+        self.moment = 0
+        self.layouts: dict[tuple, Layout] = {}
+        self.planes: list[Plane] = []
+        self.vectors: list[Vectors] = []
+
+    def new_planes(self, size: tuple[int, int], count: int, use: str = "map") -> list[Plane]:
+        """Planes computed now; only those of one use ever share memory."""
+        layout = self.layouts.setdefault((*size, use), Layout(*size))
+        planes = [Plane(layout, self.moment, self.moment) for _ in range(count)]
+        self.planes += planes
+        return planes
+
+    def new_vectors(self, images: int, length: int) -> Vectors:
+        self.vectors.append(Vectors(images, length))
+        return self.vectors[-1]
+
+    def read(self, planes: Sequence[Plane], moment: int | None = None) -> None:
+        """Note that ``planes`` are needed now, or at ``moment``."""
+        for plane in planes:
+            plane.last = max(plane.last, self.moment if moment is None else moment)
+
+    def lay_out(self) -> int:
+        """Find a place for everything; how many numbers the arena has."""
+        give_slots(self.planes)
+        size = 0
+        for layout in self.layouts.values():
+            layout.start = size
+            size += -(-self.images * layout.image // LINE) * LINE
+        for vectors in self.vectors:
+            vectors.place = size
+            size += -(-self.images * vectors.length // LINE) * LINE
+        return size + MARGIN
+
+
+def external_planes(channels: int, height: int, width: int) -> list[Plane]:
+    """The planes of the network's input."""
+    layout = Layout(height, width, slots=channels, external=True)
+    return [Plane(layout, 0, FOREVER, channel) for channel in range(channels)]
 
 
 def zeros(size: int, dtype) -> np.ndarray:
