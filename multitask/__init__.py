@@ -18,7 +18,7 @@ from multitask.policy import Policy
 from multitask.remote import RemoteMomentum
 from multitask.rules import LARS, Adam, Momentum
 from multitask.server import ParameterServer
-from multitask.task import Task
+from multitask.task import Task, TaskSite
 
 __all__ = [
     "LARS",
@@ -32,5 +32,6 @@ __all__ = [
     "RemoteMomentum",
     "Result",
     "Task",
+    "TaskSite",
     "run",
 ]

@@ -86,7 +86,8 @@ class Adam:
         eps: float = 1e-8,
         schedule: Schedule | None = None,
     ):
-        if lr < 0 or eps <= 0 or not all(0 <= beta < 1 for beta in betas):
+        # Written so that NaN, which is neither, is refused too.
+        if not (lr >= 0 and eps > 0 and all(0 <= beta < 1 for beta in betas)):
             raise ValueError(
                 f"Adam: lr {lr} must be at least 0, eps {eps} positive, betas {betas} in [0, 1)"
             )
@@ -131,7 +132,8 @@ class LARS:
         coefficient: float = 1e-3,
         schedule: Schedule | None = None,
     ):
-        if min(lr, weight_decay, coefficient) < 0 or not 0 <= momentum < 1:
+        sizes = lr, weight_decay, coefficient
+        if not (all(size >= 0 for size in sizes) and 0 <= momentum < 1):
             raise ValueError(
                 f"LARS: lr {lr}, weight_decay {weight_decay} and coefficient {coefficient} must be "
                 f"at least 0, momentum {momentum} in [0, 1)"

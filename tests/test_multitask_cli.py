@@ -160,6 +160,8 @@ def without_seconds(folder):
         ("serve --tasks 1 --certificate a.pem", ["both --certificate and --key"]),
         ("serve --tasks 1 --certificate no.pem --key no.pem", ["No such file", "no.pem"]),
         ("serve --tasks 1 --rule adam", ["--lr"]),
+        ("serve --tasks 1 --rule adam --lr nan", ["lr nan"]),
+        ("serve --tasks 1 --lr 0.1", ["learning rate of its own", "--lr"]),
         ("serve --tasks 1 --on-conflict maybe", ["owner=TASK"]),
         ("serve --tasks 1 --token-file no.token", ["No such file", "no.token"]),
         ("site classification --server 127.0.0.1:9 --data shapes --out x", ["for detection"]),

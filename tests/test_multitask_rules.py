@@ -87,6 +87,8 @@ def test_lars_moves_weights_that_start_at_zero():
     [
         lambda: Momentum(1.0),
         lambda: Adam(-1.0),
+        lambda: Adam(math.nan),
+        lambda: LARS(0.1, weight_decay=math.nan),
         lambda: Adam(betas=(0.9, 1.0)),
         lambda: LARS(-0.1),
         lambda: LARS(0.1, momentum=-0.5),

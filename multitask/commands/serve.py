@@ -174,6 +174,8 @@ def build_server(
 
 def rule_of(args: argparse.Namespace) -> Rule:
     if args.rule == "momentum":
+        if args.lr is not None:
+            raise UserError("with momentum each task has a learning rate of its own: no --lr here")
         return Momentum(args.momentum)
     if args.lr is None:
         raise UserError(f"--rule {args.rule} needs --lr, the size of its steps")
