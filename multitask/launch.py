@@ -29,6 +29,7 @@ from multitask.errors import MultitaskError, SnapshotError
 from multitask.events import Diary, history, read_events, stamped
 from multitask.local import LocalServer
 from multitask.policy import Policy
+from multitask.registration import check_task_name
 from multitask.rules import Momentum, Rule
 from multitask.segments import FINISHED
 from multitask.snapshots import SnapshotStore
@@ -346,6 +347,8 @@ def _check_plan(tasks: Sequence[Task], iterations: int) -> None:
     names = [task.name for task in tasks]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"run needs tasks with different names, not {names}")
+    for name in names:
+        check_task_name(name)  # before a file is called so
     if iterations < 0:
         raise ValueError(f"run needs a number of iterations, not {iterations}")
 

@@ -45,11 +45,7 @@ class Registration:
         buffers: Layout,
         buffer_values: np.ndarray,
     ):
-        if not TASK_NAME.fullmatch(task):
-            raise RegistrationError(
-                f"{task[:80]!r} cannot be the name of a task: 1 to 64 letters, digits and any of "
-                "_ . - of which the first is a letter or digit"
-            )
+        check_task_name(task)
         if not parameters.nbytes:
             raise RegistrationError(f"task {task} registers no parameter")
         if parameters.nbytes + buffers.nbytes > MAX_BYTES:
@@ -75,6 +71,15 @@ class Registration:
         """What a task that comes back must have in common with the one that left."""
         text = f"{self.task} {self.parameters.digest()} {self.buffers.digest()}"
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_task_name(task: str) -> None:
+    """RegistrationError unless a task can have this name."""
+    if not TASK_NAME.fullmatch(task):
+        raise RegistrationError(
+            f"{task[:80]!r} cannot be the name of a task: 1 to 64 letters, digits and any of "
+            "_ . - of which the first is a letter or digit"
+        )
 
 
 def check_policy(policy: str) -> None:

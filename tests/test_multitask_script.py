@@ -68,6 +68,12 @@ def test_plans_that_make_no_sense(processes, names, iterations, words):
         multitask.run([toy_task(name) for name in names], iterations, processes=processes)
 
 
+def test_the_name_of_a_task_becomes_no_path(tmp_path):
+    with pytest.raises(errors.RegistrationError, match="cannot be the name of a task"):
+        multitask.run([toy_task("../outside")], 1, folder=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody can write to")
 def test_a_folder_that_cannot_be_written():
     with pytest.raises(OSError, match="/proc/self"):
