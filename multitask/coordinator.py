@@ -32,6 +32,8 @@ from multitask.registration import Registration
 from multitask.segments import FINISHED, GIVEN_UP
 from multitask.snapshots import SnapshotStore
 
+ALL_NOTED = 100  # refusals
+
 
 class Coordinator:
     """The course of one training.
@@ -64,6 +66,7 @@ class Coordinator:
         self.peers: dict[str, Peer] = {}
         self.run = secrets.token_hex(8)
         self._report = report
+        self._refused = 0
         self._patience = Patience(policy)
         self._sites: dict[str, str] = {}  # task -> the process that last joined as it
         self._replaced: set[str] = set()
@@ -73,6 +76,13 @@ class Coordinator:
 
     def note(self, event: str, **facts) -> None:
         self._report({"event": event, **facts})
+
+    def refused(self, task: str, error: MultitaskError) -> None:
+        """Note it; of many only the 128th, 256th, ...: strangers shall not fill the disk."""
+        self._refused += 1
+        if self._refused <= ALL_NOTED or self._refused.bit_count() == 1:
+            why = f"{type(error).__name__}: {error}"
+            self.note("refused", task=task, why=why, count=self._refused)
 
     def _restore(self, now: float) -> None:
         found = self.store.load()
@@ -92,6 +102,8 @@ class Coordinator:
                 self.untold.add(task)
         self.over = self.core.finished
         self.note("restored", file=str(path), iteration=self.core.iteration)
+        if self.over:
+            self.note("finished", iteration=self.core.iteration)
 
     # Messages
 

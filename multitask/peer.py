@@ -76,7 +76,7 @@ class Peer:
             self._refuse(RegistrationError(NO_MEMORY), now)
 
     def _refuse(self, error: MultitaskError, now: float) -> None:
-        self._coordinator.note("refused", task=self.task, why=f"{type(error).__name__}: {error}")
+        self._coordinator.refused(self.task, error)
         self.fail(error, now)
 
     def send(

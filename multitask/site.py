@@ -108,7 +108,7 @@ class Site:
     def _unreachable(self, error: Exception) -> str:
         tried = f"{self.address}, tried for {self._patience:.0f} s ({error})"
         if isinstance(error, ConnectionLostError) and self._tls is None:
-            return f"whoever is at {tried}, hangs up: if it wants TLS, name a certificate to trust"
+            return f"no sensible answer from {tried}: if it wants TLS, name a certificate to trust"
         return f"no parameter server at {tried}"
 
     def start(self) -> int:

@@ -24,6 +24,7 @@ TOLD = {
     "slow": "{task} keeps {waiting} waiting for {seconds} s",
     "evicted": "{task} {why}: the others go on without it from iteration {iteration}",
     "skipped": "iteration {iteration}: {why}; skipped",
+    "finished": "training is over after {iteration} iterations",
     "snapshot failed": "no snapshot of iteration {iteration}: {why}",
     "stopped": "stopped: {why}",
 }
@@ -54,7 +55,7 @@ class View:
             commits = self._commits.setdefault(event["task"], deque(maxlen=RECENT + 1))
             commits.append({"time": time.time(), **event})
         elif kind == "refused":
-            self._refused += 1
+            self._refused = event["count"]
         elif kind in TOLD:
             facts = {k: ", ".join(v) if isinstance(v, list) else v for k, v in event.items()}
             self._erase()
@@ -97,7 +98,7 @@ class View:
             rate = f"{report['lr']:.4g}" if "lr" in report else "-"
             lines.append(f"{task[:20]:<20} {place:>11} {loss:>8} {rate:>9} {speed:>8} {waiting:>8}")
         if self._refused:
-            lines.append(f"{self._refused} connections refused")
+            lines.append(f"connections refused: {self._refused}")
         return lines
 
     def _erase(self) -> None:

@@ -61,6 +61,16 @@ def test_a_server_and_two_sites_are_the_joint_training(data, tmp_path):
     assert "evaluation.json" in told[0] and "curves:" not in told[0]  # the server has them
     end(server)
     assert (tmp_path / "s" / "curves.png").stat().st_size > 1000
+    # A site that died before it had written its detector comes back for it.
+    late = start("serve", "--tasks", 2, "--address", address, "--folder", tmp_path / "s")
+    late.stdout.readline()
+    assert "had finished this training" in end(
+        start("site", "detection", "--server", address, "--out", tmp_path / "late", *options)
+    )
+    end(start("site", "classification", "--server", address, *options))
+    end(late)
+    best = [(tmp_path / name / "best.ckpt").read_bytes() for name in ("run", "late")]
+    assert best[0] == best[1]
 
     args = command_line("joint", "--data", data, *RECIPE, "--iterations", iterations)
     session, _ = command.session_of(args)
@@ -233,11 +243,11 @@ def test_the_view_tells_speed_and_waiting():
         seconds = 100 + iteration * 2.0
         view(commit("a", iteration, seconds, loss=1.0, lr=0.25, images=8, waited=0.5))
         view(commit("b", iteration, seconds, loss=iteration))
-    view({"event": "refused", "task": "", "why": "x"})
+    view({"event": "refused", "task": "", "why": "x", "count": 2})
     heading, a, b, refused = view.table()
     assert a.split() == ["a", "4/10", "1.000", "0.25", "4.0", "25%"]
     assert b.split() == ["b", "4/10", "2.000", "-", "-", "0%"]
-    assert refused == "1 connections refused"
+    assert refused == "connections refused: 2"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the view does not redraw there")

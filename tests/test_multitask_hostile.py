@@ -112,6 +112,19 @@ def test_thousands_of_hostile_connections_change_no_bit(count):
     assert [toy.digest() for toy in toys] == expected
 
 
+def test_strangers_cannot_fill_the_disk_through_the_diary():
+    log = []
+    with ParameterServer(1, token=TOKEN, report=log.append) as server:
+        for _ in range(300):
+            say(server, b"GET / HTTP/1.1\r\n", wait=False)
+        deadline = time.monotonic() + 5
+        while not any(entry.get("count") == 256 for entry in log) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        say(server, b"X")  # answered only after all that came before
+    counts = [entry["count"] for entry in log if entry["event"] == "refused"]
+    assert counts == [*range(1, 101), 128, 256]
+
+
 def test_strangers_are_hung_up_on_at_once():
     with ParameterServer(1, token=TOKEN) as server:
         begun = time.monotonic()

@@ -93,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
         )
         print(f"{name} has reached {args.server} and waits for the others", flush=True)
         site.optimizer.start()
+        if site.optimizer.site.finished:
+            print(f"{name} had finished this training before: taking its weights", flush=True)
         follow(site, iterations)
     if args.out:
         leave_detector(site.model, session, RunFolder(args.out))
