@@ -52,7 +52,9 @@ def make_copy_rows(stride: int):
                         below = vector.lanes_below(builder.sub(end, at))
                         before = vector.lanes_below(builder.sub(begin, at))
                         mask = builder.and_(below, builder.not_(before))
-                    parts.append(vector.load(builder.gep(row, [at]), mask))
+                    place = builder.gep(row, [at])
+                    vector.prefetch(place)
+                    parts.append(vector.load(place, mask))
                 if stride == 1:
                     return parts[0]
                 chosen = [stride * lane for lane in range(LANES)]

@@ -72,8 +72,9 @@ def make_window_max(stride: int):
                         builder.store(builder.select(larger, value, old), best[n])
                 for n in range(width):
                     value = builder.select(builder.load(no_number[n]), nan, builder.load(best[n]))
-                    place = builder.add(x, integer(n * LANES))
-                    vector.store(value, builder.gep(target, [place]), written[n])
+                    place = builder.gep(target, [builder.add(x, integer(n * LANES))])
+                    vector.prefetch(place)
+                    vector.store(value, place, written[n])
 
             numbers = integer(TOGETHER * LANES)
             blocks = builder.sdiv(count, numbers)
