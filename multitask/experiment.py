@@ -30,7 +30,7 @@ from detector.progress import Progress
 from detector.run_folder import write_json
 from detector.sessions import Session, build_model, open_splits
 from detector.validation import measure
-from multitask.launch import run_here
+from multitask.launch import run_here, without_interrupts
 from multitask.plan_file import is_begun
 from multitask.policy import Policy
 from multitask.table_4_3 import Row, write_table
@@ -160,8 +160,9 @@ class Processes:
         done = self._context.Value("l", 0)
         arguments = (self._plan, run, self._folder, done)
         process = self._context.Process(target=work, args=arguments, daemon=True)
-        process.start()
-        self._running[run] = (process, done)
+        with without_interrupts():
+            process.start()
+            self._running[run] = (process, done)
 
     def _advance(self, run: Run, progress: Progress) -> bool:
         """Look after a run; True when it is done."""

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -232,8 +233,12 @@ class Launch:
         _check_portable(self._jobs, start_method)
 
     def __enter__(self) -> Launch:
-        for name in self._jobs:
-            self._start(name)
+        try:
+            for name in self._jobs:
+                self._start(name)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception) -> None:
@@ -283,7 +288,7 @@ class Launch:
                     raise
                 # We are one of the processes that are being started, and import the user's script.
                 raise SystemExit(UNGUARDED) from None
-        self.processes[name] = process
+            self.processes[name] = process
 
     def _revive(self, name: str, exitcode: int) -> None:
         if exitcode == workers.FAILED:
@@ -332,15 +337,27 @@ def environment(name: str, value: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_interrupts() -> Iterator[None]:
-    """Processes started inside do not hear Ctrl-C, which goes to all of a terminal: we end them."""
+    """Processes started inside do not hear Ctrl-C, which goes to all of a terminal: we end them.
+
+    We hear it afterwards: a start that is broken off leaves a process without its orders.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    heard: list[int] = []
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    # What is blocked stays blocked in the new process. Our own other threads may still be hit.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    if in_main_thread:
+        handler = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _check_plan(tasks: Sequence[Task], iterations: int) -> None:

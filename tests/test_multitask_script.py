@@ -92,10 +92,12 @@ def read_missing(path, model, iteration):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of a terminal")
-def test_ctrl_c_is_heard_by_one_process_alone(tmp_path):
+@pytest.mark.parametrize("what", ["joint", "experiment"])
+def test_ctrl_c_is_heard_by_one_process_alone(tmp_path, what):
     """A terminal sends it to all of them, also to those that are just importing."""
-    command = [sys.executable, "-m", "detector", "multitask", "joint", "--data", "shapes"]
+    command = [sys.executable, "-m", "detector", "multitask", what, "--data", "shapes"]
     command += ["--crop-iterations", "0", "--iterations", "100", "--out", str(tmp_path / "run")]
+    command += ["--jobs", "2"]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
