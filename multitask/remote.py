@@ -60,7 +60,7 @@ class RemoteMomentum:
         start: bool = True,
         **connection,
     ):
-        if not (lr >= 0 and weight_decay >= 0):  # NaN is neither
+        if lr < 0 or weight_decay < 0:
             raise ValueError(
                 f"RemoteMomentum: lr {lr} and weight_decay {weight_decay} must be at least 0"
             )

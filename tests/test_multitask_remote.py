@@ -86,8 +86,6 @@ def test_a_checkpoint_does_not_overrule_the_server():
 def test_parameters_without_names_are_refused():
     with pytest.raises(ValueError, match="model.named_parameters()"):
         RemoteMomentum(Network().parameters(), 0.1, task="a", server=LocalServer(1))
-    with pytest.raises(ValueError, match="lr nan"):
-        RemoteMomentum(Network().named_parameters(), np.nan, task="a", server=LocalServer(1))
     with pytest.raises(errors.RegistrationError, match="registers no parameter"):
         RemoteMomentum([], 0.1, task="a", server=LocalServer(1))
 
