@@ -344,6 +344,10 @@ def without_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    # A helper of multiprocessing, not on Windows, whose own start would unblock the signal.
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()
     heard: list[int] = []
     in_main_thread = threading.current_thread() is threading.main_thread()
     # What is blocked stays blocked in the new process. Our own other threads may still be hit.
