@@ -148,8 +148,8 @@ def ps_roi_align_backward(grad_output, images, cells, rows, columns, use_max, ar
                     for i in range(found):
                         for c in range(0, padded, LANES):
                             row_block(
-                                weights, i, 0, 1, grad, c, here, pixels_first, c, pixels, i, weights,
-                                1, 1, LANES, True, False,
+                                weights, i, 0, 1, grad, c, here, pixels_first, c, pixels, i,
+                                weights, 1, 1, LANES, True, False,
                             )  # fmt: skip
             for c in range(channels):
                 plane = grad_input[n, (c * pooled_height + ph) * pooled_width + pw]
