@@ -137,6 +137,13 @@ def test_max_pooling_joins_a_strided_convolution(size, geometry):
     check(module, (2, 3, *size))
 
 
+def test_a_second_max_pooling_does_not_take_the_place_of_the_first():
+    module = nn.Sequential(
+        nn.Conv2d(3, 7, 3, 2, 1), nn.MaxPool2d(3, 1, 1), nn.MaxPool2d(3, 1, 1), nn.MaxPool2d(3)
+    )
+    check(module, (2, 3, 25, 31))
+
+
 def test_max_pooling_passes_nan_on_and_never_takes_the_padding():
     x = np.full((1, 1, 4, 4), -5, np.float32)
     x[0, 0, 0, 0] = np.nan

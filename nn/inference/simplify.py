@@ -167,7 +167,7 @@ class _Simplifier:
         conv = next((c for c in self.steps if c.output is call.inputs[0]), None)
         if not isinstance(conv, Convolution) or not conv.is_sorted or conv.onto is not None:
             return False
-        if self.users[conv.output] != [call]:
+        if conv.pool is not None or self.users[conv.output] != [call]:
             return False
         conv.pool = call
         self.rename(conv, call.output, ())
