@@ -82,6 +82,17 @@ def test_a_server_and_two_sites_are_the_joint_training(data, tmp_path):
         assert model[name].tobytes() == array.tobytes(), name
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs flock and kill -9")
+def test_two_servers_in_one_folder(tmp_path, capsys):
+    first = start("serve", "--tasks", 1, "--address", "127.0.0.1:0", "--folder", tmp_path)
+    assert "waits for 1" in first.stdout.readline()
+    second = ["serve", "--tasks", 1, "--address", "nonsense", "--folder", tmp_path]
+    assert "another server is at work in" in complaint(capsys, *second)
+    first.kill()
+    first.communicate()
+    assert "not an address" in complaint(capsys, *second)  # the folder is free again
+
+
 def command_line(*arguments):
     import argparse
 

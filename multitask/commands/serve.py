@@ -15,10 +15,11 @@ weights, though not change them unnoticed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from detector.errors import UserError
@@ -31,6 +32,11 @@ from multitask.policy import Policy
 from multitask.rules import LARS, Adam, Momentum, Rule
 from multitask.server import ParameterServer
 from multitask.view import View
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 EXAMPLES = """examples:
   lighthead serve --tasks 2 --folder runs/server
@@ -112,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     view = None if args.json else View()
-    with user_errors():
+    with user_errors(), alone_in(folder):
         server = build_server(args, folder, reporter(folder, view))
         announce(args, server)
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -129,6 +135,31 @@ def run(args: argparse.Namespace) -> int:
         way_out = "; the same command goes on" if folder else " without a --folder: all is lost"
         raise Interrupted(f"stopped{way_out}")
     return 0
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path | None) -> Iterator[None]:
+    """Keep other servers out of the folder, whose snapshots they would remove.
+
+    The system lifts the lock when the process ends, however it ends. Where there is no such lock
+    (Windows, some networks' file systems) nothing is locked.
+
+    Raises:
+        UserError: another server is at work there.
+    """
+    if folder is None or fcntl is None:
+        yield
+        return
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another server is at work in {folder}: choose another --folder"
+            ) from None
+        except OSError:
+            pass
+        yield
 
 
 def draw(folder: Path) -> None:
