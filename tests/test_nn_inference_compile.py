@@ -298,6 +298,27 @@ def test_results_and_weights_belong_to_their_owners():
     np.testing.assert_array_equal(first, kept)
 
 
+def test_training_further_does_not_reach_the_steps_outside_the_table():
+    module = nn.Sequential(nn.MaxPool2d(2), nn.BatchNorm2d(3), nn.Linear(4, 5))
+    compiled, x = compile_module(with_history(module), (2, 3, 8, 8)), random((2, 3, 8, 8))
+    kept = compiled(x)
+    for parameter in module.parameters():
+        parameter.data[...] = 0
+    module[1].running_mean[:] = 7
+    np.testing.assert_array_equal(compiled(x), kept)
+
+
+def test_what_a_module_computes_from_its_weights_alone():
+    parts = nn.Conv2d(3, 4, 1), nn.Linear(1, 4, bias=False), nn.Linear(5, 6, bias=False)
+    x = random((1, 3, 6, 5))
+    module = Layers(
+        lambda x, conv, scale, _: F.relu(scale.weight.reshape(1, 4, 1, 1)) + conv(x), *parts
+    )
+    check(module, x.shape)
+    module = Layers(lambda x, conv, _, fc: F.linear(fc.weight, conv(x)[0, 0]), *parts)
+    check(module, x.shape)
+
+
 def test_the_module_stays_as_it_was():
     module = nn.models.shufflenet_v2(0.5, 10).train()
     before = {name: array.copy() for name, array in module.state_dict().items()}

@@ -98,7 +98,7 @@ class Plan:
         if lower is None or not lower(step):
             for value in step.inputs:
                 self.arena.read(self.planes.get(value, ()) if isinstance(value, Value) else ())
-            self.stages.append(step)
+            self.stages.append(step.with_copies())
 
     def add_convolution(self, conv: Convolution) -> None:
         source = self.planes_of(conv.input)
@@ -147,8 +147,9 @@ class Plan:
 
     def add_linear(self, call: Call) -> bool:
         value, weight, *bias = call.inputs
-        constant = not any(isinstance(part, Value) for part in (weight, *bias))
-        if value not in self.vectors or self.images > MOST_VECTORS or not constant:
+        if any(isinstance(part, Value) for part in (weight, *bias)):
+            return False
+        if value not in self.vectors or self.images > MOST_VECTORS:
             return False
         vectors = self.new_vectors(call.output)
         row = self.new_row(self.vectors[value], vectors, kind=kinds.LINEAR, images=self.images)

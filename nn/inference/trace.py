@@ -9,7 +9,7 @@ size. What a module decides by looking at shapes is thereby decided; it must not
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -45,6 +45,15 @@ class Call:
     inputs: tuple[Value | np.ndarray, ...]
     options: dict
     output: Value
+
+    def with_copies(self) -> Call:
+        """The same with arrays of its own, which training the module further does not reach."""
+
+        def copied(part):
+            return part.copy() if isinstance(part, np.ndarray) else part
+
+        options = {name: copied(option) for name, option in self.options.items()}
+        return replace(self, inputs=tuple(map(copied, self.inputs)), options=options)
 
 
 @dataclass
@@ -90,9 +99,10 @@ def trace(module: Module, input_shape: Sequence[int]) -> Trace:
         inputs = tuple(
             known[id(tensor)][1] if id(tensor) in known else tensor.data for tensor in tensors
         )
-        output = output_of(operation, [tensor.data for tensor in tensors], options)
-        if not any(isinstance(value, Value) for value in inputs):
-            return Tensor(output)
+        arrays = [tensor.data for tensor in tensors]
+        if not any(isinstance(value, Value) for value in inputs):  # weights alone: known already
+            return Tensor(run(operation, arrays, options))
+        output = output_of(operation, arrays, options)
         value = Value(output.shape, output.dtype)
         result.calls.append(Call(operation, inputs, options, value))
         return stand_in(value)
