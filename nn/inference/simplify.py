@@ -65,7 +65,7 @@ class Convolution:
 
     @property
     def is_sorted(self) -> bool:
-        """Whether the input is sorted by phase first: that of a stride, if no pixel is wasted."""
+        """Whether the input is sorted by phase first: for a stride, if some tap sees each phase."""
         sizes = zip(self.weight.shape[2:], self.stride, strict=True)
         return self.stride != (1, 1) and self.groups == 1 and all(k >= s for k, s in sizes)
 

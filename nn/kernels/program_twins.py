@@ -16,8 +16,9 @@ Fields of a step, all int64 (pairs are vertical, horizontal):
     flat            a tap sees the pixel as far from the output pixel everywhere: rows read as one
     weight, bias    where in ``weights`` they begin
     taps            where in ``places`` a list of offsets into working memory or weights begins
-    tile, tiles, row_blocks, rows    how the work is cut: ``tiles`` of ``tile`` pixels, blocks of
-                    ``rows`` outputs (or planes) for a task
+    tile, tiles, row_blocks, rows    how the work is cut: ``tiles`` of ``tile`` pixels and, in each,
+                    ``row_blocks`` of ``rows`` outputs; or else ``rows`` planes, or rows of the
+                    target (``tiles`` times in an image), for a task
     accumulate      add to what the target holds
     relu            max(0, .) at the end
 """
@@ -100,7 +101,7 @@ def _pooled_product(step: _Step, n: int) -> None:
 
 
 def _convolved(step: _Step, n: int, size: tuple[int, int]) -> np.ndarray:
-    """Weights are packed (OC / ROWS, KH KW C, ROWS), see ``nn.inference.plan``."""
+    """Weights are packed (OC / ROWS, KH KW C, ROWS), see ``nn.inference.convolution_rows``."""
     weight = _unpacked(step, step.kernel_height, step.kernel_width)
     input, bias = np.stack(step.sources(n)), step.array(step.bias, step.outputs)
     out = np.empty((1, step.outputs, *size), step.arena.dtype)

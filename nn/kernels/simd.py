@@ -2,8 +2,8 @@
 
 A compiler left alone with a matrix product keeps the sums in memory, one load and one store per
 multiplication. Written in LLVM's vector types they stay in registers and the multiplier never
-waits: five to ten times as fast. The loops written in this vocabulary are in
-``nn.kernels.register_blocks`` and ``nn.kernels.copy_rows``; nothing else knows of vectors.
+waits: five to ten times as fast. Only ``nn.kernels`` knows of vectors; its products are in
+``register_blocks``, its copies in ``copy_rows``, its windows in ``window``, and so on.
 
 How many floats a vector holds and how many vectors a block of sums has follows the processor.
 """
