@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 LINE = 16  # floats in a cache line
-MARGIN = 64  # whole vectors may be read a little beyond the end
 FOREVER = 1 << 60
 CONFLICT = 1024  # planes this many floats apart would compete for the same few lines of the cache
 
@@ -126,7 +125,7 @@ class Arena:
         for vectors in self.vectors:
             vectors.place = size
             size += -(-self.images * vectors.length // LINE) * LINE
-        return size + MARGIN
+        return size
 
 
 def external_planes(channels: int, height: int, width: int) -> list[Plane]:
