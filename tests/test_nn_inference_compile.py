@@ -334,6 +334,8 @@ def test_other_inputs_are_refused():
         compiled(np.zeros((1, 3, 8, 9), np.float32))
     with pytest.raises(ValueError, match="channels"):
         compile_module(nn.Conv2d(3, 4, 3), (1, 5, 8, 8))
+    with pytest.raises(ValueError, match="at least 1"):
+        compile_module(nn.Conv2d(3, 4, 3), (0, 3, 8, 8))
 
 
 def test_nan_stays_where_it_is():

@@ -22,16 +22,20 @@ from nn.module import Module
 def compile(module: Module, input_shape: Sequence[int]) -> CompiledModule:  # noqa: A001
     """``module`` in evaluation mode, for inputs of ``input_shape``, as fast as we can make it.
 
-    The weights are copied: training ``module`` further does not change the result.
+    The weights are copied: training ``module`` further does not change the result, which is the
+    module's but for rounding. (Beside an infinity in the input of a 3 x 3 convolution there may be
+    a NaN where the module gives an infinity or a number, see ``nn.kernels.winograd``.)
 
     Args:
         module: takes one tensor and returns a tensor, or a dict or tuple of tensors. What it does
             must not depend on the values of its input, only on its shape.
-        input_shape: (N, C, H, W), or whatever the module takes.
+        input_shape: (N, C, H, W), or whatever the module takes. No size is 0.
 
     Raises:
         ValueError: the module does not take an input of this shape.
     """
+    if min(input_shape, default=1) < 1:
+        raise ValueError(f"compile: every size must be at least 1, not {tuple(input_shape)}")
     return CompiledModule(module, input_shape)
 
 
