@@ -24,6 +24,7 @@ import numpy as np
 from numba import prange
 
 from nn.kernels.jit import inlined, kernel
+from nn.kernels.matmul import ceil_div
 from nn.kernels.register_blocks import make_outer_block
 from nn.kernels.roi_align import cell
 from nn.kernels.simd import LANES
@@ -83,7 +84,7 @@ def gather_cell(k, y, x, rows, columns, width, padded, pixels, weights):
 def ps_roi_align_forward(input, images, cells, rows, columns, use_max, out, argmax):
     batch, _, height, width = input.shape
     count, channels, pooled_height, pooled_width = out.shape
-    padded = (channels + LANES - 1) // LANES * LANES
+    padded = ceil_div(channels, LANES) * LANES
     most = rows[0].shape[2] * columns[0].shape[2]
     here, zero = np.zeros(1, np.int64), np.zeros(1, input.dtype)
     for bin in prange(pooled_height * pooled_width):
@@ -125,7 +126,7 @@ def ps_roi_align_backward(grad_output, images, cells, rows, columns, use_max, ar
     thread owns its bins and adds the regions in their order."""
     batch, _, height, width = grad_input.shape
     count, channels, pooled_height, pooled_width = grad_output.shape
-    padded = (channels + LANES - 1) // LANES * LANES
+    padded = ceil_div(channels, LANES) * LANES
     most = rows[0].shape[2] * columns[0].shape[2]
     here = np.zeros(1, np.int64)
     for bin in prange(pooled_height * pooled_width):

@@ -13,6 +13,7 @@ import numpy as np
 from numba import prange
 
 from nn.kernels.jit import kernel
+from nn.kernels.matmul import ceil_div
 
 # The backward pass reads where the samples lie once for this many channels.
 CHANNEL_BLOCK = 8
@@ -64,7 +65,7 @@ def roi_align_backward(grad_output, images, rows, columns, grad_input):
     y, row_weights, row_counts = rows
     x, column_weights, column_counts = columns
     count, channels, pooled_height, pooled_width = grad_output.shape
-    for block in prange((channels + CHANNEL_BLOCK - 1) // CHANNEL_BLOCK):
+    for block in prange(ceil_div(channels, CHANNEL_BLOCK)):
         first = block * CHANNEL_BLOCK
         last = min(first + CHANNEL_BLOCK, channels)
         grad_input[:, first:last] = 0

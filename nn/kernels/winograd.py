@@ -27,7 +27,7 @@ import numpy as np
 
 from nn.kernels.depthwise import spread, tap_offsets, weave, weighted_sum
 from nn.kernels.jit import device
-from nn.kernels.matmul import TILE
+from nn.kernels.matmul import TILE, ceil_div
 from nn.kernels.register_blocks import COLUMNS, ROWS, outer_block
 
 B = np.array([[1, 0, 0, 0], [0, 1, -1, 1], [-1, 1, 1, 0], [0, 0, 0, -1]], np.float64)
@@ -90,7 +90,7 @@ def winograd(step, task, places, weights, arena, work):
     last = min(first + step.rows, step.outputs)
     count = min(step.tile, step.height * step.width - tile)
     channels = step.channels // PLACES
-    groups = (step.outputs + ROWS - 1) // ROWS
+    groups = ceil_div(step.outputs, ROWS)
     held = step.rows * TILE  # numbers of M at one place
     zeros = np.zeros(step.rows, arena.dtype)
     for place in range(PLACES):

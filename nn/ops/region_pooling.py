@@ -33,8 +33,11 @@ class _Align(Operation):
     def find_samples(
         self, input, rois, output_size, spatial_scale, sampling_ratio, aligned, apart=False
     ):
-        """Store where the samples lie, as the kernels want it; ``apart``: each is a cell."""
-        self.images, corners = _split(type(self).__name__, input, rois)
+        """Where the samples lie, as the kernels want it; ``apart``: each is a cell.
+
+        Returns images (K,), cells (K, 2) of a bin down and across, and those of rows and of columns.
+        """
+        images, corners = _split(type(self).__name__, input, rois)
         corners = corners * spatial_scale - (0.5 if aligned else 0.0)
         sizes = corners[:, 2:] - corners[:, :2]
         if not aligned:
@@ -45,14 +48,13 @@ class _Align(Operation):
             samples = np.ceil(np.maximum(sizes, 0) / output_size[::-1]).astype(np.int64)
         each, ones = np.minimum(samples, 1), np.ones_like(samples)
         cells, points = (samples, each) if apart else (ones, samples)
-        self.columns, self.rows = (
+        columns, rows = (
             _cells_along(
                 corners[:, d], sizes[:, d], bins, cells[:, d], points[:, d], limit, input.dtype
             )
             for d, bins, limit in zip((0, 1), output_size[::-1], input.shape[:1:-1], strict=True)
         )
-        self.cells = np.ascontiguousarray(cells[:, ::-1])  # down, across
-        self.shape = input.shape
+        return images, np.ascontiguousarray(cells[:, ::-1]), rows, columns
 
 
 def _cells_along(
@@ -90,16 +92,17 @@ class RoIAlign(_Align):
 
     def forward(self, input, rois, *, output_size, spatial_scale, sampling_ratio, aligned):
         channels = _output_channels("RoIAlign", input, output_size, False)
-        self.find_samples(input, rois, output_size, spatial_scale, sampling_ratio, aligned)
+        images, _, rows, columns = self.find_samples(
+            input, rois, output_size, spatial_scale, sampling_ratio, aligned
+        )
         out = np.empty((len(rois), channels, *output_size), input.dtype)
-        roi_align.roi_align_forward(contiguous(input), self.images, self.rows, self.columns, out)
+        roi_align.roi_align_forward(contiguous(input), images, rows, columns, out)
+        self.shape, self.where = input.shape, (images, rows, columns)
         return out
 
     def backward(self, grad_output):
         grad_input = np.empty(self.shape, grad_output.dtype)
-        roi_align.roi_align_backward(
-            contiguous(grad_output), self.images, self.rows, self.columns, grad_input
-        )
+        roi_align.roi_align_backward(contiguous(grad_output), *self.where, grad_input)
         return grad_input, None
 
 
@@ -122,16 +125,15 @@ class PSRoIAlign(_Align):
             raise ValueError(f"PSRoIAlign: mode is 'avg' or 'max', not {mode!r}")
         channels = _output_channels("PSRoIAlign", input, output_size, True)
         use_max = mode == "max"
-        self.find_samples(
+        samples = self.find_samples(
             input, rois, output_size, spatial_scale, sampling_ratio, aligned, apart=use_max
         )
         # The kernel goes bin by bin and there region by region: best if these are neighbours.
         by_bin = np.empty((input.shape[1], len(rois)), input.dtype)
         out = by_bin.T.reshape(len(rois), channels, *output_size)
         argmax = np.empty(out.shape if use_max else (0, 0, 0, 0), np.int32)
-        where = self.images, self.cells, self.rows, self.columns, use_max
-        ps_roi_align.ps_roi_align_forward(contiguous(input), *where, out, argmax)
-        self.where = *where, argmax
+        ps_roi_align.ps_roi_align_forward(contiguous(input), *samples, use_max, out, argmax)
+        self.shape, self.where = input.shape, (*samples, use_max, argmax)
         return out
 
     def backward(self, grad_output):
