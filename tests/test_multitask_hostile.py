@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from multitask_toys import Toy, run_threads, run_together
 
+from benchmarks.memory import resident
 from multitask import LocalServer, ParameterServer, errors
 from multitask.frames import HEADER, Seal, encode
 from multitask.protocol import Kind
@@ -78,11 +79,6 @@ def attack(server, count, seed):
         say(server, hostile_bytes(rng), wait=False)
 
 
-def memory():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs /proc")
 @pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.nightly)])
 def test_thousands_of_hostile_connections_change_no_bit(count):
@@ -90,7 +86,7 @@ def test_thousands_of_hostile_connections_change_no_bit(count):
     expected = run_together([Toy("a"), Toy("b")], LocalServer(2), iterations)
     toys, attacked = [Toy("a"), Toy("b")], threading.Event()
     with ParameterServer(2, token=TOKEN) as server:
-        before = memory()
+        before = resident()
 
         def train(toy):
             optimizer = toy.optimizer(server.address, token=TOKEN)
@@ -108,7 +104,7 @@ def test_thousands_of_hostile_connections_change_no_bit(count):
                 attacked.set()
 
         run_threads([attack_all, *(lambda toy=toy: train(toy) for toy in toys)], timeout=120)
-        assert memory() - before < 64e6
+        assert resident() - before < 64e6
     assert [toy.digest() for toy in toys] == expected
 
 

@@ -7,21 +7,12 @@ import threading
 import pytest
 from multitask_toys import Toy, run_threads, run_together
 
+from benchmarks.memory import resident
 from multitask import LocalServer, ParameterServer
 
 
 def open_files():
     return len(os.listdir("/proc/self/fd"))
-
-
-def no_delay(iteration):
-    pass
-
-
-def memory():
-    """What this process, with the server and all sites in it, has in memory: bytes."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
@@ -37,10 +28,10 @@ def test_many_sites(sites, iterations):
     toys, held = [Toy(name) for name in names], {}
 
     def train(toy):
-        toy.train(toy.optimizer(server.address), iterations, look if toy is toys[0] else no_delay)
+        toy.train(toy.optimizer(server.address), iterations, look)
 
     def look(iteration):
-        held[iteration] = memory()
+        held[iteration] = resident()
 
     with ParameterServer(sites) as server:
         run_threads([lambda toy=toy: train(toy) for toy in toys], timeout=3600)
