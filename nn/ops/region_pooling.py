@@ -35,7 +35,7 @@ class _Align(Operation):
     ):
         """Where the samples lie, as the kernels want it; ``apart``: each is a cell.
 
-        Returns images (K,), cells (K, 2) of a bin down and across, and those of rows and of columns.
+        Returns images (K,), cells (K, 2) of a bin down and across, and the tables of both axes.
         """
         images, corners = _split(type(self).__name__, input, rois)
         corners = corners * spatial_scale - (0.5 if aligned else 0.0)
