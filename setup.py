@@ -17,6 +17,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["nn*", "detector*", "multitask*"]),
+    py_modules=["lighthead"],
     install_requires=[
         "numpy>=1.24",
         "numba>=0.59",
@@ -32,5 +33,5 @@ setup(
         "bench": ["torch>=2.0", "onnx>=1.14", "onnxruntime>=1.16"],
         "ray": ["ray>=2.52"],
     },
-    entry_points={"console_scripts": ["lighthead=detector.cli:main"]},
+    entry_points={"console_scripts": ["lighthead=lighthead:main"]},
 )

@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from detector.commands.options import add_data, add_threads, names
-from detector.presets import preset
-from detector.run_folder import RunFolder
-from detector.sessions import Session, choose_splits, run_session
+from detector.training.presets import preset
+from detector.training.run_folder import RunFolder
+from detector.training.sessions import Session, choose_splits, run_session
 
 LAPTOP = preset("laptop")
 

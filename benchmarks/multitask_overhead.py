@@ -18,9 +18,10 @@ import time
 import numpy as np
 
 import nn
-from multitask import RemoteMomentum, workers
-from multitask.rules import Momentum
-from multitask.transport import local_address
+from multitask import RemoteMomentum
+from multitask.core.rules import Momentum
+from multitask.launch import workers
+from multitask.wire.transport import local_address
 
 NAMES = 170
 

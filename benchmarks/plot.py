@@ -7,7 +7,7 @@ import os
 
 from benchmarks.contestants import COMPILED, ONNX
 from benchmarks.measurement import Measurement
-from nn.weights.atomic_file import atomic_file
+from nn.files import atomic_file
 
 COLOURS = {"PyTorch eager": "tab:orange", COMPILED.name: "tab:red", ONNX.name: "tab:blue"}
 

@@ -17,7 +17,7 @@ from benchmarks.measurement import Measurement
 from benchmarks.plot import draw
 from benchmarks.turns import Arena, Pace, measure_memory
 from detector.progress import format_seconds
-from nn.weights.atomic_file import atomic_file
+from nn.files import atomic_file
 
 GROUPS = ("bars", *DESCRIPTIONS)
 

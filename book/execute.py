@@ -25,7 +25,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from tqdm import tqdm
 
 from book.folders import CHAPTERS, EXECUTED, notebooks
-from nn.weights.atomic_file import atomic_file
+from nn.files import atomic_file
 
 MOST_SECONDS = 180
 CELL_SECONDS = 1200  # a cell that takes longer hangs, on any machine

@@ -11,14 +11,14 @@ From the arithmetic outwards: ``rules`` and ``core`` (pure), ``frames`` and ``pr
 ``task`` and ``launch`` (everything on one machine: ``multitask.run``).
 """
 
+from multitask.core.rules import LARS, Adam, Momentum
 from multitask.errors import MultitaskError
-from multitask.launch import Launch, Result, run
-from multitask.local import LocalServer
-from multitask.policy import Policy
-from multitask.remote import RemoteMomentum
-from multitask.rules import LARS, Adam, Momentum
-from multitask.server import ParameterServer
-from multitask.task import Task, TaskSite
+from multitask.launch.launch import Launch, Result, run
+from multitask.server.policy import Policy
+from multitask.server.server import ParameterServer
+from multitask.site.local import LocalServer
+from multitask.site.remote import RemoteMomentum
+from multitask.site.task import Task, TaskSite
 
 __all__ = [
     "LARS",

@@ -13,11 +13,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
+import detector.training.trainer
 import nn
-from detector import training
 from detector.datasets import streams
-from detector.presets import Recipe
-from detector.run_folder import RunFolder
+from detector.training.presets import Recipe
+from detector.training.run_folder import RunFolder
 
 RECIPE = Recipe("none", epochs=4, batch=2, lr_per_image=0.02, schedule="cosine", warmup=3)
 BATCHES = 5
@@ -66,7 +66,7 @@ def trainer(folder, recipe=RECIPE, slow=0.0, **more):
         score = float(np.abs(model.head.weight.data).mean())
         return score, score
 
-    return training.Trainer(
+    return detector.training.trainer.Trainer(
         model, recipe, slow_batches, BATCHES, RunFolder(folder), 0, {}, validate, **more
     )
 
@@ -80,7 +80,7 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--slow", type=float, default=0.0)
     args = parser.parse_args()
-    training.SECONDS_BETWEEN_CHECKPOINTS = 0.0
+    detector.training.trainer.SECONDS_BETWEEN_CHECKPOINTS = 0.0
     Path(args.folder).mkdir(exist_ok=True)
     run = trainer(args.folder, slow=args.slow)
     if run.run.last.exists():

@@ -7,20 +7,18 @@ import json
 import numpy as np
 import pytest
 
-import detector.commands.bench as bench
+import lighthead
 import nn
+from benchmarks import bars, cases, groups, memory, processors, report, run, turns
+from benchmarks import command as bench
+from benchmarks.agreement import largest_difference, missing_detections
+from benchmarks.contestants import OURS, Contestant, PeerError, Process
+from benchmarks.measurement import Measurement, Spread
+from benchmarks.shares import KINDS
 from detector import boxes
-from detector.anchors import AnchorGenerator
 from detector.errors import UserError
+from detector.parts.anchors import AnchorGenerator
 from nn import functional as F
-
-bench.find_benchmarks()  # puts the repository on the path
-
-from benchmarks import bars, cases, groups, memory, processors, report, run, turns  # noqa: E402
-from benchmarks.agreement import largest_difference, missing_detections  # noqa: E402
-from benchmarks.contestants import OURS, Contestant, PeerError, Process  # noqa: E402
-from benchmarks.measurement import Measurement, Spread  # noqa: E402
-from benchmarks.shares import KINDS  # noqa: E402
 
 TINY = [
     cases.MatrixProduct(24),
@@ -336,6 +334,9 @@ def test_unknown_groups_are_refused_with_the_known_ones():
 
 
 def test_without_the_repository_bench_says_what_it_needs(monkeypatch, tmp_path):
-    monkeypatch.setattr(bench, "__file__", str(tmp_path / "a" / "b" / "c" / "bench.py"))
+    monkeypatch.setattr(lighthead, "__file__", str(tmp_path / "lighthead.py"))
+    monkeypatch.setattr(lighthead.sys, "path", [])
+    for name in [name for name in lighthead.sys.modules if name.split(".")[0] == "benchmarks"]:
+        monkeypatch.delitem(lighthead.sys.modules, name)
     with pytest.raises(UserError, match="needs the folder benchmarks of the repository"):
-        bench.find_benchmarks()
+        lighthead.find_command("bench")

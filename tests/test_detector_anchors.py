@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from detector import anchor_fitting
-from detector.anchors import AnchorGenerator, anchor_shapes
+from detector.parts import anchor_fitting
+from detector.parts.anchors import AnchorGenerator, anchor_shapes
 
 
 def test_shapes_of_the_thesis():

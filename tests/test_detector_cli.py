@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector import cli
+import lighthead
 from detector.datasets import write_shapes
 from nn import checkpoint
 
@@ -25,7 +26,7 @@ def run(capsys, *arguments) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a command."""
     capsys.readouterr()
     try:
-        code = cli.main([str(argument) for argument in arguments])
+        code = lighthead.main([str(argument) for argument in arguments])
     except SystemExit as stop:
         code = stop.code
     return code, *capsys.readouterr()
@@ -50,11 +51,11 @@ def data(tmp_path_factory) -> Path:
 def trained(data, tmp_path_factory) -> Path:
     """A run of two epochs."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    assert cli.main(["train", "--data", str(data), "--out", str(folder), *TINY]) == 0
+    assert lighthead.main(["train", "--data", str(data), "--out", str(folder), *TINY]) == 0
     return folder
 
 
-@pytest.mark.parametrize("command", cli.COMMANDS)
+@pytest.mark.parametrize("command", lighthead.COMMANDS)
 def test_help_is_a_manual(capsys, command):
     code, text, _ = run(capsys, command, "--help")
     assert code == 0
@@ -65,7 +66,7 @@ def test_help_is_a_manual(capsys, command):
 
 def test_help_of_the_whole_lists_the_commands(capsys):
     code, text, _ = run(capsys, "--help")
-    assert code == 0 and all(command in text for command in cli.COMMANDS)
+    assert code == 0 and all(command in text for command in lighthead.COMMANDS)
 
 
 def test_is_a_program():
@@ -146,13 +147,14 @@ def test_resume(capsys, trained, data, tmp_path):
     half = tmp_path / "half"
     stop_after = f"""
 import sys
-from detector import cli, training
-finish = training.Trainer.finish_epoch
+import lighthead
+from detector.training import trainer
+finish = trainer.Trainer.finish_epoch
 def stop(self):
     finish(self)
     self.watch.requested = True
-training.Trainer.finish_epoch = stop
-sys.exit(cli.main(["train", "--data", {str(data)!r}, "--out", {str(half)!r}, *{TINY!r}]))
+trainer.Trainer.finish_epoch = stop
+sys.exit(lighthead.main(["train", "--data", {str(data)!r}, "--out", {str(half)!r}, *{TINY!r}]))
 """
     done = subprocess.run(
         [sys.executable, "-c", stop_after], cwd=ROOT, capture_output=True, text=True
@@ -294,6 +296,6 @@ def test_ctrl_c_while_a_command_is_being_imported(capsys, monkeypatch):
     def interrupted(name):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.importlib, "import_module", interrupted)
+    monkeypatch.setattr(importlib, "import_module", interrupted)
     code, _, errors = run(capsys, "summary")
     assert code == 130 and errors.strip() == "lighthead: aborted"

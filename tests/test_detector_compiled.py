@@ -5,7 +5,7 @@ import pytest
 
 import nn
 from detector import CompiledDetector, LightHeadRCNN
-from detector.compiled import MOST_SIZES
+from detector.detectors.compiled import MOST_SIZES
 
 
 def model(**options) -> LightHeadRCNN:

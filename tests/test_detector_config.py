@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import nn
-from detector.config import DetectorConfig
-from detector.light_head_rcnn import LightHeadRCNN
+from detector.detectors.config import DetectorConfig
+from detector.detectors.light_head_rcnn import LightHeadRCNN
 
 
 def count(module):

@@ -7,10 +7,10 @@ import pytest
 
 import nn
 from detector import LightHeadRCNN
-from detector.crops import CropTransform
 from detector.datasets import ShapesDataset
-from detector.presets import preset
-from detector.pretraining import crop_batches, pretrain_backbone
+from detector.datasets.crops import CropTransform
+from detector.training.presets import preset
+from detector.training.pretraining import crop_batches, pretrain_backbone
 
 
 def rng(seed=0):

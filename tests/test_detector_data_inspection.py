@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_data_set import annotation, coco_document, write_coco
 
-from detector.anchors import AnchorGenerator
 from detector.datasets import ShapesDataset, open_dataset, read_dataset
 from detector.datasets.inspection import check_pictures, duplicate_pictures
 from detector.datasets.statistics import (
@@ -18,6 +17,7 @@ from detector.datasets.statistics import (
     summarize,
     summary_table,
 )
+from detector.parts.anchors import AnchorGenerator
 
 
 def test_every_bad_picture_is_found(tmp_path):

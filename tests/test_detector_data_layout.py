@@ -7,7 +7,8 @@ from small_data_set import coco_document, voc_object, voc_xml, write_coco, write
 
 from detector.datasets import open_dataset, splits
 from detector.datasets.layout import find_split
-from detector.errors import UserError, did_you_mean
+from detector.errors import UserError
+from nn.table import did_you_mean
 
 
 @pytest.mark.parametrize("place", ["train2017", "images/train2017", "images", "JPEGImages"])

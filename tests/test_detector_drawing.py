@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detector.drawing import class_colour, draw_detections
+from detector.evaluation.drawing import class_colour, draw_detections
 
 
 def draw(height, width, boxes, labels=None, scores=None, classes=("cat", "dog")):

@@ -11,10 +11,10 @@ import pytest
 from small_data_set import write_coco
 
 from detector.datasets import open_dataset
-from detector.evaluation import FIGURES, coco_evaluation
-from detector.presets import preset
-from detector.sessions import Session, open_splits
-from detector.validation import measure
+from detector.evaluation.figures import FIGURES, coco_evaluation
+from detector.evaluation.validation import measure
+from detector.training.presets import preset
+from detector.training.sessions import Session, open_splits
 
 CATEGORIES = [{"id": 7, "name": "zebra"}, {"id": 3, "name": "apple"}]
 

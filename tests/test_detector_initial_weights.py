@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from detector import LightHeadRCNN, checkpoints
+from detector import LightHeadRCNN
 from detector.datasets import ShapesDataset
 from detector.errors import UserError
-from detector.initial_weights import load_initial_weights
+from detector.training import checkpoints
+from detector.training.initial_weights import load_initial_weights
 from nn.weights import safetensors
 
 

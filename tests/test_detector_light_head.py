@@ -7,9 +7,9 @@ import pytest
 
 import nn
 from detector.boxes import encode
-from detector.light_head import HeadTargets, LightHead
-from detector.sampling import RoISampler
-from detector.thin_map import FusedMap, LargeSeparableConv, ThinMap
+from detector.heads.light_head import HeadTargets, LightHead
+from detector.necks.thin_map import FusedMap, LargeSeparableConv, ThinMap
+from detector.parts.sampling import RoISampler
 from nn import functional as F
 
 STDS = (0.1, 0.1, 0.2, 0.2)

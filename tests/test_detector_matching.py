@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from detector.anchors import AnchorGenerator
 from detector.boxes import box_iou
-from detector.matching import IGNORED, NEGATIVE, POSITIVE, AnchorMatcher, best_box
+from detector.parts.anchors import AnchorGenerator
+from detector.parts.matching import IGNORED, NEGATIVE, POSITIVE, AnchorMatcher, best_box
 
 IMAGE = (96, 128)
 

@@ -5,7 +5,7 @@ import pytest
 
 import nn
 from detector.boxes import box_iou
-from detector.light_head_rcnn import LightHeadRCNN
+from detector.detectors.light_head_rcnn import LightHeadRCNN
 
 TINY = {
     "short_side": 64,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detector.preprocess import (
+from detector.parts.preprocess import (
     check_image,
     network_size,
     resize,

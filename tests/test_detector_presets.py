@@ -1,6 +1,6 @@
 """Recipes: what fits a preset to a data set."""
 
-from detector.presets import preset
+from detector.training.presets import preset
 
 
 def test_a_small_set_is_seen_more_often():

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from detector.anchors import AnchorGenerator
 from detector.boxes import best_scores, clip, decode
-from detector.postprocess import DetectionSelector
-from detector.proposals import ProposalSelector
+from detector.parts.anchors import AnchorGenerator
+from detector.parts.proposals import ProposalSelector
+from detector.parts.selection import DetectionSelector
 
 IMAGE = (60, 90)
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import nn
-from detector.anchors import AnchorGenerator
 from detector.boxes import encode
-from detector.matching import AnchorMatcher
-from detector.proposals import ProposalSelector
-from detector.rpn import AnchorTargets, RegionProposalNetwork
-from detector.sampling import AnchorSampler
+from detector.heads.rpn import AnchorTargets, RegionProposalNetwork
+from detector.parts.anchors import AnchorGenerator
+from detector.parts.matching import AnchorMatcher
+from detector.parts.proposals import ProposalSelector
+from detector.parts.sampling import AnchorSampler
 
 SIZE = (64, 96)
 GENERATOR = AnchorGenerator(sizes=(16, 32), ratios=(0.5, 1, 2))

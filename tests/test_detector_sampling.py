@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from detector.matching import IGNORED, NEGATIVE, POSITIVE
-from detector.ohem import hardest
-from detector.sampling import AnchorSampler, RoISampler, choose, object_weights
+from detector.parts.matching import IGNORED, NEGATIVE, POSITIVE
+from detector.parts.ohem import hardest
+from detector.parts.sampling import AnchorSampler, RoISampler, choose, object_weights
 
 
 def generator(seed=0):

@@ -15,14 +15,14 @@ import pytest
 import standin_detector as standin
 
 import nn
-from detector import training
 from detector.datasets import write_shapes
 from detector.errors import UserError
 from detector.interruption import Interrupted
-from detector.non_finite import NonFiniteError
-from detector.presets import preset
-from detector.run_folder import MetricsLog, RunFolder, read_metrics
-from detector.sessions import Session, build_loader, build_model, open_splits
+from detector.training import trainer
+from detector.training.non_finite import NonFiniteError
+from detector.training.presets import preset
+from detector.training.run_folder import MetricsLog, RunFolder, read_metrics
+from detector.training.sessions import Session, build_loader, build_model, open_splits
 
 
 def same_bits(a: dict, b: dict) -> bool:
@@ -216,7 +216,7 @@ class TestNonFinite:
         assert (tmp_path / "last.ckpt").exists()
 
     def test_last_good_checkpoint_stays(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        monkeypatch.setattr(trainer, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
         run = standin.trainer(tmp_path)
         loss = run.model.loss
 
@@ -297,7 +297,7 @@ class TestRealDetector:
         before = nn.get_num_threads()
         nn.set_num_threads(threads)
         try:
-            training.Trainer(model, recipe, loader.epoch, len(loader), run, seed, {}).fit()
+            trainer.Trainer(model, recipe, loader.epoch, len(loader), run, seed, {}).fit()
         finally:
             nn.set_num_threads(before)
         return standin.weights(folder)
@@ -326,9 +326,9 @@ class TestRealDetector:
             options += ["--preset", "tiny", "--short-side", "64", "--batch", "2", "--epochs", "6"]
             options += ["--crop-iterations", "3"]
             program = (
-                "import sys; from detector import cli, training\n"
-                "training.SECONDS_BETWEEN_CHECKPOINTS = 0.0\n"
-                "sys.exit(cli.main(sys.argv[1:]))"
+                "import sys, lighthead; from detector.training import trainer\n"
+                "trainer.SECONDS_BETWEEN_CHECKPOINTS = 0.0\n"
+                "sys.exit(lighthead.main(sys.argv[1:]))"
             )
             return [sys.executable, "-c", program, *options, "--resume"]
 

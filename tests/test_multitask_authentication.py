@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from multitask import authentication, transport
-from multitask.authentication import is_proof, proof, read_token, server_role, session_key
 from multitask.errors import AuthenticationError, UnsafeAddressError
+from multitask.wire import authentication, transport
+from multitask.wire.authentication import is_proof, proof, read_token, server_role, session_key
 
 TOKEN = b"a token of a good length"
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes and Unix sockets are POSIX")

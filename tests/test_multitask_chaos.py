@@ -11,7 +11,7 @@ import pytest
 from multitask_toys import Toy, run_threads, run_together
 
 from multitask import LocalServer, ParameterServer, Policy
-from multitask.transport import parse_address
+from multitask.wire.transport import parse_address
 
 ITERATIONS = 25
 

@@ -13,14 +13,14 @@ from multitask_toys import toy_task
 from test_detector_cli import complaint, run
 
 import multitask
-from detector import checkpoints
 from detector.datasets import write_shapes
+from detector.training import checkpoints
 from multitask.commands import multitask as command
 from multitask.commands import site as site_command
-from multitask.events import Follower
-from multitask.table_4_3 import Row, as_markdown, as_text, with_spread
+from multitask.commands.view import View
+from multitask.experiment.table_4_3 import Row, as_markdown, as_text, with_spread
+from multitask.server.events import Follower
 from multitask.tasks import joint
-from multitask.view import View
 
 ROOT = Path(__file__).parent.parent
 RECIPE = ["--preset", "tiny", "--batch", "2", "--short-side", "64", "--crop-iterations", "2"]

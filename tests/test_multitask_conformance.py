@@ -12,7 +12,7 @@ from test_multitask_launch import QUICK, digest
 import multitask
 from multitask import errors
 from multitask.engines import ray as engine
-from multitask.transport import HAS_UNIX
+from multitask.wire.transport import HAS_UNIX
 
 ITERATIONS = 10
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from multitask import errors
-from multitask.core import UpdateCore
-from multitask.core_state import restore, snapshot
-from multitask.layout import Layout
-from multitask.registration import Registration
-from multitask.rules import LARS, Adam, Momentum
-from multitask.segments import GIVEN_UP
+from multitask.core.layout import Layout
+from multitask.core.registration import Registration
+from multitask.core.rules import LARS, Adam, Momentum
+from multitask.core.segments import GIVEN_UP
+from multitask.core.state import restore, snapshot
+from multitask.core.update_core import UpdateCore
 
 
 def array(*values, dtype=np.float32):

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from multitask import errors
-from multitask.core import UpdateCore
-from multitask.core_state import restore, snapshot
-from multitask.registration import Registration
-from multitask.rules import Momentum
-from multitask.segments import FINISHED, GIVEN_UP
+from multitask.core.registration import Registration
+from multitask.core.rules import Momentum
+from multitask.core.segments import FINISHED, GIVEN_UP
+from multitask.core.state import restore, snapshot
+from multitask.core.update_core import UpdateCore
 from nn.kernels import twins
 
 BETA = 0.75

@@ -8,7 +8,7 @@ import pytest
 from multitask_toys import Toy, run_threads, run_together
 
 from multitask import LocalServer, Momentum, ParameterServer, Policy, errors
-from multitask.events import Diary, read_events
+from multitask.server.events import Diary, read_events
 
 
 def events(log, event):
@@ -219,8 +219,9 @@ def test_no_memory_for_what_a_task_registers(monkeypatch):
     log = []
     with ParameterServer(2, report=log.append) as server:
         waiting = Toy("a").optimizer(server.address, start=False)
-        monkeypatch.setattr("multitask.server.DRAIN", 0.001)  # a slow connection, in proportion
-        monkeypatch.setattr("multitask.frames.np", SmallMachine())
+        # A slow connection, in proportion.
+        monkeypatch.setattr("multitask.server.server.DRAIN", 0.001)
+        monkeypatch.setattr("multitask.wire.frames.np", SmallMachine())
         big = Toy("b", shared=(large // 4,))
         big.parameters["b.body"] = big.parameters.pop("shared.weight")
         with pytest.raises(errors.RegistrationError, match="no memory for what the task registers"):
@@ -237,7 +238,7 @@ def test_no_memory_for_all_tasks_together(monkeypatch):
     def small_machine(members, rule):
         raise MemoryError
 
-    monkeypatch.setattr("multitask.core.lay_out", small_machine)
+    monkeypatch.setattr("multitask.core.update_core.lay_out", small_machine)
     with ParameterServer(1) as server:
         with pytest.raises(errors.RegistrationError, match="no memory"):
             Toy("a").optimizer(server.address)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multitask import frames, protocol
+from multitask.core.registration import Registration
 from multitask.errors import MultitaskError, ProtocolError, RegistrationError
-from multitask.frames import HEADER, Allowed, FrameParser, Seal, encode
-from multitask.protocol import Kind
-from multitask.registration import Registration
+from multitask.wire import frames, protocol
+from multitask.wire.frames import HEADER, Allowed, FrameParser, Seal, encode
+from multitask.wire.protocol import Kind
 
 ANYTHING = {1: Allowed({"a": lambda value: True}, lambda metadata: metadata["a"], 2**20)}
 

@@ -16,9 +16,9 @@ from multitask_toys import Toy, run_threads, run_together
 
 from benchmarks.memory import resident
 from multitask import LocalServer, ParameterServer, errors
-from multitask.frames import HEADER, Seal, encode
-from multitask.protocol import Kind
-from multitask.transport import HAS_UNIX, parse_address, server_tls, site_tls
+from multitask.wire.frames import HEADER, Seal, encode
+from multitask.wire.protocol import Kind
+from multitask.wire.transport import HAS_UNIX, parse_address, server_tls, site_tls
 
 TOKEN = b"the token of these tests"
 

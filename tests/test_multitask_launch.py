@@ -16,8 +16,9 @@ import pytest
 from multitask_toys import die, explode, falling, toy_task
 
 import multitask
-from multitask import Launch, Policy, errors, events
-from multitask.workers import SERVER
+from multitask import Launch, Policy, errors
+from multitask.launch.workers import SERVER
+from multitask.server import events
 
 # Starting from a process that has imported everything is much faster than spawning, for 20 kills.
 QUICK = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"

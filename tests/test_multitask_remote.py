@@ -5,7 +5,7 @@ import pytest
 
 import nn
 from multitask import Adam, LocalServer, Momentum, ParameterServer, RemoteMomentum, Task, errors
-from multitask.task import TaskSite
+from multitask.site.task import TaskSite
 from nn.optim import MomentumSGD, clip_grad_norm
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from multitask.rules import LARS, Adam, Momentum
+from multitask.core.rules import LARS, Adam, Momentum
 from nn.optim import MomentumSGD, contribution, linear_decay
 
 

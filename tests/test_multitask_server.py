@@ -11,9 +11,9 @@ from multitask_toys import Toy, run_threads, run_together, toy_task
 
 import multitask
 from multitask import LocalServer, Momentum, ParameterServer, Policy, RemoteMomentum, errors
-from multitask.protocol import Kind
-from multitask.task import TaskSite
-from multitask.transport import HAS_UNIX
+from multitask.site.task import TaskSite
+from multitask.wire.protocol import Kind
+from multitask.wire.transport import HAS_UNIX
 from nn import Parameter
 from nn.optim import MomentumSGD
 

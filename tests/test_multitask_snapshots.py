@@ -10,12 +10,12 @@ import pytest
 from multitask_toys import Toy, run_together
 
 from multitask import LocalServer, ParameterServer, Policy
-from multitask.core import UpdateCore
-from multitask.core_state import snapshot
+from multitask.core.registration import Registration
+from multitask.core.state import snapshot
+from multitask.core.update_core import UpdateCore
 from multitask.errors import SnapshotError
-from multitask.registration import Registration
-from multitask.snapshots import SnapshotStore
-from nn.weights import atomic_file
+from multitask.server.snapshots import SnapshotStore
+from nn import files
 
 
 def tree(value):
@@ -80,7 +80,7 @@ def test_when_the_disk_refuses_the_old_generation_stays(tmp_path, monkeypatch, c
             return real(*arguments, **options)
 
         with monkeypatch.context() as patch:
-            place = builtins if call == "open" else atomic_file.os
+            place = builtins if call == "open" else files.os
             real = getattr(place, call)
             patch.setattr(place, call, lambda *a, real=real, **o: refuse(*a, real=real, **o))
             try:

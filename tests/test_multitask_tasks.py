@@ -10,10 +10,10 @@ from PIL import Image
 import multitask
 from detector.datasets import ShapesDataset
 from detector.errors import UserError
-from detector.presets import preset
-from detector.run_folder import RunFolder
-from detector.sessions import Session, build_loader, build_model
-from detector.training import Trainer
+from detector.training.presets import preset
+from detector.training.run_folder import RunFolder
+from detector.training.sessions import Session, build_loader, build_model
+from detector.training.trainer import Trainer
 from multitask.tasks import Classification, Detection, joint, multi_scale, single
 from multitask.tasks.batches import Batches
 from multitask.tasks.class_folders import ClassFolders, SquareTransform

@@ -254,7 +254,8 @@ def python(program, **variables):
 NARROW = """
 import json, numpy as np
 from nn import kernels
-from nn.kernels import convolution, depthwise, matmul, simd, stencil
+from nn.kernels import convolution, depthwise, matmul, stencil
+from nn.kernels.machine import simd
 from nn.ops.convolution import Conv2d
 
 def results(shape, stride, groups):

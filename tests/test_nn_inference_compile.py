@@ -7,7 +7,7 @@ import nn
 from nn import functional as F
 from nn.inference import compile as compile_module
 from nn.inference.trace import trace
-from nn.kernels.jit import twins
+from nn.kernels.machine.jit import twins
 
 
 def random(shape, seed=0, dtype=np.float32):

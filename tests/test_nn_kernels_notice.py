@@ -4,7 +4,7 @@ import io
 
 import numba
 
-from nn.kernels.notice import compilation_notice
+from nn.kernels.machine.notice import compilation_notice
 
 
 class Terminal(io.StringIO):

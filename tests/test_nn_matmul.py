@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nn import kernels
-from nn.kernels import cache, register_blocks, simd
+from nn.kernels.machine import cache, register_blocks, simd
 from nn.kernels.matmul import matmul, matmul_transposed
 
 TOLERANCE = {"float32": 2e-4, "float64": 1e-12}
@@ -145,11 +145,14 @@ def test_blocks_fit_into_the_registers_of_each_processor():
         assert register_blocks.ROWS * vectors + vectors + 1 <= count, feature
 
 
-def test_cache_stamp_covers_imported_kernel_files(tmp_path):
-    for name, text in {"a": "from nn.kernels.b import (\n    x,\n)", "b": "x = 1", "c": ""}.items():
+def test_cache_stamp_covers_imported_kernel_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "KERNELS", tmp_path)
+    (tmp_path / "machine").mkdir()
+    imports = "from nn.kernels.machine.b import (\n    x,\n)"
+    for name, text in {"a": imports, "machine/b": "x = 1", "c": ""}.items():
         (tmp_path / f"{name}.py").write_text(text)
     assert {path.name for path in cache.sources(tmp_path / "a.py")} == {"a.py", "b.py"}
     before = cache.stamp(tmp_path / "a.py")
-    (tmp_path / "b.py").write_text("x = 2")
+    (tmp_path / "machine" / "b.py").write_text("x = 2")
     cache.stamp.cache_clear()
     assert cache.stamp(tmp_path / "a.py") != before

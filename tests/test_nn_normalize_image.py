@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nn.kernels.jit import twins
+from nn.kernels.machine.jit import twins
 from nn.kernels.normalize_image import normalize_image
 
 

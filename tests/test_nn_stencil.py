@@ -5,7 +5,7 @@ import pytest
 from nn_checks import assert_close, assert_threads_agree, assert_twin_agrees, random, run, torch_run
 
 import nn
-from nn.kernels.simd import LANES
+from nn.kernels.machine.simd import LANES
 from nn.kernels.stencil import ROWS
 from nn.ops.convolution import Conv2d
 

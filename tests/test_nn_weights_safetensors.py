@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from nn.files import atomic_file
 from nn.weights import safetensors
-from nn.weights.atomic_file import atomic_file
 from nn.weights.errors import WeightsError
 
 RNG = np.random.default_rng(0)

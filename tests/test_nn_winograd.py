@@ -5,8 +5,8 @@ import pytest
 
 import nn
 from nn.inference import compile as compile_module
-from nn.kernels import program_steps as kinds
-from nn.kernels.jit import twins
+from nn.kernels.machine.jit import twins
+from nn.kernels.program import steps as kinds
 from nn.kernels.winograd import A, B, G, transform_weight
 
 # height and width of the image, padding, images

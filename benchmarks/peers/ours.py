@@ -83,7 +83,7 @@ def classifier(case, arrays):
 
 
 def network(case, arrays):
-    from detector.compiled import CompiledHead
+    from detector.detectors.compiled import CompiledHead
 
     model = load_detector(arrays)
     maps = fast(model, arrays["images"].shape)

@@ -70,7 +70,7 @@ class LightHeadRCNN(nn.Module):
     """
     Args:
         channels: of the backbone, see ``ShuffleNetV2``.
-        config: a dict with the fields of ``detector.config.DetectorConfig`` and ``num_classes``.
+        config: a dict with the fields of ``DetectorConfig`` and ``num_classes``.
     """
 
     def __init__(self, channels, config: dict):

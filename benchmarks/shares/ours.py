@@ -13,8 +13,8 @@ from benchmarks.peers.ours import load_classifier
 from benchmarks.shares import CALLS, fill
 from nn.inference.compiled import CompiledModule
 from nn.inference.plan import Stretch
-from nn.kernels import program
-from nn.kernels.program_steps import LINEAR, MAX_POOL, MEAN
+from nn.kernels.program import interpreter as program
+from nn.kernels.program.steps import LINEAR, MAX_POOL, MEAN
 from nn.ops.operation import Operation
 
 VARIANTS = ("compiled", "plain")

@@ -1,1 +1,1 @@
-"""The commands of ``lighthead``, one file each."""
+"""The commands that ``lighthead`` has from this package, a module each."""

@@ -16,9 +16,15 @@ from detector.datasets.inspection import check_pictures, duplicate_pictures
 from detector.datasets.layout import find_split
 from detector.datasets.statistics import summarize, summary_table
 from detector.errors import UserError
-from detector.estimate import estimate_training
 from detector.progress import Progress
-from detector.sessions import Session, build_loader, build_model, choose_splits, open_splits
+from detector.training.estimate import estimate_training
+from detector.training.sessions import (
+    Session,
+    build_loader,
+    build_model,
+    choose_splits,
+    open_splits,
+)
 
 EXAMPLES = """examples:
   lighthead check-data --data bccd

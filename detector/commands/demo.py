@@ -15,10 +15,10 @@ from pathlib import Path
 from detector.commands.options import add_threads
 from detector.datasets import write_shapes
 from detector.datasets.shapes import DEFAULT_COUNTS
-from detector.presets import preset
 from detector.progress import Progress, format_seconds
-from detector.run_folder import RunFolder
-from detector.sessions import Session, run_session
+from detector.training.presets import preset
+from detector.training.run_folder import RunFolder
+from detector.training.sessions import Session, run_session
 
 EXAMPLES = """examples:
   lighthead demo

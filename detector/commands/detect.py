@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 
 from detector.commands.options import add_threads, add_weights
-from detector.compiled import CompiledDetector
 from detector.datasets.images import SUFFIXES, read_image
-from detector.detections import to_coco, write_detections
+from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
-from detector.loading import load_detector
+from detector.evaluation.detections import to_coco, write_detections
+from detector.evaluation.validation import write_picture
 from detector.progress import Progress
-from detector.validation import write_picture
+from detector.training.loading import load_detector
 
 EXAMPLES = """examples:
   lighthead detect --weights runs/blood photo.jpg --out found

@@ -11,11 +11,11 @@ from __future__ import annotations
 import argparse
 
 from detector.commands.options import add_data, add_threads, add_weights
-from detector.compiled import CompiledDetector
 from detector.datasets import open_dataset
-from detector.detections import write_detections
-from detector.loading import load_detector
-from detector.validation import measure
+from detector.detectors.compiled import CompiledDetector
+from detector.evaluation.detections import write_detections
+from detector.evaluation.validation import measure
+from detector.training.loading import load_detector
 
 EXAMPLES = """examples:
   lighthead evaluate --weights runs/blood --data bccd --split val

@@ -7,7 +7,7 @@ import os
 
 import nn
 from detector.errors import UserError
-from detector.presets import PRESETS, Recipe, preset
+from detector.training.presets import PRESETS, Recipe, preset
 
 
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:

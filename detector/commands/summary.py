@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 
 import nn
-from detector.backbone import BACKBONES
 from detector.commands.options import add_threads
+from detector.detectors.backbone import BACKBONES
+from detector.detectors.light_head_rcnn import LightHeadRCNN
 from detector.errors import UserError
-from detector.light_head_rcnn import LightHeadRCNN
 from nn.models import shufflenet_v2
 
 EXAMPLES = """examples:

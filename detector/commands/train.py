@@ -21,8 +21,8 @@ from pathlib import Path
 
 from detector.commands.options import add_data, add_recipe, add_threads, names, recipe_of
 from detector.errors import UserError
-from detector.run_folder import RunFolder
-from detector.sessions import Session, choose_splits, run_session
+from detector.training.run_folder import RunFolder
+from detector.training.sessions import Session, choose_splits, run_session
 
 EXAMPLES = """examples:
   lighthead train --data shapes --preset tiny --out runs/shapes

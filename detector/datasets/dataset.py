@@ -16,7 +16,8 @@ import numpy as np
 
 from detector.datasets.images import read_image
 from detector.datasets.problems import Problem
-from detector.errors import UserError, did_you_mean
+from detector.errors import UserError
+from nn.table import did_you_mean
 
 # One row an annotation. ``image`` is a position in Dataset.images, ``label`` 1..num_classes,
 # ``box`` (x1, y1, x2, y2) in pixels inside the image, ``area`` the object's own where it is known.

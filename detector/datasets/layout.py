@@ -14,7 +14,8 @@ from detector.datasets.dataset import Dataset
 from detector.datasets.problems import DatasetError
 from detector.datasets.shapes import DEFAULT_COUNTS, ShapesDataset
 from detector.datasets.voc import read_voc, voc_splits
-from detector.errors import UserError, did_you_mean
+from detector.errors import UserError
+from nn.table import did_you_mean
 
 SHAPES = "shapes"
 PREFIX = "instances_"

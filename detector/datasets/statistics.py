@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.datasets.dataset import Dataset
-from detector.preprocess import network_size, scale_boxes
+from detector.parts.preprocess import network_size, scale_boxes
 
 SMALL, LARGE = 32.0**2, 96.0**2  # COCO's limits of area, here in pixels of the network's input
 FITS = (0.3, 0.5, 0.7)  # of IoU: negative below the first, positive from the last on

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector import preprocess
+from detector.parts import preprocess
 
 MIN_BOX = 1.0  # pixels of the network's input: thinner boxes teach nothing but infinities
 

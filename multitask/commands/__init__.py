@@ -1,1 +1,1 @@
-"""The commands that ``lighthead`` has from this package, a module each (see ``detector.cli``)."""
+"""The commands that ``lighthead`` has from this package, a module each."""

@@ -21,22 +21,22 @@ import argparse
 import json
 from pathlib import Path
 
-from detector import checkpoints
 from detector.commands.options import names
 from detector.errors import UserError
 from detector.interruption import Interrupted
-from detector.run_folder import RunFolder
-from detector.sessions import Session, build_model, conclude, open_splits
+from detector.training import checkpoints
+from detector.training.run_folder import RunFolder
+from detector.training.sessions import Session, build_model, conclude, open_splits
+from multitask.commands.curves import draw_history
 from multitask.commands.options import add_session, session_of, user_errors
-from multitask.curves import draw_history
-from multitask.events import Follower
-from multitask.experiment import Plan, jobs_by_default, run_experiment
-from multitask.launch import Launch, Result
-from multitask.plan_file import is_begun
-from multitask.table_4_3 import as_text
+from multitask.commands.view import View
+from multitask.experiment.experiment import Plan, jobs_by_default, run_experiment
+from multitask.experiment.plan_file import is_begun
+from multitask.experiment.table_4_3 import as_text
+from multitask.launch.launch import Launch, Result
+from multitask.server.events import Follower
 from multitask.tasks import make
 from multitask.tasks.start import with_start_weights
-from multitask.view import View
 
 PLAN = "multitask.json"  # not config.json: lighthead train cannot go on with it
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from detector.commands.options import add_data, add_recipe, add_threads, names
 from detector.commands.train import new_session
 from detector.errors import UserError
-from detector.sessions import Session, build_loader, open_splits
-from multitask import authentication
+from detector.training.sessions import Session, build_loader, open_splits
 from multitask.errors import MultitaskError
+from multitask.wire import authentication
 
 
 def add_session(parser: argparse.ArgumentParser, data_required: bool = True) -> None:

@@ -24,14 +24,14 @@ from pathlib import Path
 
 from detector.errors import UserError
 from detector.interruption import Interrupted
-from multitask import authentication, transport
+from multitask.commands.curves import draw_history
 from multitask.commands.options import add_token, token_of, user_errors
-from multitask.curves import draw_history
-from multitask.events import Diary, history, read_events, stamped
-from multitask.policy import Policy
-from multitask.rules import LARS, Adam, Momentum, Rule
-from multitask.server import ParameterServer
-from multitask.view import View
+from multitask.commands.view import View
+from multitask.core.rules import LARS, Adam, Momentum, Rule
+from multitask.server.events import Diary, history, read_events, stamped
+from multitask.server.policy import Policy
+from multitask.server.server import ParameterServer
+from multitask.wire import authentication, transport
 
 try:
     import fcntl

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import argparse
 
-from detector import checkpoints
 from detector.errors import UserError
 from detector.progress import Progress
-from detector.run_folder import RunFolder
-from detector.sessions import conclude, open_splits
-from multitask import transport
+from detector.training import checkpoints
+from detector.training.run_folder import RunFolder
+from detector.training.sessions import conclude, open_splits
 from multitask.commands.options import add_session, add_token, session_of, token_of, user_errors
-from multitask.task import TaskSite
+from multitask.site.task import TaskSite
 from multitask.tasks import Classification, Detection
+from multitask.wire import transport
 
 EXAMPLES = """examples:
   lighthead site detection --server 127.0.0.1:29500 --data bccd --init-from w.pth --out runs/a

@@ -18,14 +18,14 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import nn
+from multitask.core.registration import Registration
+from multitask.core.rules import Momentum, Rule
 from multitask.errors import MultitaskError
-from multitask.events import stamped
-from multitask.launch import Result, environment
-from multitask.local import LocalServer, LocalSite
-from multitask.registration import Registration
-from multitask.rules import Momentum, Rule
-from multitask.snapshots import SnapshotStore
-from multitask.task import Task, TaskSite
+from multitask.launch.launch import Result, environment
+from multitask.server.events import stamped
+from multitask.server.snapshots import SnapshotStore
+from multitask.site.local import LocalServer, LocalSite
+from multitask.site.task import Task, TaskSite
 
 # Neither is retried by Ray: a step taken twice would be another step. We restart from known states.
 ACTOR = {"max_restarts": 0, "max_task_retries": 0}

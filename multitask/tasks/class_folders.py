@@ -10,7 +10,7 @@ import numpy as np
 
 from detector.datasets.images import SUFFIXES, read_image
 from detector.errors import UserError
-from detector.preprocess import resize
+from detector.parts.preprocess import resize
 
 
 class ClassFolders:

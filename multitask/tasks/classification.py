@@ -11,11 +11,11 @@ from functools import cached_property
 import numpy as np
 
 import nn
-from detector.crops import CropTransform
 from detector.datasets import Loader
-from detector.preprocess import to_batch
-from detector.pretraining import CropClassifier
-from detector.sessions import Session
+from detector.datasets.crops import CropTransform
+from detector.parts.preprocess import to_batch
+from detector.training.pretraining import CropClassifier
+from detector.training.sessions import Session
 from multitask.tasks.batches import Batches
 from multitask.tasks.class_folders import ClassFolders, SquareTransform
 from multitask.tasks.detection import Detection

@@ -13,9 +13,9 @@ from functools import cached_property
 
 import nn
 from detector.datasets import streams
+from detector.detectors.light_head_rcnn import LightHeadRCNN
 from detector.errors import UserError
-from detector.light_head_rcnn import LightHeadRCNN
-from detector.sessions import Session, build_loader, build_model
+from detector.training.sessions import Session, build_loader, build_model
 from multitask.tasks.batches import Batches
 from multitask.tasks.session_task import SessionTask
 

@@ -6,9 +6,9 @@ from functools import cached_property
 
 import nn
 from detector.datasets import Dataset
-from detector.sessions import Session, open_splits
-from detector.training import parameter_groups
-from multitask.task import Task
+from detector.training.sessions import Session, open_splits
+from detector.training.trainer import parameter_groups
+from multitask.site.task import Task
 from multitask.tasks.batches import order_seed
 
 

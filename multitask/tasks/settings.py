@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from detector.errors import UserError
-from detector.sessions import Session
-from multitask.task import Task
+from detector.training.sessions import Session
+from multitask.site.task import Task
 from multitask.tasks.class_folders import ClassFolders
 from multitask.tasks.classification import Classification
 from multitask.tasks.detection import Detection

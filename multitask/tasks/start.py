@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from detector import checkpoints
-from detector.pretraining import pretrain_backbone
-from detector.sessions import Session, build_model, open_splits
+from detector.training import checkpoints
+from detector.training.pretraining import pretrain_backbone
+from detector.training.sessions import Session, build_model, open_splits
 
 
 def with_start_weights(

@@ -15,7 +15,8 @@ from nn.inference.arena import read, write, zeros
 from nn.inference.plan import Import, Plan, Stretch
 from nn.inference.simplify import simplify
 from nn.inference.trace import Value, run, trace
-from nn.kernels import get_num_threads, program
+from nn.kernels import get_num_threads
+from nn.kernels.program import interpreter as program
 from nn.module import Module
 
 

@@ -2,7 +2,7 @@
 
 ``Plan`` knows which planes a row reads and writes; here are the numbers its kernel needs beside
 them: the window, the weights in the order in which they are used, the working memory, and how the
-work is cut into tasks. ``nn.kernels.program_twins`` explains the fields.
+work is cut into tasks. ``nn.kernels.program.twins`` explains the fields.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 from nn.inference.simplify import Convolution
 from nn.inference.table import Table
 from nn.inference.trace import Call
-from nn.kernels import program_steps as kinds
+from nn.kernels.machine.register_blocks import ROWS
 from nn.kernels.matmul import TILE
-from nn.kernels.register_blocks import ROWS
+from nn.kernels.program import steps as kinds
 from nn.kernels.winograd import PLACES, transform_weight
 
 WORK = 1 << 17  # numbers of working memory that stay in the cache: 512 KB
@@ -129,7 +129,7 @@ def _set_window(
 
 
 def _line(row: dict) -> int:
-    """Working memory for the line of ``nn.kernels.program_steps.pool_rows``."""
+    """Working memory for the line of ``nn.kernels.program.steps.pool_rows``."""
     reach = (row["out_width"] - 1) * row["pool_stride_x"]
     reach += row["pool_kernel_width"] * row["pool_dilation_x"]
     return max(reach, row["pool_padding_x"] + row["middle_width"]) + TILE  # read in whole vectors

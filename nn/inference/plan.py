@@ -1,4 +1,4 @@
-"""From operations to the table of steps that ``nn.kernels.program`` runs.
+"""From operations to the table of steps that ``nn.kernels.program.interpreter`` runs.
 
 The third step of ``nn.inference.compile``. Convolutions, max pooling, global means and fully
 connected layers become rows of the table. Splitting, joining and shuffling channels become nothing
@@ -25,8 +25,8 @@ from nn.inference.convolution_rows import (
 from nn.inference.simplify import Convolution
 from nn.inference.table import Side, Table
 from nn.inference.trace import Call, Trace, Value
-from nn.kernels import program_steps as kinds
-from nn.kernels.register_blocks import DOT_ROWS
+from nn.kernels.machine.register_blocks import DOT_ROWS
+from nn.kernels.program import steps as kinds
 from nn.kernels.winograd import PLACES, tiles_of
 from nn.ops.channel_shuffle import ChannelShuffle
 from nn.ops.indexing import Index
@@ -58,7 +58,7 @@ class Plan:
 
     Attributes:
         stages: in order, ``Stretch``, ``Import`` or ``Call``.
-        table, places, weights: as ``nn.kernels.program.run_program`` wants them.
+        table, places, weights: as ``nn.kernels.program.interpreter.run_program`` wants them.
         planes, vectors: what lies in the arena, and where; all other values are arrays.
         arena_size, scratch: how many numbers the arena and a thread's working memory have.
     """

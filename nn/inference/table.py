@@ -2,7 +2,7 @@
 
 ``Plan`` decides what the steps are; here they are cut into tasks, their constants are laid out one
 after the other, and in the end everything gets its place and becomes the plain arrays that
-``nn.kernels.program.run_program`` takes.
+``nn.kernels.program.interpreter.run_program`` takes.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 
 from nn.inference.arena import LINE, Plane, Vectors, zeros
 from nn.kernels import get_num_threads
+from nn.kernels.machine.register_blocks import ROWS
+from nn.kernels.machine.simd import LANES
 from nn.kernels.matmul import K_BLOCK, TILE
-from nn.kernels.program_twins import STEP
-from nn.kernels.register_blocks import ROWS
-from nn.kernels.simd import LANES
+from nn.kernels.program.twins import STEP
 
 LEAST_PIXELS = 4096  # a task on whole planes takes several, if they are small
 TASKS = 4  # for each thread, so that one that is held up can leave some to the others

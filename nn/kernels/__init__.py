@@ -3,6 +3,6 @@
 The only package that imports Numba. Each file holds one topic; ``jit`` holds the compiler flags.
 """
 
-from nn.kernels.jit import get_num_threads, set_num_threads, twins
+from nn.kernels.machine.jit import get_num_threads, set_num_threads, twins
 
 __all__ = ["get_num_threads", "set_num_threads", "twins"]

@@ -12,7 +12,7 @@ Arrays: all of one shape, flattened to (size,).
 import numpy as np
 from numba import prange
 
-from nn.kernels.jit import kernel
+from nn.kernels.machine.jit import kernel
 
 
 def relu_forward_reference(input, ceiling, out):

@@ -18,8 +18,8 @@ everything else of one number a channel (C,) float64, so that no sum loses digit
 import numpy as np
 from numba import prange
 
-from nn.kernels.jit import kernel
-from nn.kernels.plane_passes import make_map_planes, make_sum_planes
+from nn.kernels.machine.jit import kernel
+from nn.kernels.machine.plane_passes import make_map_planes, make_sum_planes
 
 
 def batch_norm_forward_reference(input, weight, bias, eps, floor, mean, variance, out):
@@ -48,7 +48,7 @@ def batch_norm_backward_reference(
     grad_input[:] = grad * (weight * inverse_std)[:, None]
 
 
-# The formulas of the passes over memory, in vectors (see ``nn.kernels.plane_passes``).
+# The formulas of the passes over memory, in vectors (see ``nn.kernels.machine.plane_passes``).
 
 
 def _centred(vector, x, _, centre):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nn.kernels.jit import kernel
+from nn.kernels.machine.jit import kernel
 
 
 def box_iou_reference(boxes: np.ndarray, others: np.ndarray, out: np.ndarray) -> None:

@@ -11,7 +11,7 @@ C / groups groups.
 
 from numba import prange
 
-from nn.kernels.jit import kernel
+from nn.kernels.machine.jit import kernel
 
 
 def channel_shuffle_reference(input, groups, out):

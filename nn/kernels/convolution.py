@@ -18,8 +18,9 @@ import math
 import numpy as np
 from numba import prange
 
-from nn.kernels.copy_rows import fetch_rows, visible
-from nn.kernels.jit import device, kernel
+from nn.kernels.machine.copy_rows import fetch_rows, visible
+from nn.kernels.machine.jit import device, kernel
+from nn.kernels.machine.register_blocks import COLUMNS, ROWS, outer_block
 from nn.kernels.matmul import (
     DOT_N_BLOCK,
     K_BLOCK,
@@ -34,7 +35,6 @@ from nn.kernels.matmul import (
     stretch_at,
     stretches_of,
 )
-from nn.kernels.register_blocks import COLUMNS, ROWS, outer_block
 
 
 def patches_reference(input, kernel_size, out_size, stride, padding, dilation):

@@ -7,7 +7,7 @@ A task takes one plane and first spreads it over a zero-bordered scratch plane t
 phase: rows and columns 0, s, 2s, ... come first, then 1, s + 1, ..., for stride s. There, every
 tap (i, j) meets the output pixels in steps of one, whatever the stride, and no tap has to ask
 where the border is. What remains is a product with one row of weights: the blocks of
-``nn.kernels.register_blocks`` again, one row high.
+``nn.kernels.machine.register_blocks`` again, one row high.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 from numba import prange
 
 from nn.kernels.convolution import patches_reference
-from nn.kernels.copy_rows import copy_rows, fetch_rows, visible
-from nn.kernels.jit import device, kernel
+from nn.kernels.machine.copy_rows import copy_rows, fetch_rows, visible
+from nn.kernels.machine.jit import device, kernel
+from nn.kernels.machine.register_blocks import make_dot_block, make_outer_block
+from nn.kernels.machine.simd import LANES
 from nn.kernels.matmul import ceil_div, multiples
-from nn.kernels.register_blocks import make_dot_block, make_outer_block
-from nn.kernels.simd import LANES
 
 TAPS = 9  # taps whose gradients are summed together: a 3 x 3 kernel in one go
 TASKS = 64  # parts the planes are shared out in; each has one scratch plane for all of its planes

@@ -13,7 +13,7 @@ each the neighbours below and above; row_share (OH,) and column_share (OW,).
 import numpy as np
 from numba import prange
 
-from nn.kernels.jit import kernel
+from nn.kernels.machine.jit import kernel
 
 
 def interpolate_forward_reference(input, rows, columns, row_share, column_share, out):

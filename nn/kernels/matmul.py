@@ -3,8 +3,8 @@
     matmul              out[i] = A[i] B[i] + bias         vectors along the columns of B
     matmul_transposed   out    = bias + sum_i A[i] B[i]^T   vectors along the summed axis
 
-M rows, N columns, K the summed axis. Neither copies an operand: ``nn.kernels.register_blocks``
-reads both where they lie. The product is cut into tiles of columns that are independent tasks,
+M rows, N columns, K the summed axis. Neither copies an operand: ``machine.register_blocks`` reads
+both where they lie. The product is cut into tiles of columns that are independent tasks,
 and K into stretches short enough for what is read again and again to stay in the cache (Goto and
 van de Geijn, "Anatomy of high-performance matrix multiplication", 2008).
 
@@ -16,9 +16,16 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from nn.kernels.copy_rows import copy_rows
-from nn.kernels.jit import device, kernel
-from nn.kernels.register_blocks import COLUMNS, DOT_COLUMNS, DOT_ROWS, ROWS, dot_block, outer_block
+from nn.kernels.machine.copy_rows import copy_rows
+from nn.kernels.machine.jit import device, kernel
+from nn.kernels.machine.register_blocks import (
+    COLUMNS,
+    DOT_COLUMNS,
+    DOT_ROWS,
+    ROWS,
+    dot_block,
+    outer_block,
+)
 
 TILE = 64  # columns of one task, one block or several of narrower vectors
 K_BLOCK = 256  # summed elements a stretch: 64 columns x 256 floats are 64 KB of the L2 cache

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nn.kernels.jit import device, kernel
+from nn.kernels.machine.jit import device, kernel
 
 # Boxes compared before looking at the answer: enough for vector instructions (3 times faster than
 # one by one), few enough to stop early, since most boxes go because of one of the first that stay.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from numba import prange
 
-from nn.kernels.jit import kernel
+from nn.kernels.machine.jit import kernel
 
 
 def normalize_image_reference(image, scale, shift, out):

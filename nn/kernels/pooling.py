@@ -21,9 +21,9 @@ from numba import prange
 from numba.core import types
 from numba.extending import intrinsic
 
-from nn.kernels.jit import device, kernel
-from nn.kernels.simd import LANES, Vectors, integer, loop, pointer_to
-from nn.kernels.window import Window, numbered, parts
+from nn.kernels.machine.jit import device, kernel
+from nn.kernels.machine.simd import LANES, Vectors, integer, loop, pointer_to
+from nn.kernels.machine.window import Window, numbered, parts
 
 
 def max_pool2d_forward_reference(input, kernel_size, stride, padding, dilation, out, indices):

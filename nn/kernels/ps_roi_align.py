@@ -23,11 +23,11 @@ in its bin (row by row; the first of equal ones), empty for the mean.
 import numpy as np
 from numba import prange
 
-from nn.kernels.jit import inlined, kernel
+from nn.kernels.machine.jit import inlined, kernel
+from nn.kernels.machine.register_blocks import make_outer_block
+from nn.kernels.machine.simd import LANES
 from nn.kernels.matmul import ceil_div
-from nn.kernels.register_blocks import make_outer_block
 from nn.kernels.roi_align import cell
-from nn.kernels.simd import LANES
 
 row_block = make_outer_block(1, 1)  # one vector of one row
 

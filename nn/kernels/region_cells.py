@@ -20,7 +20,7 @@ most cells) int64: how many there are.
 import numpy as np
 from numba import prange
 
-from nn.kernels.jit import kernel
+from nn.kernels.machine.jit import kernel
 
 
 def region_cells_reference(starts, steps, cells, points, size, pixels, weights, counts):

@@ -12,7 +12,7 @@ rows, columns: (pixels, weights, counts) of the regions along y, one cell a bin,
 import numpy as np
 from numba import prange
 
-from nn.kernels.jit import kernel
+from nn.kernels.machine.jit import kernel
 from nn.kernels.matmul import ceil_div
 
 # The backward pass reads where the samples lie once for this many channels.

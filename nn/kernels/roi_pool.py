@@ -16,7 +16,7 @@ ones). An empty bin gives 0 and its argmax is -1.
 import numpy as np
 from numba import prange
 
-from nn.kernels.jit import kernel
+from nn.kernels.machine.jit import kernel
 
 
 def roi_pool_forward_reference(

@@ -26,9 +26,9 @@ from nn.kernels.depthwise import (
     depthwise_grad_input_reference,
     depthwise_grad_weight_reference,
 )
-from nn.kernels.jit import device, kernel
-from nn.kernels.simd import LANES, Vectors, integer, loop, pointer_to
-from nn.kernels.window import Window, numbered, parts
+from nn.kernels.machine.jit import device, kernel
+from nn.kernels.machine.simd import LANES, Vectors, integer, loop, pointer_to
+from nn.kernels.machine.window import Window, numbered, parts
 
 ROWS = 4  # output rows of a block, unless it says otherwise
 TAPS = [(i, j) for i in range(3) for j in range(3)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nn.kernels.jit import kernel
-from nn.kernels.plane_passes import make_sum_planes
+from nn.kernels.machine.jit import kernel
+from nn.kernels.machine.plane_passes import make_sum_planes
 
 
 def sum_of_squares_reference(values, sums):

@@ -26,9 +26,9 @@ from __future__ import annotations
 import numpy as np
 
 from nn.kernels.depthwise import spread, tap_offsets, weave, weighted_sum
-from nn.kernels.jit import device
+from nn.kernels.machine.jit import device
+from nn.kernels.machine.register_blocks import COLUMNS, ROWS, outer_block
 from nn.kernels.matmul import TILE, ceil_div
-from nn.kernels.register_blocks import COLUMNS, ROWS, outer_block
 
 B = np.array([[1, 0, 0, 0], [0, 1, -1, 1], [-1, 1, 1, 0], [0, 0, 0, -1]], np.float64)
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float64)

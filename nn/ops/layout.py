@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from nn.kernels.copy_planes import copy_planes
+from nn.kernels.machine.copy_planes import copy_planes
 
 MANY = 2**16  # elements, above which copying is worth waking the threads
 

@@ -25,7 +25,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from nn.weights.atomic_file import atomic_file
+from nn.files import atomic_file
 from nn.weights.errors import WeightsError
 
 DTYPES = {

@@ -1,0 +1,1 @@
+"""Detectors: a backbone, necks and heads put together, with one way to train and one to predict."""

@@ -1,0 +1,1 @@
+"""How good a detector is: detections as COCO writes them, figures, pictures to look at."""

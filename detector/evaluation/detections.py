@@ -1,0 +1,43 @@
+"""Detections of many images, in the format of COCO's results, and that format's file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from nn.files import write_json
+
+
+def to_coco(image_id: int, prediction: dict, category_ids: Sequence[int]) -> list[dict]:
+    """One image's prediction as COCO results.
+
+    Args:
+        image_id: the data set's own.
+        prediction: ``boxes`` (R, 4) corners in the image's pixels, ``scores`` (R,) and
+            ``labels`` (R,).
+        category_ids: label k stands for ``category_ids[k - 1]``.
+
+    Returns:
+        R dicts with ``image_id``, ``category_id``, ``bbox`` (x, y, w, h) and ``score``.
+    """
+    return [
+        {
+            "image_id": image_id,
+            "category_id": category_ids[label - 1],
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "score": score,
+        }
+        for (x1, y1, x2, y2), score, label in zip(
+            np.asarray(prediction["boxes"], np.float64).tolist(),
+            np.asarray(prediction["scores"], np.float64).tolist(),
+            np.asarray(prediction["labels"]).tolist(),
+            strict=True,
+        )
+    ]
+
+
+def write_detections(path: str | os.PathLike, detections: list[dict]) -> None:
+    """Write COCO's results JSON, complete or not at all."""
+    write_json(path, detections)

@@ -1,0 +1,1 @@
+"""Heads: maps in, predictions out; each knows its targets and its losses."""

@@ -1,0 +1,171 @@
+"""The region proposal network: is there an object around this anchor, and where exactly?
+
+The first of the two stages (Faster R-CNN, section 3; thesis section 3.2.3, with 256 channels, half
+as many as the paper). A 3x3 convolution looks at every cell of the stride-16 map, two 1x1
+convolutions say for each of its A anchors how likely it is an object and how to move it (four
+deltas).
+
+Each step can be run alone: ``forward`` -> ``propose`` in use, ``forward`` -> ``assign`` -> ``loss``
+in training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+import nn
+from detector.boxes import encode
+from detector.parts.anchors import AnchorGenerator
+from detector.parts.layers import init_hidden, init_output, make_norm
+from detector.parts.losses import box_losses, objectness_loss
+from detector.parts.matching import AnchorMatcher
+from detector.parts.proposals import ProposalSelector
+from detector.parts.sampling import AnchorSampler, object_weights
+
+
+class AnchorTargets(NamedTuple):
+    """What the sampled anchors of a batch should say.
+
+    With M anchors per image, anchor m of image n has the number n * M + m.
+
+    sampled (S,) int64 numbers; is_object (S,) bool; weights (S,) float32; deltas (P, 4) to the
+    matched box for the P anchors ``sampled[is_object]``.
+    """
+
+    sampled: np.ndarray
+    is_object: np.ndarray
+    weights: np.ndarray
+    deltas: np.ndarray
+
+
+class RegionProposalNetwork(nn.Module):
+    """
+    Args:
+        in_channels: of the feature map.
+        anchor_generator: which anchors lie on a cell.
+        channels, norm, init: of the 3x3 convolution, see ``detector.parts.layers``.
+        outputs: per anchor, 2 (background and object, with a softmax over the two: the papers) or 1
+            (with a sigmoid: the same function from half the weights). Only the difference of the
+            two matters, so both leave ``forward`` as one logit.
+        prior: the probability of an object that an untrained network gives each anchor.
+        matcher, sampler: how ``assign`` labels and picks anchors.
+        train_selector, test_selector: how ``propose`` picks boxes in training and evaluation.
+        balance: "anchor", or "object" for equal weight of all objects of an image.
+        beta: of the smooth L1 loss.
+        box_normalizer: divide the box loss by the number of "sampled" or of "positive" anchors.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        anchor_generator: AnchorGenerator,
+        channels: int = 256,
+        norm: str = "none",
+        init: str = "gaussian",
+        outputs: int = 2,
+        prior: float = 0.5,
+        matcher: AnchorMatcher = AnchorMatcher(),  # noqa: B008 (it is frozen)
+        sampler: AnchorSampler = AnchorSampler(),  # noqa: B008
+        train_selector: ProposalSelector = ProposalSelector(12000, 2000),  # noqa: B008
+        test_selector: ProposalSelector = ProposalSelector(6000, 1000),  # noqa: B008
+        balance: str = "anchor",
+        beta: float = 1 / 9,
+        box_normalizer: str = "sampled",
+    ):
+        super().__init__()
+        A = anchor_generator.num_anchors_per_cell
+        conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=norm == "none")
+        self.conv = nn.Sequential(init_hidden(conv, init), make_norm(norm, channels), nn.ReLU())
+        self.objectness = init_output(nn.Conv2d(channels, outputs * A, 1))
+        self.deltas = init_output(nn.Conv2d(channels, 4 * A, 1))
+        self.objectness.bias.data[outputs - 1 :: outputs] = math.log(prior / (1 - prior))
+
+        self.anchor_generator = anchor_generator
+        self.matcher, self.sampler = matcher, sampler
+        self.train_selector, self.test_selector = train_selector, test_selector
+        self.balance, self.beta, self.box_normalizer = balance, beta, box_normalizer
+
+    def forward(self, features: nn.Tensor) -> tuple[nn.Tensor, nn.Tensor]:
+        """(N, C, H, W) -> objectness logits (N, M) and deltas (N, M, 4), M = H W A.
+
+        In the order of ``anchor_generator.grid((H, W))``.
+        """
+        N, _, H, W = features.shape
+        A = self.anchor_generator.num_anchors_per_cell
+        hidden = self.conv(features)
+        objectness = self.objectness(hidden).transpose(0, 2, 3, 1).reshape(N, H * W * A, -1)
+        if objectness.shape[2] == 2:
+            objectness = objectness[:, :, 1] - objectness[:, :, 0]
+        deltas = self.deltas(hidden).transpose(0, 2, 3, 1).reshape(N, H * W * A, 4)
+        return objectness.reshape(N, H * W * A), deltas
+
+    def propose(
+        self,
+        objectness: nn.Tensor,
+        deltas: nn.Tensor,
+        anchors: np.ndarray,
+        image_sizes: Sequence[tuple[int, int]],
+    ) -> list[np.ndarray]:
+        """The proposals (R, 4) of each image, best first, as arrays outside the graph.
+
+        Args:
+            objectness, deltas: from ``forward``.
+            anchors: (M, 4).
+            image_sizes: (h, w) of each image without padding.
+        """
+        select = self.train_selector if self.training else self.test_selector
+        return [
+            select(objectness.data[n], deltas.data[n], anchors, size)[0]
+            for n, size in enumerate(image_sizes)
+        ]
+
+    def assign(
+        self,
+        anchors: np.ndarray,
+        targets: Sequence[dict],
+        image_sizes: Sequence[tuple[int, int]],
+        rng: np.random.Generator,
+    ) -> AnchorTargets:
+        """Match and sample the anchors of each image.
+
+        Args:
+            anchors: (M, 4).
+            targets: of each image, with ``boxes`` (G, 4) and maybe ``ignore`` (I, 4).
+            image_sizes: (h, w) of each image without padding.
+            rng: decides which anchors are sampled.
+        """
+        parts = []
+        for n, (target, size) in enumerate(zip(targets, image_sizes, strict=True)):
+            match = self.matcher(anchors, target["boxes"], size, target.get("ignore"))
+            positive, negative = self.sampler(match.labels, rng)
+            matched = match.matched[positive]
+            weights = np.ones(len(positive) + len(negative), np.float32)
+            if self.balance == "object":
+                weights[: len(positive)] = object_weights(matched)
+            parts.append(
+                AnchorTargets(
+                    n * len(anchors) + np.concatenate([positive, negative]),
+                    np.arange(len(weights)) < len(positive),
+                    weights,
+                    encode(target["boxes"][matched], anchors[positive]),
+                )
+            )
+        return AnchorTargets(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def loss(
+        self, objectness: nn.Tensor, deltas: nn.Tensor, targets: AnchorTargets
+    ) -> dict[str, nn.Tensor]:
+        """``rpn_objectness`` and ``rpn_box`` of a batch, 0 for the latter without any object."""
+        sampled, is_object, weights, _ = targets
+        logits = objectness.reshape(-1)[sampled]
+        moved = box_losses(deltas.reshape(-1, 4)[sampled[is_object]], targets.deltas, self.beta)
+        examples = sampled if self.box_normalizer == "sampled" else targets.deltas
+        return {
+            "rpn_objectness": objectness_loss(logits, is_object, weights),
+            "rpn_box": (moved * weights[is_object].astype(deltas.dtype)).sum()
+            / max(len(examples), 1),
+        }

@@ -1,0 +1,1 @@
+"""Necks: the backbone's maps in, the maps that heads read out."""

@@ -1,0 +1,79 @@
+"""Anchors: the boxes of fixed shapes around which the region proposal network looks for objects.
+
+Each cell of the feature map carries the same A boxes, centred on the cell (Faster R-CNN, 3.1.1).
+The thesis takes five sizes and three ratios, so A = 15 (section 3.2.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+THESIS_SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)
+THESIS_RATIOS = (0.5, 1.0, 2.0)
+
+
+def anchor_shapes(sizes: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
+    """Widths and heights of every size in every ratio.
+
+    w = size / sqrt(ratio), h = size sqrt(ratio): the area is size^2 whatever the ratio h / w.
+
+    Returns:
+        (len(ratios) * len(sizes), 2) float64: all sizes of the first ratio, then the next ratio.
+    """
+    roots = np.sqrt(np.asarray(ratios, np.float64))[:, None]
+    sizes = np.asarray(sizes, np.float64)[None, :]
+    return np.stack([sizes / roots, sizes * roots], axis=2).reshape(-1, 2)
+
+
+class AnchorGenerator:
+    """Lays A anchors on every cell of a feature map.
+
+    Args:
+        sizes: square roots of the anchors' areas, in pixels of the network's input.
+        ratios: heights over widths.
+        stride: pixels from one cell to the next.
+        shapes: (A, 2) widths and heights in pixels, used instead of sizes and ratios: for anchors
+            fitted to a data set (``detector.parts.anchor_fitting``).
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[float] = THESIS_SIZES,
+        ratios: Sequence[float] = THESIS_RATIOS,
+        stride: int = 16,
+        shapes: Sequence[Sequence[float]] | np.ndarray | None = None,
+    ):
+        if shapes is None:
+            shapes = anchor_shapes(sizes, ratios)
+        self.shapes = np.asarray(shapes, np.float64)
+        self.stride = stride
+        if self.shapes.ndim != 2 or self.shapes.shape[1] != 2 or len(self.shapes) == 0:
+            raise ValueError(
+                f"anchor shapes must be a list of (width, height), not {self.shapes.shape}"
+            )
+        if not (np.isfinite(self.shapes).all() and (self.shapes > 0).all()):
+            raise ValueError(f"anchors need positive sides, not {self.shapes.tolist()}")
+
+    @property
+    def num_anchors_per_cell(self) -> int:
+        """A, the number of anchors on one cell."""
+        return len(self.shapes)
+
+    def grid(self, feature_size: tuple[int, int]) -> np.ndarray:
+        """All anchors of a feature map of ``feature_size`` (H, W).
+
+        The cell in row y and column x is centred at ((x + 0.5) stride, (y + 0.5) stride).
+
+        Returns:
+            (H * W * A, 4) float32, rows of cells first, then cells, then the anchors of a cell in
+            the order of ``shapes``: anchor a of cell (y, x) is number (y * W + x) * A + a.
+        """
+        H, W = feature_size
+        x = (np.arange(W) + 0.5) * self.stride
+        y = (np.arange(H) + 0.5) * self.stride
+        centres = np.stack(np.meshgrid(x, y), axis=2)[:, :, None, :]  # (H, W, 1, 2)
+        half = self.shapes / 2
+        corners = np.concatenate([centres - half, centres + half], axis=3)  # (H, W, A, 4)
+        return corners.reshape(-1, 4).astype(np.float32)

@@ -1,0 +1,61 @@
+"""``curves.png``: losses, learning rate and validation over the run, from its ``metrics.csv``."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import numpy as np
+
+from detector.training.run_folder import read_metrics
+from nn.files import atomic_file
+
+NOT_LOSSES = {"epoch", "iteration", "seconds", "lr", "grad_norm", "val_ap", "val_ap50"}
+
+
+def draw_curves(metrics: str | os.PathLike, picture: str | os.PathLike) -> None:
+    """Draw ``metrics.csv`` into a PNG; nothing happens while it has no rows."""
+    # A figure without pyplot: no window system is asked for, and importing costs only when used.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = read_metrics(metrics)
+    steps = [row for row in rows if "loss" in row]
+    validations = [row for row in rows if "val_ap50" in row]
+    if not steps:
+        return
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    iterations = [row["iteration"] for row in steps]
+
+    for name in steps[0]:
+        if name not in NOT_LOSSES:
+            values = smoothed([row.get(name, np.nan) for row in steps])
+            left.plot(iterations, values, label=name, linewidth=2 if name == "loss" else 1)
+    left.set(title="losses (running mean)", xlabel="iteration", ylim=(0, None))
+    left.legend(fontsize="small")
+
+    middle.plot(iterations, [row["lr"] for row in steps])
+    middle.set(title="learning rate", xlabel="iteration", ylim=(0, None))
+
+    for name, label in (("val_ap50", "AP50"), ("val_ap", "AP")):
+        points = [(row["iteration"], row[name]) for row in validations if name in row]
+        if points:
+            right.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label)
+            right.legend(fontsize="small", loc="lower right")
+    right.set(title="validation", xlabel="iteration", ylim=(0, 1))
+
+    content = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(content)
+    with atomic_file(picture) as file:
+        file.write(content.getvalue())
+
+
+def smoothed(values: list[float]) -> np.ndarray:
+    """Exponential running mean over about 2 % of the run, without the usual bias at the start."""
+    keep = 1.0 - 1.0 / max(1.0, 0.02 * len(values))
+    mean, weight, result = 0.0, 0.0, []
+    for value in values:
+        mean, weight = keep * mean + (1 - keep) * value, keep * weight + (1 - keep)
+        result.append(mean / weight)
+    return np.array(result)

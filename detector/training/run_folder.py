@@ -1,0 +1,138 @@
+"""The folder of one training run, and the only place that knows the names of its files.
+
+``config.json`` (every option), ``metrics.csv`` (a row an iteration), ``curves.png``, ``last.ckpt``
+(everything needed to go on), ``best.ckpt`` (the weights that scored best), ``evaluation.json`` and
+``detections/``. What is rewritten during training appears complete or not at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+from detector.errors import UserError
+from nn.files import write_json
+
+
+class RunFolder:
+    """Paths and files of a run in ``path``; nothing is created before ``create``."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.metrics = self.path / "metrics.csv"
+        self.curves = self.path / "curves.png"
+        self.last = self.path / "last.ckpt"
+        self.best = self.path / "best.ckpt"
+        self.evaluation = self.path / "evaluation.json"
+        self.detections = self.path / "detections"
+
+    def create(self) -> None:
+        """Make the folder for a new run.
+
+        Raises:
+            UserError: there are files in it already, it is a file, or it cannot be written.
+        """
+        # Names with a dot are what a killed process may have left half-written.
+        if self.path.is_dir() and any(p.name[0] != "." for p in self.path.iterdir()):
+            way_out = "add --resume to go on with it, or " if self.last.exists() else ""
+            raise UserError(f"{self.path} is not empty: {way_out}choose another --out")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {self.path} ({error.strerror}): choose another --out"
+            ) from error
+
+    def best_or_last(self) -> Path:
+        """The checkpoint to use the detector with."""
+        return self.best if self.best.exists() else self.last
+
+    def write_config(self, config: dict) -> None:
+        write_json(self.config, config)
+
+    def read_config(self) -> dict:
+        """What ``write_config`` wrote.
+
+        Raises:
+            UserError: there is no run here, or its file is damaged.
+        """
+        try:
+            return json.loads(self.config.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(
+                f"{self.path} holds no run (no config.json): leave out --resume to start one"
+            ) from None
+        except ValueError as error:
+            raise UserError(f"{self.config} is damaged ({error}): start a new run") from error
+
+
+class MetricsLog:
+    """``metrics.csv``: one row an iteration, flushed at once, so that it can be followed live.
+
+    Columns are epoch and iteration (from 1), seconds since the start, lr, loss, each named loss,
+    grad_norm, and the validation's val_ap and val_ap50 in rows of their own. The number of bytes
+    written is part of every checkpoint; a resumed run cuts the file there and goes on.
+
+    Args:
+        path: the file; created with the first row.
+        position: bytes to keep of what is there.
+    """
+
+    def __init__(self, path: str | os.PathLike, position: int = 0):
+        self.path = Path(path)
+        self.columns: list[str] = []
+        if position and self.path.exists():
+            self.file = open(self.path, "r+b")
+            self.columns = next(csv.reader([self.file.readline().decode()]))
+            self.file.truncate(position)
+            self.file.seek(0, os.SEEK_END)
+        else:
+            self.file = open(self.path, "wb")
+
+    def write(self, row: dict[str, object]) -> None:
+        """Append a row; the first one fixes the columns, missing ones stay empty."""
+        if not self.columns:
+            self.columns = list(row)
+            self._write(_csv_line(self.columns))
+        self._write(_csv_line([_format(row.get(column, "")) for column in self.columns]))
+
+    def position(self) -> int:
+        """Bytes written so far."""
+        return self.file.tell()
+
+    def close(self) -> None:
+        self.file.close()
+
+    def _write(self, line: bytes) -> None:
+        try:
+            self.file.write(line)
+            self.file.flush()
+        except OSError as error:
+            error.filename = str(self.path)  # "No space left on device" alone helps nobody
+            raise
+
+
+def read_metrics(path: str | os.PathLike) -> list[dict[str, float]]:
+    """The rows of a ``metrics.csv``, empty cells left out."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return [
+            {name: float(value) for name, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]
+
+
+def _csv_line(cells: list) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode()
+
+
+def _format(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value

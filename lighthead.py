@@ -1,0 +1,151 @@
+"""The command line ``lighthead``: finds the command, runs it, and turns mistakes into one line.
+
+Each command is a module with a docstring (its manual), ``EXAMPLES``, ``add_arguments(parser)`` and
+``run(args)``, whose result is the exit code. The table names them all; none is imported before it
+is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from detector.errors import UserError
+from detector.interruption import Interrupted
+from nn.table import Table
+
+VERSION = "0.1.0"
+
+COMMANDS = Table(
+    "command",
+    {
+        "demo": (
+            "detector.commands.demo",
+            "make pictures of shapes, train on them, and show what was learned",
+        ),
+        "train": ("detector.commands.train", "train a detector on a data set"),
+        "evaluate": (
+            "detector.commands.evaluate",
+            "measure a trained detector: COCO's figures, and every class",
+        ),
+        "detect": ("detector.commands.detect", "find objects in pictures"),
+        "summary": (
+            "detector.commands.summary",
+            "print the layers, parameters and multiply-adds of a detector",
+        ),
+        "check-data": (
+            "detector.commands.check_data",
+            "look for mistakes in a data set, and how long training takes",
+        ),
+        "bench": (
+            "benchmarks.command",
+            "measure speed and memory, side by side with PyTorch and ONNX Runtime",
+        ),
+        "serve": (
+            "multitask.commands.serve",
+            "run a parameter server for tasks on several machines",
+        ),
+        "site": ("multitask.commands.site", "run one task that learns together with others"),
+        "multitask": (
+            "multitask.commands.multitask",
+            "learn a detector together with another task",
+        ),
+    },
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code.
+
+    0 is success, 2 a mistake that the user can mend (one line on stderr, no traceback), 130 an
+    interruption.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        parser, command = build_parser(arguments)
+        args = parser.parse_args(arguments)
+        # Only now: help and mistyped options need not wait for the kernels.
+        from nn.kernels.machine.notice import compilation_notice
+
+        with compilation_notice():
+            return command.run(args) or 0
+    except UserError as error:
+        return complain(str(error))
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return complain(f"{error.strerror or error}{where}")
+    except MemoryError:
+        return complain("not enough memory: a smaller --batch or --short-side needs less")
+    except Interrupted as stop:
+        print(f"\nlighthead: {stop}", file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print("\nlighthead: aborted", file=sys.stderr)
+        return 130
+
+
+def build_parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, object]:
+    """The parser, with the options of the one command that is asked for, and its module."""
+    parser = Parser(
+        prog="lighthead",
+        description="A light-weight two-stage object detector, trained and run on a CPU.",
+        epilog="lighthead COMMAND --help is its manual. Start with: lighthead demo",
+    )
+    parser.add_argument("--version", action="version", version=f"lighthead {VERSION}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    wanted = next((word for word in arguments if not word.startswith("-")), None)
+    module = None if wanted is None else find_command(wanted)
+    for name in COMMANDS:
+        if name == wanted:
+            command = commands.add_parser(
+                name,
+                help=COMMANDS.line(name),
+                description=module.__doc__,
+                epilog=module.EXAMPLES,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+            module.add_arguments(command)
+        else:
+            commands.add_parser(name, help=COMMANDS.line(name))
+    return parser, module
+
+
+def find_command(name: str):
+    """The module of a command.
+
+    Raises:
+        UserError: there is none of that name, or it lies in the repository only.
+    """
+    repository = Path(__file__).resolve().parent
+    if (repository / "benchmarks").is_dir() and str(repository) not in sys.path:
+        sys.path.append(str(repository))  # an editable installation knows the packages alone
+    try:
+        return COMMANDS[name]
+    except LookupError as error:
+        raise UserError(str(error)) from None
+    except ModuleNotFoundError as error:
+        if error.name != "benchmarks":
+            raise
+        raise UserError(
+            f"{name} needs the folder benchmarks of the repository, which is not installed: clone "
+            "it, and there run: pip install -e '.[bench]'"
+        ) from None
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong options are one line too, instead of a page of usage."""
+
+    def error(self, message: str):
+        raise SystemExit(complain(f"{message} (see {self.prog} --help)"))
+
+
+def complain(message: str) -> int:
+    """Say what is wrong on stderr, and return the exit code that goes with it."""
+    print(f"lighthead: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The arithmetic of the parameter server, without clock, socket or file."""

@@ -1,0 +1,1 @@
+"""The thesis's table 4.3 at the size of a laptop."""

@@ -1,0 +1,51 @@
+"""The plan of a run, beside its results: the same command goes on, another one is told so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from detector.errors import UserError
+from nn.files import write_json
+
+
+def is_begun(path: Path, plan: Mapping, free: Collection[str] = ()) -> bool:
+    """Whether ``path`` holds this plan already; if there is no plan, it does now.
+
+    Args:
+        plan: dicts, lists and plain values.
+        free: its entries that may change.
+
+    Raises:
+        UserError: it holds another plan (names what differs), or no plan.
+    """
+    now = dict(flattened(json.loads(json.dumps(plan))))
+    if not path.exists():
+        write_json(path, plan)
+        return False
+    try:
+        before = dict(flattened(json.loads(path.read_text(encoding="utf-8"))))
+    except (ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path} is no plan any more ({error}): undo what was changed in it, or choose another "
+            "--out"
+        ) from error
+    names = [name for name in {**before, **now} if name.split(".")[0] not in free]
+    changed = [name for name in names if before.get(name) != now.get(name)]
+    if changed:
+        name = changed[0]
+        raise UserError(
+            f"{path.parent} was begun with {name} {before.get(name)}, not {now.get(name)}: choose "
+            "another --out, or the options of then"
+        )
+    return True
+
+
+def flattened(plan: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """``{"a": {"b": 1}}`` as ``("a.b", 1)``."""
+    for name, value in plan.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

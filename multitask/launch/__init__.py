@@ -1,0 +1,1 @@
+"""A server and all its tasks as processes of one machine."""

@@ -1,0 +1,1 @@
+"""The server: the update core behind sockets, with patience, snapshots and a diary."""

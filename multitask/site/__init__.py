@@ -1,0 +1,1 @@
+"""A task's end of the connection, and what a task is."""

@@ -1,0 +1,1 @@
+"""Messages as bytes, who may send them, and where they go."""

@@ -1,0 +1,94 @@
+"""How every kernel is compiled, and the switch between a kernel and its NumPy twin.
+
+The only place that names Numba's compiler flags. A kernel file holds, in this order, the formula,
+the twin (plain NumPy, reads like the formula) and the kernel::
+
+    def scale_reference(input, factor, out):
+        out[:] = input * factor
+
+    @kernel(twin=scale_reference)
+    def scale(input, factor, out):
+        for i in prange(input.size):
+            out[i] = input[i] * factor
+
+Calling ``scale`` runs the compiled loop, or the twin inside ``with twins():`` and whenever the
+environment says ``NUMBA_DISABLE_JIT=1``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+
+import numba
+
+from nn.kernels.machine.cache import compile_cached
+
+# No fastmath: results keep IEEE semantics (NaN and infinity travel, no re-association), which is
+# what lets the same seed give the same bits. nogil: image decoding goes on in other threads.
+FLAGS = {"nogil": True, "fastmath": False, "error_model": "numpy"}
+
+_use_twins = bool(numba.config.DISABLE_JIT)
+
+
+def kernel(twin: Callable, parallel: bool = True) -> Callable:
+    """Decorator: compile a loop on first use for each combination of argument types.
+
+    ``twin`` is the NumPy function with the same signature; it stays reachable as ``.twin``.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        compiled = compile_cached(function, parallel=parallel, **FLAGS)
+
+        @functools.wraps(function)
+        def call(*arguments):
+            return twin(*arguments) if _use_twins else compiled(*arguments)
+
+        call.twin = twin
+        call.compiled = compiled
+        return call
+
+    return decorate
+
+
+def device(function: Callable) -> Callable:
+    """Decorator: a helper that kernels call, those of the same file or of one that imports it."""
+    return compile_cached(function, **FLAGS)
+
+
+def inlined(function: Callable) -> Callable:
+    """Decorator: a ``device`` whose body takes the place of every call.
+
+    For innermost loops: an array that is passed to a function is counted as in use and released
+    again, atomically, which for a few arrays takes longer than the work.
+    """
+    return compile_cached(function, inline="always", **FLAGS)
+
+
+@contextlib.contextmanager
+def twins() -> Iterator[None]:
+    """Run the NumPy twins instead of the compiled kernels inside this ``with`` block."""
+    global _use_twins
+    before = _use_twins
+    _use_twins = True
+    try:
+        yield
+    finally:
+        _use_twins = before
+
+
+def set_num_threads(count: int) -> None:
+    """Let the kernels use ``count`` threads from now on (1 up to the number of cores).
+
+    The results do not depend on it: every kernel splits its work in a fixed way.
+    """
+    most = numba.config.NUMBA_NUM_THREADS
+    if not 1 <= count <= most:
+        raise ValueError(f"{count} threads asked for, this machine has 1 to {most}")
+    numba.set_num_threads(count)
+
+
+def get_num_threads() -> int:
+    """The number of threads the kernels use."""
+    return numba.get_num_threads()

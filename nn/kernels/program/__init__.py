@@ -1,0 +1,1 @@
+"""The interpreter of compiled networks: a table of steps, done in one call."""
