@@ -196,7 +196,8 @@ class Network(Case):
         nn.manual_seed(0)
         model = LightHeadRCNN(
             CLASSES, f"shufflenet_v2_{WIDTHS[self.width]}", "S",
-            short_side=min(self.size), max_side=max(self.size), init="he",
+            image={"short_side": min(self.size), "max_side": max(self.size)},
+            rpn={"init": "he"}, thin_map={"init": "he"}, head={"init": "he"},
         )  # fmt: skip
         return with_statistics(model)
 
@@ -258,7 +259,7 @@ class DetectorTraining(Network):
     def multiply_adds(self) -> int:
         config = self.model().config()
         maps = 3 * count(self.model(), self.padded)
-        regions = config["post_nms_train"] + 3 * config["hard_examples"]
+        regions = config["rpn"]["train_selector"]["post_nms"] + 3 * config["head"]["hard_examples"]
         return self.batch * (maps + regions * self.head_multiply_adds)
 
     def arrays(self) -> Arrays:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
 from detector.commands.options import add_data, add_threads, names
@@ -22,38 +21,38 @@ from detector.training.sessions import Session, choose_splits, run_session
 
 LAPTOP = preset("laptop")
 
-# Row of the table: (what changes in the recipe, what changes in the model).
+# Row of the table: what changes in the recipe, by its path.
 CHOICES = {
-    "laptop": ({}, {}),
-    "frozen batch norm": ({"frozen_batch_norm": True}, {}),
-    "no batch norm in the RPN": ({}, {"rpn_norm": "none"}),
-    "no batch norm on the thin map": ({}, {"thin_map_norm": "none"}),
-    "N(0 0.01) instead of He": ({}, {"init": "gaussian"}),
-    "the thesis's anchors": ({"fit_anchors": None}, {}),
-    "one anchor an object": ({}, {"rpn_anchors_per_box": 1}),
-    "anchors inside only": ({}, {"rpn_inside_only": True}),
-    "hard examples": ({}, {"hard_examples": 64, "roi_samples": -1}),
-    "maximum in the bins": ({}, {"pooling_mode": "max"}),
-    "512 proposals": ({}, {"post_nms_train": 512}),
-    "learning rate 0.01": ({"lr_per_image": 0.01 / LAPTOP.batch}, {}),
-    "pooling at stride 16": ({}, {"thin_map_from": "fused"}),
+    "laptop": {},
+    "frozen batch norm": {"frozen_batch_norm": True},
+    "no batch norm in the RPN": {"rpn.norm": "none"},
+    "no batch norm on the thin map": {"thin_map.norm": "none"},
+    "N(0 0.01) instead of He": {f"{part}.init": "gaussian" for part in ("rpn", "thin_map", "head")},
+    "the thesis's anchors": {"fit_anchors": None},
+    "one anchor an object": {"rpn.matcher.anchors_per_box": 1},
+    "anchors inside only": {"rpn.matcher.inside_only": True},
+    "hard examples": {"head.hard_examples": 64, "head.sampler.count": -1},
+    "maximum in the bins": {"head.pooling_mode": "max"},
+    "512 proposals": {"rpn.train_selector.post_nms": 512},
+    "learning rate 0.01": {"steps.lr_per_image": 0.01 / LAPTOP.steps.batch},
+    "pooling at stride 16": {"thin_map.source": "fused"},
 }
 
 
 def session(name: str, args: argparse.Namespace) -> Session:
     """The run of one row. It is measured once, at its end, so that nothing is picked."""
-    recipe, model = CHOICES[name]
+    recipe = LAPTOP.changed("steps.evaluate_every", LAPTOP.steps.epochs)
+    for path, value in CHOICES[name].items():
+        recipe = recipe.changed(path, value)
     train, val = choose_splits(args.data, None, None)
     return Session(
         data=str(Path(args.data).resolve()),
         train=train,
         val=val,
-        classes=None,
-        limit=None,
         preset="laptop",
         init_from=str(Path(args.init_from).resolve()),
         seed=args.seed,
-        recipe=replace(LAPTOP, **recipe, model=LAPTOP.model | model, evaluate_every=LAPTOP.epochs),
+        recipe=recipe,
     )
 
 

@@ -29,13 +29,17 @@ class Table:
 
     def __getitem__(self, name: str):
         if name not in self._rows:
-            raise LookupError(
-                f"there is no {self.what} {name!r}{did_you_mean(name, self)}: choose one of "
-                f"{', '.join(self)}"
-            )
+            raise LookupError(self.complaint(name))
         module, _, attribute = self._rows[name][0].partition(":")
         found = importlib.import_module(module)
         return getattr(found, attribute) if attribute else found
+
+    def complaint(self, name: object) -> str:
+        """What to say of a name that is none: the nearest one, and all there are."""
+        return (
+            f"there is no {self.what} {name!r}{did_you_mean(str(name), self)}: choose one of "
+            f"{', '.join(self)}"
+        )
 
     def line(self, name: str) -> str:
         """The line about a row."""

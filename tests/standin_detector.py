@@ -16,10 +16,11 @@ import numpy as np
 import detector.training.trainer
 import nn
 from detector.datasets import streams
-from detector.training.presets import Recipe
+from detector.training.objectives.objective import Objective
 from detector.training.run_folder import RunFolder
+from detector.training.steps import Steps
 
-RECIPE = Recipe("none", epochs=4, batch=2, lr_per_image=0.02, schedule="cosine", warmup=3)
+STEPS = Steps(epochs=4, batch=2, lr_per_image=0.02, schedule="cosine", warmup=3)
 BATCHES = 5
 
 
@@ -39,36 +40,47 @@ class StandIn(nn.Module):
         outputs = self.head(features * kept.astype(np.float32))
         return {"first": outputs[:, 0].exp().mean(), "second": (outputs[:, 1] ** 2).mean()}
 
-    def config(self):
+
+class Noise(Objective):
+    """The stand-in learns noise; ``slow`` seconds pass in every validation and every batch."""
+
+    task = "noise"
+    figures = {"ap": "AP", "ap50": "AP50"}
+    best = "ap50"
+
+    def __init__(self, slow=0.0):
+        self.model, self.slow = StandIn(), slow
+
+    def __len__(self):
+        return BATCHES
+
+    def batches(self, epoch, first=0):
+        for number in range(first, BATCHES):
+            time.sleep(self.slow)
+            rng = streams.generator(5, streams.SHUFFLE, epoch, number)
+            images = list(rng.integers(0, 256, (2, 8, 8, 3), np.uint8))
+            yield SimpleNamespace(images=images, indices=np.array([2, 0]) + number)
+
+    def loss(self, batch, rng):
+        return self.model.loss(batch.images, None, rng)
+
+    def name(self, batch):
+        return ", ".join(f"picture{index}.jpg" for index in batch.indices)
+
+    def measure(self, check):
+        for _ in range(3):
+            time.sleep(self.slow)
+            check()
+        score = float(np.abs(self.model.head.weight.data).mean())
+        return {"ap": score, "ap50": score}
+
+    def describe(self):
         return {}
 
 
-def batches(epoch, start=0):
-    for number in range(start, BATCHES):
-        rng = streams.generator(5, streams.SHUFFLE, epoch, number)
-        images = list(rng.integers(0, 256, (2, 8, 8, 3), np.uint8))
-        yield SimpleNamespace(images=images, targets=[{}, {}], indices=np.array([2, 0]) + number)
-
-
-def trainer(folder, recipe=RECIPE, slow=0.0, **more):
-    """A trainer of the stand-in; ``slow`` seconds pass in every validation and every batch."""
-    model = StandIn()
-
-    def slow_batches(epoch, start):
-        for batch in batches(epoch, start):
-            time.sleep(slow)
-            yield batch
-
-    def validate(check):
-        for _ in range(3):
-            time.sleep(slow)
-            check()
-        score = float(np.abs(model.head.weight.data).mean())
-        return score, score
-
-    return detector.training.trainer.Trainer(
-        model, recipe, slow_batches, BATCHES, RunFolder(folder), 0, {}, validate, **more
-    )
+def trainer(folder, steps=STEPS, slow=0.0):
+    """A trainer of the stand-in."""
+    return detector.training.trainer.Trainer(Noise(slow), steps, RunFolder(folder), 0)
 
 
 def weights(folder) -> dict[str, np.ndarray]:

@@ -89,7 +89,7 @@ def test_is_a_program():
         (["train", "--data", "DATA", "--classes", "sqare"], ["sqare", "did you mean 'square'"]),
         (["train", "--data", "DATA", "--train", "test"], ["no split 'test'", "train, val"]),
         (["train", "--data", "DATA", "--limit", "0"], ["at least 1"]),
-        (["train", "--data", "DATA", "--batch", "-1"], ["batch", "greater than 0"]),
+        (["train", "--data", "DATA", "--batch", "-1"], ["steps.batch must be from 1 to"]),
         (["train", "--data", "DATA", "--lr", "0"], ["lr", "greater than 0"]),
         (["train", "--data", "DATA", "--short-side", "9"], ["at least 32"]),
         (["train", "--data", "DATA", "--threads", "999"], ["999 is not between 1 and"]),
@@ -123,7 +123,7 @@ def test_train_leaves_everything_in_its_folder(trained, data):
         "detections",
     }  # fmt: skip
     config = json.loads((trained / "config.json").read_text())
-    assert config["recipe"]["epochs"] == 2 and config["data"] == str(data.resolve())
+    assert config["recipe"]["steps"]["epochs"] == 2 and config["data"] == str(data.resolve())
     assert len(list((trained / "detections").glob("*.png"))) == 4
     assert Image.open(trained / "curves.png").size[0] > 800
     evaluation = json.loads((trained / "evaluation.json").read_text())
@@ -241,15 +241,15 @@ def test_damaged_and_foreign_checkpoints(capsys, trained, data, tmp_path):
     broken, foreign = tmp_path / "broken.ckpt", tmp_path / "foreign.ckpt"
     broken.write_bytes((trained / "best.ckpt").read_bytes()[:-100])
     checkpoint.save(foreign, {"weights": np.zeros(3)})
-    for path, word in ((broken, "not a whole checkpoint"), (foreign, "not of a detector")):
+    for path, word in ((broken, "not a whole checkpoint"), (foreign, "not of a training")):
         line = complaint(capsys, "evaluate", "--weights", path, "--data", data)
         assert word in line and path.name in line
     other = tmp_path / "other.ckpt"
     tree = checkpoint.load(trained / "best.ckpt")
-    tree["detector"]["config"]["rpn_channels"] = 32
+    tree["about"]["config"]["rpn"]["channels"] = 32
     checkpoint.save(other, tree)
     assert "another model" in complaint(capsys, "evaluate", "--weights", other, "--data", data)
-    tree["detector"]["config"]["a_new_option"] = 1
+    tree["about"]["config"]["a_new_option"] = 1
     checkpoint.save(other, tree)
     assert "another version" in complaint(capsys, "evaluate", "--weights", other, "--data", data)
 

@@ -1,6 +1,6 @@
 """Crops of objects and background, and the backbone that learns to tell them apart."""
 
-from dataclasses import replace
+import itertools
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ import nn
 from detector import LightHeadRCNN
 from detector.datasets import ShapesDataset
 from detector.datasets.crops import CropTransform
+from detector.training.objectives.crops import crop_loader, learn_from_crops
 from detector.training.presets import preset
-from detector.training.pretraining import crop_batches, pretrain_backbone
 
 
 def rng(seed=0):
@@ -73,12 +73,19 @@ def shapes():
     return ShapesDataset(6, image_size=64)
 
 
-def recipe(**changes):
-    return replace(preset("tiny"), crop_iterations=3, crop_batch=4, crop_size=32, **changes)
+def recipe():
+    return preset("tiny").updated({"crops": {"iterations": 3, "batch": 4, "size": 32}})
+
+
+def crop_batches(shapes, seed):
+    """Three batches: pictures and labels."""
+    epochs = map(crop_loader(shapes, recipe(), seed).epoch, itertools.count())
+    for batch in itertools.islice(itertools.chain.from_iterable(epochs), 3):
+        yield batch.images, np.array([target["label"] for target in batch.targets])
 
 
 def test_batches_are_a_function_of_the_seed(shapes):
-    one, same, other = (list(crop_batches(shapes, recipe(), seed)) for seed in (1, 1, 2))
+    one, same, other = (list(crop_batches(shapes, seed)) for seed in (1, 1, 2))
     assert len(one) == 3
     for (images, labels), (images2, labels2) in zip(one, same, strict=True):
         np.testing.assert_array_equal(labels, labels2)
@@ -89,9 +96,9 @@ def test_batches_are_a_function_of_the_seed(shapes):
 def test_only_the_backbone_changes_and_always_to_the_same_bits(shapes):
     def run():
         nn.manual_seed(0)
-        model = LightHeadRCNN(4, "shufflenet_v2_x0_5", head_channels=8)
+        model = LightHeadRCNN(4, "shufflenet_v2_x0_5", head={"hidden_channels": 8})
         before = {name: array.copy() for name, array in model.state_dict().items()}
-        assert 0 <= pretrain_backbone(model, shapes, recipe(), 0, lambda: None) <= 1
+        assert 0 <= learn_from_crops(model, shapes, recipe(), 0, lambda: None) <= 1
         return before, model.state_dict()
 
     before, after = run()
@@ -108,4 +115,4 @@ def test_it_can_be_stopped(shapes):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pretrain_backbone(LightHeadRCNN(4, "shufflenet_v2_x0_5"), shapes, recipe(), 0, check)
+        learn_from_crops(LightHeadRCNN(4, "shufflenet_v2_x0_5"), shapes, recipe(), 0, check)

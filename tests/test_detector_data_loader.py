@@ -9,10 +9,11 @@ from small_data_set import write_coco
 
 from detector.datasets import Loader, ShapesDataset, TrainTransform, open_dataset
 from detector.datasets.cache import ImageCache
+from detector.datasets.transforms import Augmentation
 from detector.errors import UserError
 
 SHAPES = ShapesDataset(10, image_size=48)
-TRANSFORM = TrainTransform((32, 40), 80, 0.5, 0.5, 0.2)
+TRANSFORM = TrainTransform(32, 80, Augmentation((1.0, 1.25), 0.5, 0.5, 0.2))
 
 
 def loader(**options) -> Loader:
@@ -77,7 +78,7 @@ def test_resuming_in_the_middle_of_an_epoch(threads):
 
 
 def test_an_image_does_not_mind_its_company():
-    transform = TrainTransform((40,), 80, 0.5, 0.5, 0.2)
+    transform = TrainTransform(40, 80, Augmentation((1.0,), 0.5, 0.5, 0.2))
     results = []
     for batch_size in (1, 4, 10):
         batches = list(Loader(SHAPES, transform, batch_size, seed=3).epoch(1))
@@ -93,7 +94,7 @@ def test_images_of_a_batch_share_one_scale():
 
 
 def test_dropped_boxes_are_counted():
-    tiny = Loader(SHAPES, TrainTransform((3,), 3), 10)
+    tiny = Loader(SHAPES, TrainTransform(3, 3), 10)
     batch = next(tiny.epoch(0))
     boxes = sum(len(SHAPES.target(i)["boxes"]) for i in range(10))
     assert batch.dropped > 0

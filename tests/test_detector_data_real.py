@@ -52,6 +52,6 @@ def test_blood_cells():
     assert (len(train), len(train.annotations)) == (205, 2804)
     assert (len(val), len(val.annotations)) == (87, 1137)
     few = open_dataset(folder, "train", classes=["Platelets"], limit=8)
-    batch = next(Loader(few, TrainTransform((240,), 400), 8).epoch(0))
+    batch = next(Loader(few, TrainTransform(240, 400), 8).epoch(0))
     assert [image.shape for image in batch.images] == [(240, 320, 3)] * 8
     assert all((target["labels"] == 1).all() for target in batch.targets)

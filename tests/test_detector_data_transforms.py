@@ -9,6 +9,7 @@ from small_data_set import picture
 
 from detector.datasets import TrainTransform, streams
 from detector.datasets.transforms import (
+    Augmentation,
     drop_thin_boxes,
     flip_horizontally,
     flip_vertically,
@@ -118,7 +119,7 @@ def dice(seed=0, index=0, number=0):
 
 
 def test_the_whole_transform_is_a_function_of_its_dice():
-    transform = TrainTransform((30, 40, 50), 80, 0.5, 0.5, 0.2)
+    transform = TrainTransform(40, 80, Augmentation((0.75, 1.0, 1.25), 0.5, 0.5, 0.2))
     image, before = marked(41, 29, BOXES)
     image.flags.writeable = False  # as cached images are
     kept = image.copy()
@@ -138,8 +139,9 @@ def test_the_whole_transform_is_a_function_of_its_dice():
 def test_switching_one_die_on_leaves_the_others():
     image, before = marked(41, 29, BOXES)
     for index in range(12):
-        plain = TrainTransform((29,), 80)(image, before, *dice(index=index))[1]
-        both = TrainTransform((29,), 80, 0.5, 1.0, 0.3)(image, before, *dice(index=index))[1]
+        plain = TrainTransform(29, 80)(image, before, *dice(index=index))[1]
+        chance = Augmentation((1.0,), 0.5, 1.0, 0.3)
+        both = TrainTransform(29, 80, chance)(image, before, *dice(index=index))[1]
         np.testing.assert_array_equal(plain["boxes"][:, [0, 2]], both["boxes"][:, [0, 2]])
 
 
@@ -148,15 +150,16 @@ def test_sure_and_impossible_flips(chance):
     image, before = marked(41, 29, BOXES)
     expected = flip_horizontally(image, before)[1] if chance else before
     for index in range(8):
-        moved, after = TrainTransform((29,), 80, chance)(image, before, *dice(index=index))
+        moved, after = TrainTransform(29, 80, Augmentation((1.0,), chance))(
+            image, before, *dice(index=index)
+        )
         assert moved.flags.c_contiguous
         np.testing.assert_allclose(after["boxes"], expected["boxes"])
 
 
 @pytest.mark.parametrize(
-    "options",
-    [((), 80), ((0,), 80), ((10,), 0), ((10,), 80, 1.5), ((10,), 80, 0, -1), ((9,), 9, 0, 0, 1)],
+    "options", [((),), ((0,),), ((1.0,), 1.5), ((1.0,), 0, -1), ((1.0,), 0, 0, 1)]
 )
 def test_impossible_options_are_refused(options):
     with pytest.raises(ValueError, match="not"):
-        TrainTransform(*options)
+        Augmentation(*options)

@@ -13,8 +13,9 @@ from small_data_set import write_coco
 from detector.datasets import open_dataset
 from detector.evaluation.figures import FIGURES, coco_evaluation
 from detector.evaluation.validation import measure
+from detector.training.objectives.detection import open_splits
 from detector.training.presets import preset
-from detector.training.sessions import Session, open_splits
+from detector.training.sessions import Session
 
 CATEGORIES = [{"id": 7, "name": "zebra"}, {"id": 3, "name": "apple"}]
 
@@ -219,9 +220,7 @@ def test_pictures_of_other_classes_count_as_in_pycocotools(tmp_path):
 def test_a_run_is_measured_on_pictures_of_other_classes_too(tmp_path):
     for split in ("train", "val"):
         write_coco(tmp_path, split=split)
-    session = Session(
-        str(tmp_path), "train", "val", ["zebra"], None, "tiny", None, 0, preset("tiny")
-    )
+    session = Session(data=str(tmp_path), val="val", classes=["zebra"], recipe=preset("tiny"))
     train, val = open_splits(session)
     assert [record.path.name for record in train.images] == ["a.png", "c.png"]
     assert [record.path.name for record in val.images] == ["a.png", "b.png", "c.png"]

@@ -8,6 +8,7 @@ from detector.datasets import ShapesDataset
 from detector.errors import UserError
 from detector.training import checkpoints
 from detector.training.initial_weights import load_initial_weights
+from detector.training.objectives.detection import describe
 from nn.weights import safetensors
 
 
@@ -23,7 +24,7 @@ def files(model, tmp_path_factory):
     state = model.backbone.state_dict()
     np.savez(folder / "w.npz", **state)
     safetensors.write(folder / "w.safetensors", state, {})
-    checkpoints.write(folder / "w.ckpt", model, checkpoints.describe(model, ShapesDataset(1)))
+    checkpoints.write(folder / "w.ckpt", "detection", model, describe(model, ShapesDataset(1)))
     return folder
 
 

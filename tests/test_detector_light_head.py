@@ -7,10 +7,11 @@ import pytest
 
 import nn
 from detector.boxes import encode
-from detector.heads.light_head import HeadTargets, LightHead
-from detector.necks.thin_map import FusedMap, LargeSeparableConv, ThinMap
+from detector.heads.light_head import HeadTargets, LightHead, LightHeadSettings
+from detector.necks.thin_map import FusedMap, LargeSeparableConv, ThinMap, ThinMapSettings
 from detector.parts.sampling import RoISampler
 from nn import functional as F
+from nn.models import Map
 
 STDS = (0.1, 0.1, 0.2, 0.2)
 
@@ -25,9 +26,10 @@ def count(module):
 
 def tiny_head(**options):
     nn.manual_seed(4)
-    return LightHead(
-        3, stride=8, pooled_channels=2, pooled_size=3, hidden_channels=11, init="he", **options
+    settings = LightHeadSettings(
+        pooled_channels=2, pooled_size=3, hidden_channels=11, init="he", **options
     )
+    return LightHead(3, 8, settings)
 
 
 def thin_map(images=2, dtype=np.float32):
@@ -67,7 +69,7 @@ def proposals(seed=2, per_image=12):
     ],
 )
 def test_size_of_the_separable_convolution(channels, mid, expected):
-    assert count(LargeSeparableConv(channels, mid)) == expected
+    assert count(LargeSeparableConv(channels, mid, 490, 15)) == expected
 
 
 def slow_conv(x, layer):
@@ -105,8 +107,8 @@ def test_even_kernels_are_refused():
 
 def test_initial_weights():
     nn.manual_seed(0)
-    thesis = LargeSeparableConv(100, 32, 98)
-    he = LargeSeparableConv(100, 32, 98, init="he")
+    thesis = LargeSeparableConv(100, 32, 98, 15)
+    he = LargeSeparableConv(100, 32, 98, 15, init="he")
     for branch in (thesis.tall_wide, thesis.wide_tall):
         assert branch[0].weight.data.std() == pytest.approx(0.01, rel=0.05)
     # Nothing halves the variance between the two convolutions of a branch.
@@ -115,27 +117,24 @@ def test_initial_weights():
     assert not any(layer.bias.data.any() for layer in (*he.tall_wide, *thesis.wide_tall))
 
 
-CHANNELS = {"stage3": 6, "stage4": 8, "conv5": 9}
-STRIDES = {"stage3": 16, "stage4": 32, "conv5": 32}
+MAPS = {"c4": Map(6, 16), "c5": Map(8, 32), "last": Map(9, 32)}
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize(
-    ("source", "stride"), [("stage3", 16), ("stage4", 32), ("conv5", 32), ("fused", 16)]
+    ("source", "stride"), [("c4", 16), ("c5", 32), ("last", 32), ("fused", 16)]
 )
 def test_sources_of_the_thin_map(source, stride, norm):
-    thin = ThinMap(source, CHANNELS, STRIDES, 2, 5, kernel_size=3, norm=norm, init="he")
+    neck = ThinMap(MAPS, 5, ThinMapSettings(source, 3, 2, norm, "he"))
     maps = {
-        name: nn.Tensor(
-            generator().normal(0, 1, (2, c, 128 // STRIDES[name], 64 // STRIDES[name])).astype("f")
-        )
-        for name, c in CHANNELS.items()
+        name: nn.Tensor(generator().normal(0, 1, (2, channels, 128 // own, 64 // own)).astype("f"))
+        for name, (channels, own) in MAPS.items()
     }
-    assert thin.stride == stride
-    out = thin(maps)
+    assert neck.maps == {"thin": Map(5, stride)}
+    (out,) = neck(maps).values()
     assert out.shape == (2, 5, 128 // stride, 64 // stride)
     assert (out.data >= 0).all()
-    has_norm = any(isinstance(module, nn.BatchNorm2d) for module in thin.modules())
+    has_norm = any(isinstance(module, nn.BatchNorm2d) for module in neck.modules())
     assert has_norm == (norm == "batch")
 
 
@@ -159,7 +158,7 @@ def test_size_of_the_head():
     assert count(head.hidden) == 1_005_568
     assert count(head.classes) == 165_969
     assert count(head.boxes) == 8_196
-    assert count(LightHead(80, class_specific_boxes=True).boxes) == 663_876
+    assert count(LightHead(80, 32, LightHeadSettings(class_specific_boxes=True)).boxes) == 663_876
 
 
 def test_initial_head():
@@ -168,9 +167,8 @@ def test_initial_head():
     for layer, std in ((head.hidden, 0.01), (head.classes, 0.01), (head.boxes, 0.001)):
         assert layer.weight.data.std() == pytest.approx(std, rel=0.05)
         assert not layer.bias.data.any()
-    assert LightHead(80, init="he").hidden.weight.data.std() == pytest.approx(
-        math.sqrt(2 / 490), rel=0.05
-    )
+    he = LightHead(80, 32, LightHeadSettings(init="he"))
+    assert he.hidden.weight.data.std() == pytest.approx(math.sqrt(2 / 490), rel=0.05)
 
 
 @pytest.mark.parametrize("mode", ["avg", "max"])
@@ -222,12 +220,12 @@ def example_losses(head, thin, assigned):
         label = int(assigned.labels[k])
         exponentials = [math.exp(v) for v in logits.data[0].tolist()]
         class_loss = -math.log(exponentials[label] / sum(exponentials))
-        moved = deltas.data[0, label] if head.class_specific_boxes else deltas.data[0]
-        box_loss = 0.0
+        moved = deltas.data[0, label] if head.settings.class_specific_boxes else deltas.data[0]
+        beta, box_loss = head.settings.beta, 0.0
         if label:
             for move, wanted in zip(moved.tolist(), assigned.deltas[k].tolist(), strict=True):
                 d = abs(move - wanted)
-                box_loss += 0.5 * d * d / head.beta if d < head.beta else d - 0.5 * head.beta
+                box_loss += 0.5 * d * d / beta if d < beta else d - 0.5 * beta
         result.append((class_loss, box_loss))
     return result
 
@@ -330,11 +328,13 @@ def test_gradients(mode, class_specific):
 
 def test_gradients_of_the_thin_map():
     nn.manual_seed(0)
-    thin = ThinMap("fused", CHANNELS, STRIDES, 2, 5, 3, "batch", "he").double()
+    thin = ThinMap(MAPS, 5, ThinMapSettings("fused", 3, 2, "batch", "he")).double()
     maps = {
-        name: nn.Tensor(generator().normal(0, 1, (2, CHANNELS[name], *size)), requires_grad=True)
-        for name, size in (("stage3", (4, 6)), ("stage4", (2, 3)))
+        name: nn.Tensor(
+            generator().normal(0, 1, (2, MAPS[name].channels, *size)), requires_grad=True
+        )
+        for name, size in (("c4", (4, 6)), ("c5", (2, 3)))
     }
     # The bias before a batch norm has no effect, and this layer has none.
     assert thin.conv.tall_wide[1].bias is None
-    nn.gradcheck(lambda *_: thin(maps), [*maps.values(), *thin.parameters()], atol=1e-7)
+    nn.gradcheck(lambda *_: thin(maps)["thin"], [*maps.values(), *thin.parameters()], atol=1e-7)

@@ -5,30 +5,39 @@ import pytest
 
 import nn
 from detector.boxes import box_iou
-from detector.detectors.light_head_rcnn import LightHeadRCNN
+from detector.detectors.light_head_rcnn import LightHeadRCNN, LightHeadRCNNSettings
+from detector.heads.light_head import LightHeadSettings
+from detector.heads.rpn import RPNSettings
+from detector.necks.thin_map import ThinMapSettings
+from detector.parts.anchors import AnchorSettings
+from detector.parts.preprocess import ImageSettings
+from detector.parts.proposals import ProposalSelector
+from detector.parts.sampling import AnchorSampler
 
-TINY = {
-    "short_side": 64,
-    "max_side": 128,
-    "anchor_sizes": (12, 24, 40),
-    "anchor_ratios": (0.5, 1, 2),
-    "rpn_channels": 8,
-    "rpn_samples": 32,
-    "separable_kernel": 3,
-    "separable_channels": 4,
-    "pooled_size": 3,
-    "pooled_channels": 2,
-    "head_channels": 16,
-    "post_nms_train": 40,
-    "post_nms_test": 40,
-    "hard_examples": 16,
-    "init": "he",
-}
+TINY = LightHeadRCNNSettings(
+    backbone="shufflenet_v2_x0_5",
+    image=ImageSettings(64, 128),
+    rpn=RPNSettings(
+        channels=8,
+        init="he",
+        anchors=AnchorSettings((12, 24, 40), (0.5, 1, 2)),
+        sampler=AnchorSampler(32),
+        train_selector=ProposalSelector(12000, 40),
+        test_selector=ProposalSelector(6000, 40),
+    ),
+    thin_map=ThinMapSettings(kernel_size=3, mid_channels=4, init="he"),
+    head=LightHeadSettings(
+        pooled_size=3, pooled_channels=2, hidden_channels=16, hard_examples=16, init="he"
+    ),
+)
 
 
-def tiny_model(seed=0, **options):
+def tiny_model(seed=0, changes=()):
+    settings = TINY
+    for path, value in dict(changes).items():
+        settings = settings.changed(path, value)
     nn.manual_seed(seed)
-    return LightHeadRCNN(3, "shufflenet_v2_x0_5", "S", **{**TINY, **options})
+    return LightHeadRCNN(3, **settings.as_dict())
 
 
 def generator(seed=0):
@@ -47,18 +56,21 @@ def batch():
     ]
 
 
+NORMS = {"rpn.norm": "batch", "thin_map.norm": "batch"}
+
+
 # Losses
 
 
-@pytest.mark.parametrize("source", ["stage3", "stage4", "conv5", "fused"])
+@pytest.mark.parametrize("source", ["c4", "c5", "last", "fused"])
 def test_losses_reach_every_parameter(source):
-    model = tiny_model(thin_map_from=source, rpn_norm="batch", thin_map_norm="batch")
+    model = tiny_model(changes={**NORMS, "thin_map.source": source})
     losses = model.loss(*batch(), rng=generator())
     assert list(losses) == ["rpn_objectness", "rpn_box", "head_class", "head_box"]
     for loss in losses.values():
         assert loss.shape == () and loss.item() > 0 and np.isfinite(loss.item())
     sum(losses.values()).backward()
-    stage4_unused = source == "stage3"
+    stage4_unused = source == "c4"
     for name, parameter in model.named_parameters():
         if not (stage4_unused and name.startswith("backbone.stage4")):
             assert parameter.grad is not None and np.abs(parameter.grad).max() > 0, name
@@ -95,7 +107,7 @@ def test_loss_is_the_losses_of_a_plan():
 
 
 def test_samples_follow_the_generator_only():
-    model = tiny_model(rpn_samples=8, roi_samples=8)
+    model = tiny_model(changes={"rpn.sampler.count": 8, "head.sampler.count": 8})
     values = [
         [loss.item() for loss in model.loss(*batch(), rng=rng).values()]
         for rng in (generator(1), generator(1), generator(2), None, None)
@@ -106,7 +118,13 @@ def test_samples_follow_the_generator_only():
 
 def test_padding_is_no_background():
     """What lies in the padding of a smaller image is neither sampled nor proposed."""
-    model = tiny_model(rpn_inside_only=False, rpn_samples=10_000, hard_examples=None)
+    model = tiny_model(
+        changes={
+            "rpn.matcher.inside_only": False,
+            "rpn.sampler.count": 10_000,
+            "head.hard_examples": None,
+        }
+    )
     images, targets = batch()
     sizes = [image.shape[:2] for image in images]
     maps = model(model.to_tensor(images))
@@ -121,7 +139,7 @@ def test_padding_is_no_background():
 
 def test_loss_weights():
     plain = tiny_model().loss(*batch())
-    model = tiny_model(head_box_weight=2.0, rpn_objectness_weight=0.5)
+    model = tiny_model(changes={"head.box_weight": 2.0, "rpn.objectness_weight": 0.5})
     weighted = model.loss(*batch())
     factors = {"rpn_objectness": 0.5, "rpn_box": 1, "head_class": 1, "head_box": 2}
     for name, factor in factors.items():
@@ -151,7 +169,7 @@ def test_gradients_of_the_whole_loss():
     its 100,000 ReLUs would switch; float64 leaves room for a step of 1e-8.
     """
     model = tiny_model(
-        rpn_norm="batch", thin_map_norm="batch", thin_map_from="fused", rpn_anchors_per_box=4
+        changes={**NORMS, "thin_map.source": "fused", "rpn.matcher.anchors_per_box": 4}
     ).double()
     images, targets = batch()
     sizes = [image.shape[:2] for image in images]
@@ -202,7 +220,7 @@ def test_predict_takes_images_of_any_size():
 def test_predict_nothing():
     model = tiny_model()
     assert model.predict([]) == []
-    model.select = type(model.select)(score_threshold=1.0)
+    model.head.settings = model.head.settings.changed("selector.score_threshold", 1.0)
     (found,) = model.predict([picture(20, 30)])
     check_detections(found, picture(20, 30))
     assert len(found["scores"]) == 0
@@ -221,15 +239,14 @@ def test_boxes_come_back_in_the_image_s_own_pixels():
     model = tiny_model()
     seen = []
 
-    def select(probabilities, deltas, proposals, image_size):
+    def detect(logits, deltas, proposals, image_size):
         seen.append(image_size)
         assert not nn.is_grad_enabled()
-        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
         height, width = image_size
         box = np.float32([[0, 0, width, height], [width / 2, 0, width, height / 4]])
         return {"boxes": box, "scores": np.float32([1, 0.5]), "labels": np.array([1, 2])}
 
-    model.select = select
+    model.head.detect = detect
     wide, small = model.predict([picture(100, 400), picture(10, 12)])
     assert seen == [(32, 128), (64, 77)]
     np.testing.assert_allclose(wide["boxes"], [[0, 0, 400, 100], [200, 0, 400, 25]], rtol=1e-6)
@@ -237,7 +254,7 @@ def test_boxes_come_back_in_the_image_s_own_pixels():
 
 
 def test_predict_leaves_the_model_as_it_was():
-    model = tiny_model(rpn_norm="batch")
+    model = tiny_model(changes={"rpn.norm": "batch"})
     before = {name: array.copy() for name, array in model.state_dict().items()}
     model.predict([picture(64, 64)])
     assert model.training and model.rpn.training
@@ -253,9 +270,7 @@ def test_predict_does_what_training_taught():
     image[10:40, 8:40] = (250, 30, 30)
     image[24:60, 52:88] = (20, 60, 240)
     target = {"boxes": np.float32([[8, 10, 40, 40], [52, 24, 88, 60]]), "labels": np.array([1, 3])}
-    model = tiny_model(
-        rpn_norm="batch", thin_map_norm="batch", thin_map_from="fused", head_channels=64
-    )
+    model = tiny_model(changes={**NORMS, "thin_map.source": "fused", "head.hidden_channels": 64})
     optimizer = nn.optim.MomentumSGD(model.parameters(), lr=0.02)
     for _ in range(80):
         optimizer.zero_grad()
@@ -287,7 +302,7 @@ def test_freezing_the_thesis_s_way():
 
 def test_freezing_up_to_stage_2_only():
     model = tiny_model()
-    model.freeze(stem=True, stage2=True, batch_norm=False)
+    model.freeze(2, batch_norm=False)
     frozen = [module for module in model.backbone.modules() if getattr(module, "frozen", False)]
     inside = [
         module

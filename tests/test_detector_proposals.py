@@ -9,6 +9,7 @@ from detector.parts.proposals import ProposalSelector
 from detector.parts.selection import DetectionSelector
 
 IMAGE = (60, 90)
+STDS = (0.1, 0.1, 0.2, 0.2)
 
 
 def slow_iou(a, b):
@@ -102,16 +103,15 @@ def test_detections_equal_the_loop(class_specific, floor, most):
         order = sorted((k for k in range(30) if score[k] > floor), key=lambda k: -score[k])
         found += [(score[k], label, boxes[k]) for k in slow_nms(order, boxes, 0.5)]
     found = sorted(found, key=lambda detection: -detection[0])[:most]
-    result = select(probabilities, deltas, proposals, IMAGE)
+    result = select(probabilities, deltas, proposals, IMAGE, STDS)
     np.testing.assert_array_equal(result["scores"], [score for score, _, _ in found])
     assert result["labels"].tolist() == [label for _, label, _ in found]
     np.testing.assert_allclose(result["boxes"], [box for _, _, box in found])
 
 
 def test_background_is_never_a_detection():
-    result = DetectionSelector()(
-        np.float32([[1, 0, 0]]), np.zeros((1, 4), np.float32), np.float32([[0, 0, 9, 9]]), IMAGE
-    )
+    deltas, proposals = np.zeros((1, 4), np.float32), np.float32([[0, 0, 9, 9]])
+    result = DetectionSelector()(np.float32([[1, 0, 0]]), deltas, proposals, IMAGE, STDS)
     assert result["boxes"].shape == (0, 4)
     assert result["scores"].shape == (0,) and result["labels"].dtype == np.int64
 
@@ -119,12 +119,13 @@ def test_background_is_never_a_detection():
 def test_the_same_place_can_hold_two_classes():
     probabilities = np.float32([[0.1, 0.5, 0.4], [0.4, 0.3, 0.3]])
     proposals = np.float32([[0, 0, 20, 20], [0, 0, 20, 19]])
-    result = DetectionSelector()(probabilities, np.zeros((2, 4), np.float32), proposals, IMAGE)
+    deltas = np.zeros((2, 4), np.float32)
+    result = DetectionSelector()(probabilities, deltas, proposals, IMAGE, STDS)
     assert result["labels"].tolist() == [1, 2]
     np.testing.assert_allclose(result["scores"], [0.5, 0.4])
 
 
 def test_no_proposals():
     empty = np.zeros((0, 4), np.float32)
-    result = DetectionSelector()(np.zeros((0, 3), np.float32), empty, empty, IMAGE)
+    result = DetectionSelector()(np.zeros((0, 3), np.float32), empty, empty, IMAGE, STDS)
     assert result["boxes"].shape == (0, 4) and result["labels"].shape == (0,)

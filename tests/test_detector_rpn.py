@@ -7,14 +7,15 @@ import pytest
 
 import nn
 from detector.boxes import encode
-from detector.heads.rpn import AnchorTargets, RegionProposalNetwork
-from detector.parts.anchors import AnchorGenerator
+from detector.heads.rpn import AnchorTargets, RegionProposalNetwork, RPNSettings
+from detector.parts.anchors import AnchorSettings
 from detector.parts.matching import AnchorMatcher
 from detector.parts.proposals import ProposalSelector
 from detector.parts.sampling import AnchorSampler
 
 SIZE = (64, 96)
-GENERATOR = AnchorGenerator(sizes=(16, 32), ratios=(0.5, 1, 2))
+ANCHORS = AnchorSettings(sizes=(16, 32), ratios=(0.5, 1, 2))
+GENERATOR = ANCHORS.generator(16)
 
 
 def generator(seed=0):
@@ -23,7 +24,8 @@ def generator(seed=0):
 
 def tiny_rpn(**options):
     nn.manual_seed(3)
-    return RegionProposalNetwork(5, GENERATOR, channels=7, init="he", **options)
+    settings = RPNSettings(channels=7, init="he", anchors=ANCHORS, **options)
+    return RegionProposalNetwork(5, settings)
 
 
 def features(images=2, dtype=np.float32, seed=0):
@@ -36,12 +38,12 @@ def count(module):
 
 @pytest.mark.parametrize(("channels", "expected"), [(232, 557_914), (352, 834_394)])
 def test_size_in_the_thesis_s_setting(channels, expected):
-    assert count(RegionProposalNetwork(channels, AnchorGenerator())) == expected
+    assert count(RegionProposalNetwork(channels)) == expected
 
 
 def test_one_output_per_anchor_has_half_the_weights():
-    two = RegionProposalNetwork(232, AnchorGenerator())
-    one = RegionProposalNetwork(232, AnchorGenerator(), outputs=1)
+    two = RegionProposalNetwork(232)
+    one = RegionProposalNetwork(232, RPNSettings(outputs=1))
     assert count(two) - count(one) == 15 * 257
 
 
@@ -77,8 +79,8 @@ def test_the_prior_is_what_an_untrained_network_says(outputs):
 
 def test_initial_weights():
     nn.manual_seed(0)
-    thesis = RegionProposalNetwork(64, AnchorGenerator())
-    he = RegionProposalNetwork(64, AnchorGenerator(), init="he")
+    thesis = RegionProposalNetwork(64)
+    he = RegionProposalNetwork(64, RPNSettings(init="he"))
     assert thesis.conv[0].weight.data.std() == pytest.approx(0.01, rel=0.05)
     assert he.conv[0].weight.data.std() == pytest.approx(math.sqrt(2 / (64 * 9)), rel=0.05)
     for rpn in (thesis, he):
@@ -109,7 +111,7 @@ def test_assign_numbers_the_anchors_of_the_whole_batch():
     row = 0
     for number, is_object in zip(assigned.sampled, assigned.is_object, strict=True):
         n, m = divmod(int(number), len(anchors))
-        match = rpn.matcher(anchors, targets()[n]["boxes"], SIZE)
+        match = rpn.settings.matcher(anchors, targets()[n]["boxes"], SIZE)
         assert match.labels[m] == int(is_object)
         if is_object:
             box = targets()[n]["boxes"][match.matched[m]]
@@ -127,7 +129,7 @@ def test_objects_can_weigh_the_same():
     anchors = GENERATOR.grid((4, 6))
     two_objects = targets()[1]
     assigned = rpn.assign(anchors, [two_objects], [SIZE], generator())
-    match = rpn.matcher(anchors, two_objects["boxes"], SIZE)
+    match = rpn.settings.matcher(anchors, two_objects["boxes"], SIZE)
     matched = match.matched[assigned.sampled[assigned.is_object]]
     weights = assigned.weights[assigned.is_object]
     assert (matched == 0).sum() != (matched == 1).sum()

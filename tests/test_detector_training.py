@@ -22,7 +22,7 @@ from detector.training import trainer
 from detector.training.non_finite import NonFiniteError
 from detector.training.presets import preset
 from detector.training.run_folder import MetricsLog, RunFolder, read_metrics
-from detector.training.sessions import Session, build_loader, build_model, open_splits
+from detector.training.sessions import Session
 
 
 def same_bits(a: dict, b: dict) -> bool:
@@ -56,19 +56,19 @@ def test_metrics_have_a_row_an_iteration(uninterrupted):
     assert [row["epoch"] for row in steps] == [1 + k // 5 for k in range(20)]
     for row in steps:
         assert row["loss"] == pytest.approx(row["first"] + row["second"], rel=1e-4)
-    rate = standin.RECIPE.learning_rates(20)
+    rate = standin.STEPS.learning_rates(20)
     assert [row["lr"] for row in steps] == pytest.approx([rate(k) for k in range(20)], rel=1e-4)
     validations = [row for row in rows if "val_ap50" in row]
     assert [row["iteration"] for row in validations] == [5, 10, 15, 20]
 
 
 def test_learning_rate_warms_up_and_falls():
-    rate = standin.RECIPE.learning_rates(20)
+    rate = standin.STEPS.learning_rates(20)
     rates = [rate(iteration) for iteration in range(20)]
     assert rates[0] == pytest.approx(0.04 / 3)
     assert max(rates) < 0.04 and rates.index(max(rates)) == 3
     assert rates[3:] == sorted(rates[3:], reverse=True) and rates[-1] < 0.001
-    steps = replace(standin.RECIPE, schedule="steps", milestones=(0.5, 0.75)).learning_rates(20)
+    steps = replace(standin.STEPS, schedule="steps", milestones=(0.5, 0.75)).learning_rates(20)
     assert [steps(9), steps(10), steps(15)] == pytest.approx([0.04, 0.004, 0.0004])
 
 
@@ -103,7 +103,7 @@ def test_stopped_before_the_first_iteration_nothing_is_saved(tmp_path):
         run.watch.requested = True
         check()
 
-    run.prepare = prepare
+    run.objective.prepares, run.objective.prepare = True, prepare
     with pytest.raises(Interrupted, match="before the first iteration.*--resume"):
         run.fit()
     assert not run.run.last.exists()
@@ -112,7 +112,7 @@ def test_stopped_before_the_first_iteration_nothing_is_saved(tmp_path):
 def test_rows_after_the_checkpoint_are_cut(uninterrupted, tmp_path):
     """Killed a while after the last checkpoint: metrics.csv is ahead of it, and half a row torn."""
     run = standin.trainer(tmp_path)
-    run.recipe = replace(run.recipe, epochs=2)
+    run.steps = replace(run.steps, epochs=2)
     run.fit()
     with open(tmp_path / "metrics.csv", "a") as file:
         file.write("3,11,1.0,0.1\n3,12,1.")
@@ -190,11 +190,8 @@ class TestNonFinite:
             run.fit()
         return str(caught.value)
 
-    def name(self, index: int) -> str:
-        return f"picture{index}.jpg"
-
     def test_layer_and_batch_are_named(self, tmp_path, monkeypatch):
-        run = standin.trainer(tmp_path, name_image=self.name)
+        run = standin.trainer(tmp_path)
         forward = run.model.backbone[1].forward
 
         def broken(input, **options):
@@ -288,16 +285,16 @@ class TestRealDetector:
     """Two iterations of the real thing on four pictures: what the stand-in cannot show."""
 
     def train(self, data: str, folder: Path, threads: int, seed: int = 0) -> dict:
-        recipe = preset("tiny").resized(64).changed(batch=2, epochs=1)
-        session = Session(data, "train", None, None, None, "tiny", None, seed, recipe)
-        run = RunFolder(folder)
-        train, _ = open_splits(session)
-        model = build_model(session, train)
-        loader = build_loader(session, train)
+        recipe = (
+            preset("tiny")
+            .resized(64)
+            .updated({"steps": {"batch": 2, "epochs": 1}, "crops": {"iterations": 0}})
+        )
+        session = Session(data=data, seed=seed, recipe=recipe)
         before = nn.get_num_threads()
         nn.set_num_threads(threads)
         try:
-            trainer.Trainer(model, recipe, loader.epoch, len(loader), run, seed, {}).fit()
+            trainer.Trainer(session.objective(), recipe.steps, RunFolder(folder), seed).fit()
         finally:
             nn.set_num_threads(before)
         return standin.weights(folder)

@@ -28,7 +28,7 @@ nn.layers nn.optim
 nn.summary nn.models
 nn.inference
 nn
-detector.errors detector.interruption detector.boxes
+detector.errors detector.interruption detector.boxes detector.settings
 detector.progress
 detector.parts
 detector.datasets detector.necks detector.heads

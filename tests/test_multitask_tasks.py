@@ -9,16 +9,20 @@ from PIL import Image
 
 import multitask
 from detector.datasets import ShapesDataset
+from detector.datasets.class_folders import ClassFolders, SquareTransform
 from detector.errors import UserError
 from detector.training.presets import preset
 from detector.training.run_folder import RunFolder
-from detector.training.sessions import Session, build_loader, build_model
+from detector.training.sessions import Session
 from detector.training.trainer import Trainer
-from multitask.tasks import Classification, Detection, joint, multi_scale, single
+from multitask.tasks import Classification, joint, multi_scale, single
 from multitask.tasks.batches import Batches
-from multitask.tasks.class_folders import ClassFolders, SquareTransform
 
-TINY = preset("tiny").changed(batch=2, crop_batch=4, warmup=2).resized(64)
+TINY = (
+    preset("tiny")
+    .resized(64)
+    .updated({"steps": {"batch": 2, "warmup": 2}, "crops": {"iterations": 0, "batch": 4}})
+)
 
 
 @pytest.fixture
@@ -27,19 +31,17 @@ def session(monkeypatch):
     monkeypatch.setattr(
         "detector.datasets.layout.ShapesDataset", lambda count, split: ShapesDataset(5, split, 64)
     )
-    return Session("shapes", "train", "val", None, None, "tiny", None, 0, TINY)
+    return Session(data="shapes", val="val", recipe=TINY)
 
 
 def test_the_detection_task_takes_the_steps_of_lighthead_train(session, tmp_path):
     iterations = 6  # two epochs of 5 pictures
-    train = Detection(session, iterations).train
-    model = build_model(session, train)
-    loader = build_loader(session, train)
-    short = Session(**{**vars(session), "recipe": TINY.changed(epochs=2)})
     run = RunFolder(tmp_path / "run")
     run.create()
-    trainer = Trainer(model, short.recipe, loader.epoch, len(loader), run, 0, {})
+    objective = session.objective()
+    trainer = Trainer(objective, TINY.changed("steps.epochs", 2).steps, run, 0)
     trainer.fit()
+    model = objective.model
     assert trainer.position.iteration == iterations
 
     result = multitask.run(single(session, iterations), iterations, processes=False)
@@ -98,8 +100,7 @@ def test_tasks_go_to_other_processes_even_after_use(session):
 
 
 def test_batches_in_any_order_are_those_of_the_loader(session):
-    train = Detection(session, 1).train
-    loader = build_loader(session, train)
+    loader = session.objective().loader
     epochs = itertools.chain.from_iterable(loader.epoch(epoch) for epoch in range(3))
     expected = [batch.indices.tolist() for batch in epochs]
     batches = Batches(loader)

@@ -70,24 +70,27 @@ class LightHeadRCNN(nn.Module):
     """
     Args:
         channels: of the backbone, see ``ShuffleNetV2``.
-        config: a dict with the fields of ``DetectorConfig`` and ``num_classes``.
+        config: of the detector that it is the twin of.
     """
 
     def __init__(self, channels, config: dict):
         super().__init__()
-        anchors = len(config["anchor_sizes"]) * len(config["anchor_ratios"])
-        pooled = config["pooled_channels"] * BIN**2
+        anchors = len(config["rpn"]["anchors"]["sizes"]) * len(config["rpn"]["anchors"]["ratios"])
+        pooled = config["head"]["pooled_channels"] * BIN**2
         self.backbone = ShuffleNetV2(channels, None)
-        self.rpn = RegionProposalNetwork(channels[2], config["rpn_channels"], anchors)
+        self.rpn = RegionProposalNetwork(channels[2], config["rpn"]["channels"], anchors)
         self.thin_map = ThinMap(
-            channels[3], config["separable_channels"], pooled, config["separable_kernel"]
+            channels[3],
+            config["thin_map"]["mid_channels"],
+            pooled,
+            config["thin_map"]["kernel_size"],
         )
-        self.head = Head(pooled, config["head_channels"], config["num_classes"])
+        self.head = Head(pooled, config["head"]["hidden_channels"], config["num_classes"])
         self.config = config
-        std = torch.tensor(config["image_std"], dtype=torch.float64)
+        std = torch.tensor(config["image"]["std"], dtype=torch.float64)
         self.scale = (1 / (255 * std)).float()[:, None, None]
-        self.shift = (-torch.tensor(config["image_mean"]).double() / std).float()[:, None, None]
-        self.box_stds = torch.tensor(config["box_stds"])
+        self.shift = (-torch.tensor(config["image"]["mean"]).double() / std).float()[:, None, None]
+        self.box_stds = torch.tensor(config["head"]["stds"])
         self.grids = {}
 
     def maps(self, batch):
@@ -113,18 +116,21 @@ class LightHeadRCNN(nn.Module):
         """All anchors (M, 4) for a batch of this size, made once."""
         H, W = batch.shape[2] // 16, batch.shape[3] // 16
         if (H, W) not in self.grids:
-            sizes, ratios = self.config["anchor_sizes"], self.config["anchor_ratios"]
+            sizes, ratios = (
+                self.config["rpn"]["anchors"]["sizes"],
+                self.config["rpn"]["anchors"]["ratios"],
+            )
             self.grids[H, W] = boxes.anchor_grid(sizes, ratios, 16, H, W)
         return self.grids[H, W]
 
     def propose(self, objectness, deltas, anchors, image_size, phase: str) -> torch.Tensor:
         """Proposals (R, 4) of one image, best first; ``phase`` is "train" or "test"."""
-        count = min(self.config[f"pre_nms_{phase}"], len(objectness))
+        count = min(self.config["rpn"][f"{phase}_selector"]["pre_nms"], len(objectness))
         top = objectness.topk(count).indices
         found = boxes.decode(deltas[top], anchors[top], image_size)
         found = found[boxes.has_area(found)]
-        limit = self.config[f"post_nms_{phase}"]
-        return found[boxes.nms(found, self.config["proposal_nms"], limit)]
+        limit = self.config["rpn"][f"{phase}_selector"]["post_nms"]
+        return found[boxes.nms(found, self.config["rpn"]["train_selector"]["iou_threshold"], limit)]
 
     def pool(self, thin, rois) -> torch.Tensor:
         """Regions (K, 5) -> (K, 490)."""
@@ -149,10 +155,14 @@ class LightHeadRCNN(nn.Module):
         """The best detections: boxes are decoded once and shared by the classes."""
         found = boxes.decode(deltas * self.box_stds, proposals, image_size)
         scores = probabilities[:, 1:] * boxes.has_area(found)[:, None]
-        rows, labels = (scores > self.config["score_threshold"]).nonzero(as_tuple=True)
+        rows, labels = (scores > self.config["head"]["selector"]["score_threshold"]).nonzero(
+            as_tuple=True
+        )
         scores, order = scores[rows, labels].sort(descending=True, stable=True)
         rows, labels = rows[order], labels[order]
         candidates = found[rows]
-        limit = self.config["max_detections"]
-        kept = boxes.nms(candidates, self.config["detection_nms"], limit, labels)
+        limit = self.config["head"]["selector"]["max_detections"]
+        kept = boxes.nms(
+            candidates, self.config["head"]["selector"]["iou_threshold"], limit, labels
+        )
         return candidates[kept], scores[kept], labels[kept] + 1

@@ -34,7 +34,7 @@ def losses(model: LightHeadRCNN, images, targets, layout) -> list[torch.Tensor]:
         number = [torch.full((len(r), 1), float(n)) for n, (r, _, _) in enumerate(rois)]
         regions, labels, wanted = (torch.cat(parts) for parts in zip(*rois, strict=True))
         regions = torch.cat([torch.cat(number), regions], 1)
-        keep = model.config["hard_examples"] * len(images)
+        keep = model.config["head"]["hard_examples"] * len(images)
         if len(labels) > keep:
             class_loss, box_loss = head_losses(model, thin, regions, labels, wanted)
             hardest = (class_loss + box_loss).topk(keep).indices
@@ -55,12 +55,12 @@ def assign_anchors(config, anchors, truth, size, rng):
     iou = box_iou(truth, anchors[usable])
     overlap, matched = iou.max(0)
     best = (iou == iou.max(1, keepdim=True).values) & (iou > 0)
-    is_positive = (overlap >= config["rpn_positive_iou"]) | best.any(0)
-    is_negative = (overlap < config["rpn_negative_iou"]) & ~is_positive
+    is_positive = (overlap >= config["rpn"]["matcher"]["positive_iou"]) | best.any(0)
+    is_negative = (overlap < config["rpn"]["matcher"]["negative_iou"]) & ~is_positive
     wanted = torch.where(best.any(0), torch.where(best, iou, 0).argmax(0), matched)
-    most = int(config["rpn_samples"] * config["rpn_positive_fraction"])
+    most = int(config["rpn"]["sampler"]["count"] * config["rpn"]["sampler"]["positive_fraction"])
     positive = choose(is_positive, most, rng)
-    negative = choose(is_negative, config["rpn_samples"] - len(positive), rng)
+    negative = choose(is_negative, config["rpn"]["sampler"]["count"] - len(positive), rng)
     goal = encode(truth[wanted[positive]], anchors[usable[positive]], torch.ones(4))
     return usable[positive], usable[negative], goal
 
@@ -82,7 +82,7 @@ def rpn_losses(config, objectness, deltas, sampled):
         goals.append(goal)
     logits, wanted = torch.cat(logits), torch.cat(wanted)
     box = F.smooth_l1_loss(
-        torch.cat(moved), torch.cat(goals), reduction="sum", beta=config["rpn_beta"]
+        torch.cat(moved), torch.cat(goals), reduction="sum", beta=config["rpn"]["beta"]
     )
     return F.binary_cross_entropy_with_logits(logits, wanted), box / len(logits)
 
@@ -100,5 +100,5 @@ def assign_rois(proposals, truth, labels, stds):
 def head_losses(model, thin, regions, labels, wanted):
     """Class loss and box loss of each example."""
     logits, deltas = model.head(model.pool(thin, regions))
-    box = F.smooth_l1_loss(deltas, wanted, reduction="none", beta=model.config["head_beta"])
+    box = F.smooth_l1_loss(deltas, wanted, reduction="none", beta=model.config["head"]["beta"])
     return F.cross_entropy(logits, labels, reduction="none"), box.sum(1) * (labels > 0)

@@ -18,13 +18,7 @@ from detector.datasets.statistics import summarize, summary_table
 from detector.errors import UserError
 from detector.progress import Progress
 from detector.training.estimate import estimate_training
-from detector.training.sessions import (
-    Session,
-    build_loader,
-    build_model,
-    choose_splits,
-    open_splits,
-)
+from detector.training.sessions import Session, choose_splits
 
 EXAMPLES = """examples:
   lighthead check-data --data bccd
@@ -62,21 +56,23 @@ def run(args: argparse.Namespace) -> int:
         print(f"no mistakes in {' and '.join(wanted)}")
 
     train, val = choose_splits(args.data, args.split, args.split)
-    session = Session(args.data, train, val, args.classes, None, name, None, 0, recipe)
-    learned, measured = open_splits(session)
-    model = build_model(session, learned)
-    anchors = model.rpn.anchor_generator
+    session = Session(
+        data=args.data, train=train, val=val, classes=args.classes, preset=name, recipe=recipe
+    )
+    objective = session.objective()
+    model = objective.model
+    image, anchors = recipe.model.image, model.rpn.anchor_generator
     for split in wanted:
         dataset = open_dataset(args.data, split, args.classes)
         print(
             f"\n{split}: {len(dataset)} pictures; seen by the network with a shorter side of "
-            f"{recipe.short_side} pixels; {anchors.num_anchors_per_cell} anchors a cell"
+            f"{image.short_side} pixels; {anchors.num_anchors_per_cell} anchors a cell"
         )
-        sizes = (recipe.short_side, recipe.max_side)
+        sizes = (image.short_side, image.max_side)
         print(summary_table(summarize(dataset, *sizes, anchors.shapes, anchors.stride)))
     if not args.no_timing:
         print("\ntiming a few iterations ...", flush=True)
-        estimate = estimate_training(model, build_loader(session, learned), recipe, measured)
+        estimate = estimate_training(model, objective.loader, recipe, objective.val)
         print(f"training with the preset {name} takes about {estimate}")
     return 0
 

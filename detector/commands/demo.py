@@ -18,7 +18,7 @@ from detector.datasets.shapes import DEFAULT_COUNTS
 from detector.progress import Progress, format_seconds
 from detector.training.presets import preset
 from detector.training.run_folder import RunFolder
-from detector.training.sessions import Session, run_session
+from detector.training.sessions import Session, read_session, run_session
 
 EXAMPLES = """examples:
   lighthead demo
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.out)
     run_folder = RunFolder(folder / "run")
     if run_folder.config.exists():
-        session = Session.from_dict(run_folder.read_config())
+        session = read_session(run_folder)
         print(f"going on with the run in {run_folder.path}", flush=True)
     else:
         session = new_session(folder)
@@ -45,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"drawing pictures of shapes into {session.data}", flush=True)
         with Progress("drawing", sum(DEFAULT_COUNTS.values()), unit="pictures") as progress:
             write_shapes(session.data, after_image=progress.step)
-    evaluation = run_session(session, run_folder)
+    figures = run_session(session, run_folder)
     took = format_seconds(time.monotonic() - started)
-    print(f"\nAP50 {evaluation.figures['AP50']:.3f} after {took}: look at {run_folder.detections}")
+    print(f"\nAP50 {figures['AP50']:.3f} after {took}: look at {run_folder.detections}")
     return 0
 
 
@@ -55,12 +55,7 @@ def new_session(folder: Path) -> Session:
     """The demo's options."""
     return Session(
         data=str((folder / "shapes").resolve()),
-        train="train",
         val="val",
-        classes=None,
-        limit=None,
         preset="tiny",
-        init_from=None,
-        seed=0,
         recipe=preset("tiny"),
     )

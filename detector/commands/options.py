@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 
 import nn
 from detector.errors import UserError
-from detector.training.presets import PRESETS, Recipe, preset
+from detector.settings import Settings
+from detector.training.presets import PRESETS, preset
+from detector.training.recipe import Recipe
+from nn.models import NETWORKS
+
+# In this order: the learning rate is for a batch.
+ALL_OPTIONS = (
+    *("backbone", "network", "epochs", "batch", "lr", "short_side", "crop_iterations"),
+    "evaluate_every",
+)
 
 
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
@@ -37,7 +47,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help=f"{', '.join(PRESETS)} (default: laptop; tiny for --data shapes)",
     )
-    group.add_argument("--backbone", metavar="B", help="shufflenet_v2_x0_5, _x1_0, _x1_5 or _x2_0")
+    group.add_argument("--backbone", metavar="B", help=f"one of {', '.join(NETWORKS)}")
     group.add_argument(
         "--epochs",
         type=int,
@@ -57,6 +67,14 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--evaluate-every", type=int, metavar="N", help="epochs between two validations"
     )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="change any other number by its path, as in rpn.matcher.positive_iou=0.6 or "
+        "steps.momentum=0.95; a run's config.json shows them all; may be given several times",
+    )
 
 
 def recipe_of(args: argparse.Namespace) -> tuple[str, Recipe]:
@@ -66,23 +84,46 @@ def recipe_of(args: argparse.Namespace) -> tuple[str, Recipe]:
         UserError: there is no such preset, or a number makes no sense.
     """
     name = args.preset or ("tiny" if args.data == "shapes" else "laptop")
-    recipe = preset(name)
+    return name, changed_recipe(preset(name), args)
+
+
+def changed_recipe(recipe: Settings, args: argparse.Namespace) -> Settings:
+    """The recipe with what was given.
+
+    Raises:
+        UserError: a number makes no sense, a path leads nowhere, or an option is for another task.
+    """
     try:
-        recipe = recipe.changed(
-            backbone=args.backbone,
-            epochs=args.epochs,
-            least_iterations=0 if args.epochs else None,
-            batch=args.batch,
-            crop_iterations=args.crop_iterations,
-            evaluate_every=args.evaluate_every,
-        )
-        if args.lr is not None:
-            recipe = recipe.changed(lr_per_image=args.lr / recipe.batch)
-        if args.short_side is not None:
-            recipe = recipe.resized(args.short_side)
+        for option in ALL_OPTIONS:
+            value = getattr(args, option, None)
+            if value is None:
+                continue
+            if option not in recipe.options:
+                raise ValueError(f"--{option.replace('_', '-')} is not for this task")
+            if option == "short_side":
+                recipe = recipe.resized(value)
+            elif option == "lr":
+                recipe = recipe.changed("steps.lr_per_image", value / recipe.steps.batch)
+            else:
+                recipe = recipe.changed(recipe.options[option], value)
+            if option == "epochs":
+                recipe = recipe.changed("steps.least_iterations", 0)
+        for assignment in args.set:
+            path, equals, text = assignment.partition("=")
+            if not equals:
+                raise ValueError(f"--set takes PATH=VALUE, not {assignment!r}")
+            recipe = recipe.changed(path, parsed(text))
     except ValueError as error:
         raise UserError(str(error)) from error
-    return name, recipe
+    return recipe
+
+
+def parsed(text: str) -> object:
+    """A value on the command line: JSON where it is that (0.6, true, null, [1, 2]), else a word."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

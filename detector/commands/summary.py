@@ -11,10 +11,9 @@ import argparse
 
 import nn
 from detector.commands.options import add_threads
-from detector.detectors.backbone import BACKBONES
 from detector.detectors.light_head_rcnn import LightHeadRCNN
 from detector.errors import UserError
-from nn.models import shufflenet_v2
+from nn.models import NETWORKS
 
 EXAMPLES = """examples:
   lighthead summary
@@ -27,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backbone",
         default="shufflenet_v2_x1_0",
-        choices=BACKBONES,
+        choices=list(NETWORKS),
         metavar="B",
-        help=f"{', '.join(BACKBONES)} (default: %(default)s)",
+        help=f"{', '.join(NETWORKS)} (default: %(default)s)",
     )
     parser.add_argument(
         "--setting", default="S", choices=("S", "L"), help="of the thesis (default: %(default)s)"
@@ -59,10 +58,13 @@ def run(args: argparse.Namespace) -> int:
     if min(height, width) < 1 or args.classes < 1:
         raise UserError("--size and --classes must be at least 1")
     if args.only_backbone:
-        width_factor, extra_depthwise = BACKBONES[args.backbone]
-        network = shufflenet_v2(
-            width_factor, first_block=args.first_block, extra_depthwise=extra_depthwise
-        )
+        options = {} if args.first_block == "torchvision" else {"first_block": args.first_block}
+        try:
+            network = NETWORKS[args.backbone](**options)
+        except TypeError:
+            raise UserError(
+                f"--first-block is for ShuffleNet v2, not for {args.backbone}"
+            ) from None
         print(nn.summary(network, (1, 3, height, width)))
         return 0
     if height % 32 or width % 32:

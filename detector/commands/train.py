@@ -17,12 +17,21 @@ for its batch and is scaled along with --batch; --lr sets it as it is.
 from __future__ import annotations
 
 import argparse
+import operator
 from pathlib import Path
 
-from detector.commands.options import add_data, add_recipe, add_threads, names, recipe_of
+from detector.commands.options import (
+    add_data,
+    add_recipe,
+    add_threads,
+    changed_recipe,
+    names,
+    recipe_of,
+)
 from detector.errors import UserError
+from detector.training.objectives import OBJECTIVES
 from detector.training.run_folder import RunFolder
-from detector.training.sessions import Session, choose_splits, run_session
+from detector.training.sessions import Session, choose_splits, read_session, run_session
 
 EXAMPLES = """examples:
   lighthead train --data shapes --preset tiny --out runs/shapes
@@ -38,8 +47,21 @@ fit, so a detector trained on one data set is the start for another.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser, required=False)
+    parser.add_argument(
+        "--task",
+        choices=list(OBJECTIVES),
+        default=None,
+        help="detection (the default), or classification: --data is then a folder of pictures for "
+        "each class, or such a folder for each of train and val",
+    )
+    parser.add_argument("--network", metavar="N", help="for classification: as --backbone")
     parser.add_argument("--out", metavar="RUN", help="the run's folder (default: runs/DATA-PRESET)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument(
+        "--like",
+        metavar="RUN",
+        help="every option as in that run, but for those given here; its initial weights too",
+    )
     data = parser.add_argument_group("which pictures")
     data.add_argument("--train", metavar="SPLIT", help="to learn from (default: the one named so)")
     data.add_argument("--val", metavar="SPLIT", help="to measure with (default: the one named so)")
@@ -62,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if args.resume:
         run_session(*resumed(args))
         return 0
-    if args.data is None:
+    if args.data is None and args.like is None:
         raise UserError("--data is missing: name a folder, or shapes for the built-in set")
     session = new_session(args)
     run_folder = RunFolder(args.out or default_out(session))
@@ -72,22 +94,42 @@ def run(args: argparse.Namespace) -> int:
 
 
 def new_session(args: argparse.Namespace) -> Session:
-    """What the options say."""
-    if args.seed is not None and not 0 <= args.seed < 2**64:
-        raise UserError(f"--seed must be a whole number from 0 to 2^64 - 1, not {args.seed}")
-    name, recipe = recipe_of(args)
-    train, val = choose_splits(args.data, args.train, args.val)
-    return Session(
-        data=args.data if args.data == "shapes" else str(Path(args.data).resolve()),
-        train=train,
-        val=val,
-        classes=args.classes,
-        limit=args.limit,
-        preset=name,
-        init_from=str(Path(args.init_from).resolve()) if args.init_from else None,
-        seed=args.seed or 0,
-        recipe=recipe,
-    )
+    """What the options say, on top of the run that ``--like`` names."""
+    like = read_session(RunFolder(args.like)) if getattr(args, "like", None) else None
+    task = getattr(args, "task", None) or (like.task if like else "detection")
+    if like is not None and args.preset is None:
+        name, recipe = like.preset, changed_recipe(like.recipe, args)
+    elif task == "detection":
+        name, recipe = recipe_of(args)
+    else:
+        name, recipe = task, changed_recipe(OBJECTIVES[task].Recipe(), args)
+    data = args.data or like.data
+    train, val = args.train or "train", args.val
+    if task == "detection":
+        train, val = choose_splits(data, args.train, args.val)
+    try:
+        return (like or Session()).updated(
+            {
+                "task": task,
+                "data": data if data == "shapes" else str(Path(data).resolve()),
+                "train": train,
+                "val": val,
+                "preset": name,
+                "recipe": recipe,
+                "seed": args.seed or 0,
+                **given(classes=args.classes, limit=args.limit, init_from=args.init_from),
+            }
+        )
+    except ValueError as error:
+        raise UserError(f"--{error}") from error
+
+
+def given(**options) -> dict:
+    """Those that were given; a file's name in full."""
+    found = {name: value for name, value in options.items() if value is not None}
+    if "init_from" in found:
+        found["init_from"] = str(Path(found["init_from"]).resolve())
+    return found
 
 
 def default_out(session: Session) -> Path:
@@ -108,7 +150,7 @@ def resumed(args: argparse.Namespace) -> tuple[Session, RunFolder]:
         print(f"there is no run in {run_folder.path} yet: starting it")
         run_folder.create()
         return wanted, run_folder
-    session = Session.from_dict(run_folder.read_config())
+    session = read_session(run_folder)
     differences = [
         f"--{name.replace('_', '-')} {given} (the run has {had})"
         for name, given, had in given_and_had(args, session)
@@ -126,22 +168,18 @@ def resumed(args: argparse.Namespace) -> tuple[Session, RunFolder]:
 def given_and_had(args: argparse.Namespace, session: Session) -> list[tuple[str, object, object]]:
     """(option, its value on the command line, its value in the run) for each option given."""
     had = {
+        "task": session.task,
         "data": session.data,
         "train": session.train,
         "val": session.val,
-        "classes": session.classes,
+        "classes": session.classes and list(session.classes),
         "limit": session.limit,
         "preset": session.preset,
         "init_from": session.init_from,
         "seed": session.seed,
-        "backbone": session.recipe.backbone,
-        "epochs": session.recipe.epochs,
-        "batch": session.recipe.batch,
-        "lr": session.recipe.lr,
-        "short_side": session.recipe.short_side,
-        "crop_iterations": session.recipe.crop_iterations,
-        "evaluate_every": session.recipe.evaluate_every,
     }
+    for name, path in session.recipe.options.items():
+        had[name] = operator.attrgetter(path)(session.recipe)
     rows = []
     for name, value in had.items():
         given = getattr(args, name)

@@ -2,20 +2,39 @@
 
 A detector shows its backbone a handful of objects an iteration, buried in background. Cut out and
 scaled to one small size, the same objects make a classification task that costs a tenth and teaches
-the backbone most of what it needs. ``detector.training.pretraining`` learns it.
+the backbone most of what it needs. ``training.objectives.crops`` learns it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from detector.boxes import covered_fraction
 from detector.datasets.transforms import flip_horizontally, flip_vertically
 from detector.parts.preprocess import resize
+from detector.settings import Positive, Range, Settings
 
 BACKGROUND_TRIES = 10
+
+
+@dataclass(frozen=True)
+class CropLessons(Settings):
+    """What a backbone learns from crops before detection; see ``training.objectives.crops``.
+
+    Attributes:
+        iterations: so long it learns to classify crops of the objects; 0 skips it.
+        size: pixels of a crop's side.
+        batch: crops an iteration.
+        lr: highest learning rate; it warms up and falls to 0 along a cosine.
+    """
+
+    iterations: Annotated[int, Range(0, 10**8)] = 0
+    size: Annotated[int, Range(8, 4096)] = 64
+    batch: Annotated[int, Range(1, 4096)] = 32
+    lr: Positive = 0.1
 
 
 @dataclass(frozen=True)

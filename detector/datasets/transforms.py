@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from detector.parts import preprocess
+from detector.settings import Fraction, Positive, Range, Settings
 
 MIN_BOX = 1.0  # pixels of the network's input: thinner boxes teach nothing but infinities
 
@@ -19,36 +21,40 @@ Picture = tuple[np.ndarray, dict]
 
 
 @dataclass(frozen=True)
+class Augmentation(Settings):
+    """What chance does to a training picture.
+
+    Attributes:
+        scales: of the size in detection; one of them at random for each batch, so that its images
+            stay of a size.
+        horizontal_flip, vertical_flip: probability of mirroring left-right and top-bottom.
+        colour_jitter: the most by which brightness, contrast and saturation change, 0.2 for 20 %.
+    """
+
+    scales: tuple[Positive, ...] = (1.0,)
+    horizontal_flip: Fraction = 0.5
+    vertical_flip: Fraction = 0.0
+    colour_jitter: Annotated[float, Range(0.0, 0.99)] = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.scales:
+            raise ValueError("scales must not be empty")
+
+
+@dataclass(frozen=True)
 class TrainTransform:
     """Random mirror images and colours, then the size the network is trained at.
 
     Args:
-        short_sides: the shorter side in pixels; one of them at random for each batch, so that its
-            images stay of a size.
-        max_side: no side is longer; the shorter one gives way.
-        horizontal_flip, vertical_flip: probability of mirroring left-right and top-bottom.
-        colour_jitter: the most by which brightness, contrast and saturation change, 0.2 for 20 %.
-
-    Raises:
-        ValueError: a size is below 1, a probability not in [0, 1], or the jitter not in [0, 1).
+        short_side, max_side: of the picture in pixels, before its scale; the shorter side gives
+            way where the longer one would exceed max_side, whatever the scale.
+        augmentation: see there.
     """
 
-    short_sides: tuple[int, ...]
+    short_side: int
     max_side: int
-    horizontal_flip: float = 0.5
-    vertical_flip: float = 0.0
-    colour_jitter: float = 0.0
-
-    def __post_init__(self):
-        if not self.short_sides or min(*self.short_sides, self.max_side) < 1:
-            raise ValueError(
-                f"sides must be 1 pixel or more, not {self.short_sides} and {self.max_side}"
-            )
-        for name in ("horizontal_flip", "vertical_flip"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a probability, not {getattr(self, name)}")
-        if not 0 <= self.colour_jitter < 1:
-            raise ValueError(f"colour_jitter must be in [0, 1), not {self.colour_jitter}")
+    augmentation: Augmentation = Augmentation()
 
     def __call__(
         self,
@@ -65,15 +71,15 @@ class TrainTransform:
         """
         # Every die is rolled whatever the options: switching one on leaves the others as they were.
         left_right, top_bottom, *factors = rng.random(5)
-        image, target = resize(
-            image, target, int(batch_rng.choice(self.short_sides)), self.max_side
-        )
-        if left_right < self.horizontal_flip:
+        chance = self.augmentation
+        side = max(1, round(self.short_side * batch_rng.choice(chance.scales)))
+        image, target = resize(image, target, side, self.max_side)
+        if left_right < chance.horizontal_flip:
             image, target = flip_horizontally(image, target)
-        if top_bottom < self.vertical_flip:
+        if top_bottom < chance.vertical_flip:
             image, target = flip_vertically(image, target)
-        if self.colour_jitter:
-            image = jitter_colours(image, *(1 + self.colour_jitter * (2 * np.array(factors) - 1)))
+        if chance.colour_jitter:
+            image = jitter_colours(image, *(1 + chance.colour_jitter * (2 * np.array(factors) - 1)))
         return np.ascontiguousarray(image), drop_thin_boxes(target)
 
 

@@ -1,1 +1,11 @@
-"""Detectors: a backbone, necks and heads put together, with one way to train and one to predict."""
+"""Detectors: a backbone, necks and heads put together, with one way to train and one to predict.
+
+``DETECTORS`` lists them all.
+"""
+
+from nn.table import Table
+
+DETECTORS = Table(
+    "detector",
+    {"light-head-rcnn": "detector.detectors.light_head_rcnn:LightHeadRCNN"},
+)

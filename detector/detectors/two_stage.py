@@ -4,23 +4,23 @@
                      \\--> thin map --------------+--> head -> detections
 
 Knows how the parts work together and nothing about how they are made: the backbone, the region
-proposal network, the thin map and the head arrive as objects (``light_head_rcnn`` makes them).
+proposal network, the neck and the head arrive as objects (``light_head_rcnn`` makes them).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 import nn
-from detector.boxes import as_boxes
+from detector.detectors.detector import Detector, DetectorSettings
+from detector.heads.compiled_light_head import CompiledLightHead
 from detector.heads.light_head import HeadTargets, LightHead
 from detector.heads.rpn import AnchorTargets, RegionProposalNetwork
-from detector.parts.preprocess import check_image, network_size, resize, scale_boxes, to_batch
-from detector.parts.selection import DetectionSelector
-from nn import functional as F
+from detector.parts.preprocess import network_size, resize, scale_boxes
+from nn.models import Network, map_of_stride
 
 
 class Maps(NamedTuple):
@@ -35,7 +35,7 @@ class Maps(NamedTuple):
     anchors: np.ndarray
 
 
-class Plan(NamedTuple):
+class BatchPlan(NamedTuple):
     """Which anchors and which proposals a batch trains with, and what they should say.
 
     Plain arrays. With the plan held fixed, the losses are a smooth function of the weights.
@@ -45,45 +45,37 @@ class Plan(NamedTuple):
     rois: HeadTargets
 
 
-class TwoStageDetector(nn.Module):
+class TwoStageDetector(Detector):
     """
     Args:
-        backbone: images (N, 3, H, W) -> maps by name, among them "stage3", the RPN's.
-        rpn, thin_map, head: see their files.
-        select: turns the head's outputs into detections.
         num_classes: without background.
-        short_side, max_side: the size at which ``predict`` looks at images.
-        image_mean, image_std: of RGB values in 0..1.
-        loss_weights: a factor for each of the four losses, by name.
+        settings: its numbers.
+        backbone: images (N, 3, H, W) -> maps by name.
+        rpn: the first stage; it reads the backbone's map of its stride.
+        neck: from the backbone's maps to the one that the head reads.
+        head: the second stage.
     """
 
     def __init__(
         self,
-        backbone: nn.Module,
-        rpn: RegionProposalNetwork,
-        thin_map: nn.Module,
-        head: LightHead,
-        select: DetectionSelector,
         num_classes: int,
-        short_side: int = 800,
-        max_side: int = 1200,
-        image_mean: Sequence[float] = (0.485, 0.456, 0.406),
-        image_std: Sequence[float] = (0.229, 0.224, 0.225),
-        loss_weights: Mapping[str, float] | None = None,
+        settings: DetectorSettings,
+        backbone: Network,
+        rpn: RegionProposalNetwork,
+        neck: nn.Module,
+        head: LightHead,
     ):
         super().__init__()
-        self.backbone, self.rpn, self.thin_map, self.head = backbone, rpn, thin_map, head
-        self.select, self.num_classes = select, num_classes
-        self.short_side, self.max_side = short_side, max_side
-        self.image_mean, self.image_std = tuple(image_mean), tuple(image_std)
-        self.loss_weights = dict(loss_weights or {})
+        self.num_classes, self.settings = num_classes, settings
+        self.backbone, self.rpn, self.thin_map, self.head = backbone, rpn, neck, head
+        self.rpn_map = map_of_stride(backbone.maps, rpn.settings.stride)
 
     def forward(self, batch: nn.Tensor) -> Maps:
         """The convolutional part: normalised images (N, 3, H, W), H and W multiples of 32."""
-        features = self.backbone(batch)
-        objectness, deltas = self.rpn(features["stage3"])
-        anchors = self.rpn.anchor_generator.grid(features["stage3"].shape[2:])
-        return Maps(objectness, deltas, self.thin_map(features), anchors)
+        features = self.backbone.features(batch)
+        objectness, deltas = self.rpn(features[self.rpn_map])
+        anchors = self.rpn.anchor_generator.grid(features[self.rpn_map].shape[2:])
+        return Maps(objectness, deltas, self.thin_map(features)["thin"], anchors)
 
     def loss(
         self,
@@ -91,22 +83,8 @@ class TwoStageDetector(nn.Module):
         targets: Sequence[dict],
         rng: np.random.Generator | None = None,
     ) -> dict[str, nn.Tensor]:
-        """The four losses of a batch; train with their sum.
-
-        Args:
-            images: (H, W, 3) uint8 RGB each, at the size the network should see, of any sizes.
-            targets: of each image: ``boxes`` (G, 4) in its pixels, ``labels`` (G,) int64 in
-                1..num_classes, optionally ``ignore`` (I, 4) crowd regions. G may be 0.
-            rng: picks the anchors and proposals to train with; without one, the picks depend on
-                nothing but the arguments.
-
-        Returns:
-            ``rpn_objectness``, ``rpn_box``, ``head_class``, ``head_box``, one element each.
-
-        Raises:
-            ValueError: no image, images and targets do not pair up, or a label is out of range.
-        """
-        self._check(images, targets)
+        """``rpn_objectness``, ``rpn_box``, ``head_class`` and ``head_box``; see ``Detector``."""
+        self.check_batch(images, targets)
         maps = self(self.to_tensor(images))
         sizes = [image.shape[:2] for image in images]
         return self.losses(maps, self.plan(maps, targets, sizes, rng))
@@ -117,85 +95,39 @@ class TwoStageDetector(nn.Module):
         targets: Sequence[dict],
         image_sizes: Sequence[tuple[int, int]],
         rng: np.random.Generator | None = None,
-    ) -> Plan:
+    ) -> BatchPlan:
         """Everything discrete about a training step: matching, sampling, proposals, mining."""
         rng = np.random.Generator(np.random.Philox(0)) if rng is None else rng
         anchors = self.rpn.assign(maps.anchors, targets, image_sizes, rng)
         proposals = self.rpn.propose(maps.objectness, maps.deltas, maps.anchors, image_sizes)
         rois = self.head.assign(proposals, targets, rng)
-        return Plan(anchors, self.head.mine(maps.thin, rois, len(targets)))
+        return BatchPlan(anchors, self.head.mine(maps.thin, rois, len(targets)))
 
-    def losses(self, maps: Maps, plan: Plan) -> dict[str, nn.Tensor]:
+    def losses(self, maps: Maps, plan: BatchPlan) -> dict[str, nn.Tensor]:
         """The four losses of a batch, given what to train with."""
-        losses = {
+        return {
             **self.rpn.loss(maps.objectness, maps.deltas, plan.anchors),
             **self.head.loss(maps.thin, plan.rois),
         }
-        return {name: loss * self.loss_weights.get(name, 1.0) for name, loss in losses.items()}
-
-    def predict(self, images: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
-        """Detect objects.
-
-        Every image is looked at by itself, so what is found in it does not depend on the others.
-
-        Args:
-            images: (H, W, 3) uint8 RGB each, of any sizes; the list may be empty.
-
-        Returns:
-            for each image a dict, best detection first: ``boxes`` (R, 4) float32 in its own
-            pixels, ``scores`` (R,) float32 in 0..1, ``labels`` (R,) int64 in 1..num_classes.
-        """
-        was_training = self.training
-        self.eval()
-        try:
-            with nn.no_grad():
-                return [self.detect(check_image(image), self, self.head) for image in images]
-        finally:
-            self.train(was_training)
-
-    def to_tensor(self, images: Sequence[np.ndarray]) -> nn.Tensor:
-        """Normalised and padded to one batch (N, 3, H, W), in the precision of the weights."""
-        dtype = next(self.parameters()).dtype
-        return nn.Tensor(to_batch(images, self.image_mean, self.image_std, dtype))
 
     def detect(
         self,
         image: np.ndarray,
-        network: Callable[[nn.Tensor], Maps],
-        head: Callable[[nn.Tensor, np.ndarray], tuple[nn.Tensor, nn.Tensor]],
+        network: Callable[[nn.Tensor], Maps] | None = None,
+        head: Callable[[nn.Tensor, np.ndarray], tuple[nn.Tensor, nn.Tensor]] | None = None,
     ) -> dict[str, np.ndarray]:
-        """What ``predict`` does with one image.
-
-        ``network`` computes the maps and ``head`` looks at the proposals: this module and its
-        ``head``, or the same functions compiled.
-        """
+        network, head = network or self, head or self.head
         own_size = image.shape[:2]
-        size = network_size(own_size, self.short_side, self.max_side)
+        size = network_size(own_size, self.image.short_side, self.image.max_side)
         maps = network(self.to_tensor([resize(image, size)]))
         (proposals,) = self.rpn.propose(maps.objectness, maps.deltas, maps.anchors, [size])
         rois = np.concatenate([np.zeros((len(proposals), 1), proposals.dtype), proposals], axis=1)
-        logits, deltas = head(maps.thin, rois)
-        found = self.select(F.softmax(logits, 1).data, deltas.data, proposals, size)
+        found = self.head.detect(*head(maps.thin, rois), proposals, size)
         return {
             "boxes": scale_boxes(found["boxes"], size, own_size).astype(np.float32),
             "scores": found["scores"].astype(np.float32),
             "labels": found["labels"],
         }
 
-    def _check(self, images: Sequence, targets: Sequence[dict]) -> None:
-        if len(images) == 0 or len(images) != len(targets):
-            raise ValueError(
-                f"loss: needs at least one image and a target for each, not {len(images)} images "
-                f"and {len(targets)} targets"
-            )
-        for number, target in enumerate(targets):
-            boxes, labels = as_boxes(target["boxes"]), np.asarray(target["labels"])
-            if labels.shape != boxes.shape[:1]:
-                raise ValueError(
-                    f"loss: target {number} has {len(boxes)} boxes and labels {labels.shape}"
-                )
-            if len(labels) and not (1 <= labels.min() and labels.max() <= self.num_classes):
-                raise ValueError(
-                    f"loss: labels must be 1..{self.num_classes}, target {number} has "
-                    f"{labels.min()}..{labels.max()}"
-                )
+    def compiled_head(self) -> CompiledLightHead:
+        return CompiledLightHead(self.head, self.rpn.settings.test_selector.post_nms)

@@ -47,7 +47,9 @@ def measure(
     scales = {}
     if min_box:
         for record in dataset.images:
-            size = network_size((record.height, record.width), model.short_side, model.max_side)
+            size = network_size(
+                (record.height, record.width), model.image.short_side, model.image.max_side
+            )
             scales[record.id] = (size[0] * size[1] / (record.height * record.width)) ** 0.5
     return coco_evaluation(dataset.coco_ground_truth(), detections, min_box, scales), detections
 

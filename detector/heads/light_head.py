@@ -10,20 +10,64 @@ Each step can be run alone: ``forward`` in use; ``assign`` -> ``mine`` -> ``loss
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
 import nn
 from detector.boxes import as_boxes, encode
-from detector.parts.layers import init_hidden, init_output
-from detector.parts.losses import box_losses, class_losses
+from detector.parts.layers import Init, init_hidden, init_output
+from detector.parts.losses import BoxNormalizer, box_losses, class_losses
 from detector.parts.ohem import hardest
 from detector.parts.sampling import RoISampler
+from detector.parts.selection import DetectionSelector
+from detector.settings import Count, NotNegative, Positive, Range, Settings
 from nn import functional as F
 
 # The official code's; box deltas start closer to 0 than class scores.
 BOX_OUTPUT_STD = 0.001
+
+
+@dataclass(frozen=True)
+class LightHeadSettings(Settings):
+    """
+    Attributes:
+        pooled_size, pooled_channels: p and C_out / p^2 of position-sensitive RoI align.
+        pooling_mode, sampling_ratio: how it combines its sampling_ratio^2 samples of each bin. The
+            official code takes their maximum.
+        hidden_channels: of the fully connected layer.
+        class_specific_boxes: False for the thesis's 4 box outputs, True for 4 for each class.
+        stds: what typical box deltas measure; they are divided by it.
+        sampler: how ``assign`` picks proposals.
+        hard_examples: how many per image ``mine`` keeps; None turns online hard example mining off.
+        init: of the hidden layer, see ``detector.parts.layers``.
+        beta: where the smooth L1 loss turns from quadratic to linear.
+        box_normalizer: divide the box loss by the number of "sampled" or of "positive" examples.
+        class_weight, box_weight: factors on the two losses. (The official code has 2 for the box.)
+        selector: how ``detect`` picks detections.
+    """
+
+    pooled_size: Annotated[int, Range(1, 64)] = 7
+    pooled_channels: Count = 10
+    pooling_mode: Literal["avg", "max"] = "avg"
+    sampling_ratio: Annotated[int, Range(0, 64)] = 2
+    hidden_channels: Count = 2048
+    class_specific_boxes: bool = False
+    stds: tuple[Positive, Positive, Positive, Positive] = (0.1, 0.1, 0.2, 0.2)
+    sampler: RoISampler = RoISampler()
+    hard_examples: Count | None = 256
+    init: Init = "gaussian"
+    beta: Positive = 1.0
+    box_normalizer: BoxNormalizer = "sampled"
+    class_weight: NotNegative = 1.0
+    box_weight: NotNegative = 1.0
+    selector: DetectionSelector = DetectionSelector()
+
+    @property
+    def in_channels(self) -> int:
+        """Of the thin map."""
+        return self.pooled_channels * self.pooled_size**2
 
 
 class HeadTargets(NamedTuple):
@@ -47,47 +91,19 @@ class LightHead(nn.Module):
     Args:
         num_classes: without background.
         stride: of the thin map, in pixels.
-        pooled_channels, pooled_size: 10 and 7; the thin map has 10 x 7 x 7 channels.
-        hidden_channels: 2048.
-        pooling_mode, sampling_ratio: see ``nn.functional.ps_roi_align``.
-        class_specific_boxes: four deltas for each class instead of four in all.
-        stds: what the deltas are divided by.
-        sampler: how ``assign`` picks proposals.
-        hard_examples: how many per image ``mine`` keeps, None for all.
-        init: of the hidden layer, see ``detector.parts.layers``.
-        beta: of the smooth L1 loss.
-        box_normalizer: divide the box loss by the number of "sampled" or of "positive" examples.
+        settings: its numbers.
     """
 
     def __init__(
-        self,
-        num_classes: int,
-        stride: int = 32,
-        pooled_channels: int = 10,
-        pooled_size: int = 7,
-        hidden_channels: int = 2048,
-        pooling_mode: str = "avg",
-        sampling_ratio: int = 2,
-        class_specific_boxes: bool = False,
-        stds: Sequence[float] = (0.1, 0.1, 0.2, 0.2),
-        sampler: RoISampler = RoISampler(),  # noqa: B008 (it is frozen)
-        hard_examples: int | None = 256,
-        init: str = "gaussian",
-        beta: float = 1.0,
-        box_normalizer: str = "sampled",
+        self, num_classes: int, stride: int = 32, settings: LightHeadSettings = LightHeadSettings()
     ):
         super().__init__()
-        pooled = pooled_channels * pooled_size**2
-        boxes = 1 + num_classes if class_specific_boxes else 1
-        self.hidden = init_hidden(nn.Linear(pooled, hidden_channels), init)
-        self.classes = init_output(nn.Linear(hidden_channels, 1 + num_classes))
-        self.boxes = init_output(nn.Linear(hidden_channels, 4 * boxes), BOX_OUTPUT_STD)
-
-        self.stride, self.pooled_size = stride, pooled_size
-        self.pooling_mode, self.sampling_ratio = pooling_mode, sampling_ratio
-        self.class_specific_boxes, self.stds = class_specific_boxes, tuple(stds)
-        self.sampler, self.hard_examples = sampler, hard_examples
-        self.beta, self.box_normalizer = beta, box_normalizer
+        self.stride, self.settings = stride, settings
+        boxes = 1 + num_classes if settings.class_specific_boxes else 1
+        hidden = settings.hidden_channels
+        self.hidden = init_hidden(nn.Linear(settings.in_channels, hidden), settings.init)
+        self.classes = init_output(nn.Linear(hidden, 1 + num_classes))
+        self.boxes = init_output(nn.Linear(hidden, 4 * boxes), BOX_OUTPUT_STD)
 
     def forward(self, thin: nn.Tensor, rois: np.ndarray) -> tuple[nn.Tensor, nn.Tensor]:
         """Class logits and box deltas of each RoI.
@@ -104,15 +120,14 @@ class LightHead(nn.Module):
         # Sizes in full instead of -1, which says nothing where there are no RoIs.
         hidden = F.relu(self.hidden(pooled.reshape(len(rois), self.hidden.in_features)))
         logits, deltas = self.classes(hidden), self.boxes(hidden)
-        if self.class_specific_boxes:
+        if self.settings.class_specific_boxes:
             deltas = deltas.reshape(len(rois), logits.shape[1], 4)
         return logits, deltas
 
     def pool(self, thin: nn.Tensor, rois: np.ndarray) -> nn.Tensor:
         """What ``forward`` cuts out of the thin map: (K, pooled_channels, size, size)."""
-        return F.ps_roi_align(
-            thin, rois, self.pooled_size, 1 / self.stride, self.sampling_ratio, self.pooling_mode
-        )
+        size, ratio = self.settings.pooled_size, self.settings.sampling_ratio
+        return F.ps_roi_align(thin, rois, size, 1 / self.stride, ratio, self.settings.pooling_mode)
 
     def assign(
         self,
@@ -127,13 +142,13 @@ class LightHead(nn.Module):
             targets: of each image, with ``boxes`` (G, 4), ``labels`` (G,) and maybe ``ignore``.
             rng: decides which are picked, if there are too many.
         """
-        parts = []
+        settings, parts = self.settings, []
         for n, (boxes, target) in enumerate(zip(proposals, targets, strict=True)):
             truth = as_boxes(target["boxes"])
-            picked = self.sampler(boxes, truth, target["labels"], rng, target.get("ignore"))
+            picked = settings.sampler(boxes, truth, target["labels"], rng, target.get("ignore"))
             deltas = np.zeros_like(picked.boxes)
             found = picked.labels > 0
-            deltas[found] = encode(truth[picked.matched[found]], picked.boxes[found], self.stds)
+            deltas[found] = encode(truth[picked.matched[found]], picked.boxes[found], settings.stds)
             number = np.full((len(picked.boxes), 1), n, picked.boxes.dtype)
             rois = np.concatenate([number, picked.boxes], axis=1)
             parts.append(HeadTargets(rois, picked.labels, deltas))
@@ -144,28 +159,47 @@ class LightHead(nn.Module):
 
         Runs the head on all of them without building a graph.
         """
-        if self.hard_examples is None or len(targets.labels) <= self.hard_examples * num_images:
+        keep = self.settings.hard_examples
+        if keep is None or len(targets.labels) <= keep * num_images:
             return targets
         with nn.no_grad():
             class_loss, box_loss = self._losses(thin, targets)
         losses = class_loss.data + box_loss.data
-        return targets.pick(hardest(losses, self.hard_examples * num_images))
+        return targets.pick(hardest(losses, keep * num_images))
 
     def loss(self, thin: nn.Tensor, targets: HeadTargets) -> dict[str, nn.Tensor]:
         """``head_class`` and ``head_box``, averaged over the examples of the batch."""
         class_loss, box_loss = self._losses(thin, targets)
-        labels = targets.labels
-        examples = labels if self.box_normalizer == "sampled" else labels[labels > 0]
+        settings, labels = self.settings, targets.labels
+        examples = labels if settings.box_normalizer == "sampled" else labels[labels > 0]
         return {
-            "head_class": class_loss.sum() / max(len(labels), 1),
-            "head_box": box_loss.sum() / max(len(examples), 1),
+            "head_class": class_loss.sum() / max(len(labels), 1) * settings.class_weight,
+            "head_box": box_loss.sum() / max(len(examples), 1) * settings.box_weight,
         }
+
+    def detect(
+        self,
+        logits: nn.Tensor,
+        deltas: nn.Tensor,
+        proposals: np.ndarray,
+        image_size: tuple[int, int],
+    ) -> dict[str, np.ndarray]:
+        """The detections of one image, best first; see ``DetectionSelector``.
+
+        Args:
+            logits, deltas: what ``forward`` says of its proposals (K, 4).
+            image_size: (h, w) in pixels, without padding.
+        """
+        probabilities = F.softmax(logits, 1).data
+        return self.settings.selector(
+            probabilities, deltas.data, proposals, image_size, self.settings.stds
+        )
 
     def _losses(self, thin: nn.Tensor, targets: HeadTargets) -> tuple[nn.Tensor, nn.Tensor]:
         """Class loss and box loss of each example, both (K,); background has no box loss."""
         logits, deltas = self.forward(thin, targets.rois)
-        if self.class_specific_boxes:
+        if self.settings.class_specific_boxes:
             deltas = deltas[np.arange(len(targets.labels)), targets.labels]
         is_object = (targets.labels > 0).astype(deltas.dtype)
-        box_loss = box_losses(deltas, targets.deltas, self.beta) * is_object
+        box_loss = box_losses(deltas, targets.deltas, self.settings.beta) * is_object
         return class_losses(logits, targets.labels), box_loss

@@ -13,18 +13,57 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
 import nn
 from detector.boxes import encode
-from detector.parts.anchors import AnchorGenerator
-from detector.parts.layers import init_hidden, init_output, make_norm
-from detector.parts.losses import box_losses, objectness_loss
+from detector.parts.anchors import AnchorSettings
+from detector.parts.layers import Init, Norm, init_hidden, init_output, make_norm
+from detector.parts.losses import BoxNormalizer, box_losses, objectness_loss
 from detector.parts.matching import AnchorMatcher
 from detector.parts.proposals import ProposalSelector
 from detector.parts.sampling import AnchorSampler, object_weights
+from detector.settings import Count, NotNegative, Positive, Range, Settings
+
+
+@dataclass(frozen=True)
+class RPNSettings(Settings):
+    """
+    Attributes:
+        stride: of the map it reads.
+        channels, norm, init: of the 3x3 convolution, see ``detector.parts.layers``.
+        outputs: per anchor, 2 (background and object, with a softmax over the two: the papers) or 1
+            (with a sigmoid: the same function from half the weights). Only the difference of the
+            two matters, so both leave ``forward`` as one logit.
+        prior: the probability of an object that an untrained network gives each anchor; 0.5 is a
+            bias of 0.
+        anchors, matcher, sampler: how ``assign`` lays, labels and picks anchors.
+        train_selector, test_selector: how ``propose`` picks boxes in training and evaluation.
+        balance: "anchor", or "object" for equal weight of all objects of an image.
+        beta: where the smooth L1 loss turns from quadratic to linear.
+        box_normalizer: divide the box loss by the number of "sampled" or of "positive" anchors.
+        objectness_weight, box_weight: factors on the two losses.
+    """
+
+    stride: Literal[4, 8, 16, 32] = 16
+    channels: Count = 256
+    norm: Norm = "none"
+    init: Init = "gaussian"
+    outputs: Literal[1, 2] = 2
+    prior: Annotated[float, Range(1e-6, 1 - 1e-6)] = 0.5
+    anchors: AnchorSettings = AnchorSettings()
+    matcher: AnchorMatcher = AnchorMatcher()
+    sampler: AnchorSampler = AnchorSampler()
+    train_selector: ProposalSelector = ProposalSelector(12000, 2000)
+    test_selector: ProposalSelector = ProposalSelector(6000, 1000)
+    balance: Literal["anchor", "object"] = "anchor"
+    beta: Positive = 1 / 9
+    box_normalizer: BoxNormalizer = "sampled"
+    objectness_weight: NotNegative = 1.0
+    box_weight: NotNegative = 1.0
 
 
 class AnchorTargets(NamedTuple):
@@ -46,48 +85,22 @@ class RegionProposalNetwork(nn.Module):
     """
     Args:
         in_channels: of the feature map.
-        anchor_generator: which anchors lie on a cell.
-        channels, norm, init: of the 3x3 convolution, see ``detector.parts.layers``.
-        outputs: per anchor, 2 (background and object, with a softmax over the two: the papers) or 1
-            (with a sigmoid: the same function from half the weights). Only the difference of the
-            two matters, so both leave ``forward`` as one logit.
-        prior: the probability of an object that an untrained network gives each anchor.
-        matcher, sampler: how ``assign`` labels and picks anchors.
-        train_selector, test_selector: how ``propose`` picks boxes in training and evaluation.
-        balance: "anchor", or "object" for equal weight of all objects of an image.
-        beta: of the smooth L1 loss.
-        box_normalizer: divide the box loss by the number of "sampled" or of "positive" anchors.
+        settings: its numbers.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        anchor_generator: AnchorGenerator,
-        channels: int = 256,
-        norm: str = "none",
-        init: str = "gaussian",
-        outputs: int = 2,
-        prior: float = 0.5,
-        matcher: AnchorMatcher = AnchorMatcher(),  # noqa: B008 (it is frozen)
-        sampler: AnchorSampler = AnchorSampler(),  # noqa: B008
-        train_selector: ProposalSelector = ProposalSelector(12000, 2000),  # noqa: B008
-        test_selector: ProposalSelector = ProposalSelector(6000, 1000),  # noqa: B008
-        balance: str = "anchor",
-        beta: float = 1 / 9,
-        box_normalizer: str = "sampled",
-    ):
+    def __init__(self, in_channels: int, settings: RPNSettings = RPNSettings()):
         super().__init__()
-        A = anchor_generator.num_anchors_per_cell
-        conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=norm == "none")
-        self.conv = nn.Sequential(init_hidden(conv, init), make_norm(norm, channels), nn.ReLU())
+        self.settings = settings
+        self.anchor_generator = settings.anchors.generator(settings.stride)
+        A, channels = self.anchor_generator.num_anchors_per_cell, settings.channels
+        conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=settings.norm == "none")
+        self.conv = nn.Sequential(
+            init_hidden(conv, settings.init), make_norm(settings.norm, channels), nn.ReLU()
+        )
+        outputs, prior = settings.outputs, settings.prior
         self.objectness = init_output(nn.Conv2d(channels, outputs * A, 1))
         self.deltas = init_output(nn.Conv2d(channels, 4 * A, 1))
         self.objectness.bias.data[outputs - 1 :: outputs] = math.log(prior / (1 - prior))
-
-        self.anchor_generator = anchor_generator
-        self.matcher, self.sampler = matcher, sampler
-        self.train_selector, self.test_selector = train_selector, test_selector
-        self.balance, self.beta, self.box_normalizer = balance, beta, box_normalizer
 
     def forward(self, features: nn.Tensor) -> tuple[nn.Tensor, nn.Tensor]:
         """(N, C, H, W) -> objectness logits (N, M) and deltas (N, M, 4), M = H W A.
@@ -117,7 +130,8 @@ class RegionProposalNetwork(nn.Module):
             anchors: (M, 4).
             image_sizes: (h, w) of each image without padding.
         """
-        select = self.train_selector if self.training else self.test_selector
+        settings = self.settings
+        select = settings.train_selector if self.training else settings.test_selector
         return [
             select(objectness.data[n], deltas.data[n], anchors, size)[0]
             for n, size in enumerate(image_sizes)
@@ -140,11 +154,11 @@ class RegionProposalNetwork(nn.Module):
         """
         parts = []
         for n, (target, size) in enumerate(zip(targets, image_sizes, strict=True)):
-            match = self.matcher(anchors, target["boxes"], size, target.get("ignore"))
-            positive, negative = self.sampler(match.labels, rng)
+            match = self.settings.matcher(anchors, target["boxes"], size, target.get("ignore"))
+            positive, negative = self.settings.sampler(match.labels, rng)
             matched = match.matched[positive]
             weights = np.ones(len(positive) + len(negative), np.float32)
-            if self.balance == "object":
+            if self.settings.balance == "object":
                 weights[: len(positive)] = object_weights(matched)
             parts.append(
                 AnchorTargets(
@@ -160,12 +174,14 @@ class RegionProposalNetwork(nn.Module):
         self, objectness: nn.Tensor, deltas: nn.Tensor, targets: AnchorTargets
     ) -> dict[str, nn.Tensor]:
         """``rpn_objectness`` and ``rpn_box`` of a batch, 0 for the latter without any object."""
+        settings = self.settings
         sampled, is_object, weights, _ = targets
         logits = objectness.reshape(-1)[sampled]
-        moved = box_losses(deltas.reshape(-1, 4)[sampled[is_object]], targets.deltas, self.beta)
-        examples = sampled if self.box_normalizer == "sampled" else targets.deltas
+        moved = box_losses(deltas.reshape(-1, 4)[sampled[is_object]], targets.deltas, settings.beta)
+        moved = (moved * weights[is_object].astype(deltas.dtype)).sum()
+        examples = sampled if settings.box_normalizer == "sampled" else targets.deltas
         return {
-            "rpn_objectness": objectness_loss(logits, is_object, weights),
-            "rpn_box": (moved * weights[is_object].astype(deltas.dtype)).sum()
-            / max(len(examples), 1),
+            "rpn_objectness": objectness_loss(logits, is_object, weights)
+            * settings.objectness_weight,
+            "rpn_box": moved / max(len(examples), 1) * settings.box_weight,
         }

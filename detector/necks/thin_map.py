@@ -8,10 +8,34 @@ connected layer follows.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import nn
-from detector.parts.layers import init_hidden, make_norm
+from detector.parts.layers import Init, Norm, init_hidden, make_norm
+from detector.settings import Count, Settings
 from nn import functional as F
+from nn.models import Map, map_of_stride
+
+
+@dataclass(frozen=True)
+class ThinMapSettings(Settings):
+    """
+    Attributes:
+        source: "c5" (stride 32, no atrous: the thesis), "last" (the backbone's last convolution,
+            which its classifier reads), "c4" (stride 16), or "fused" (the map of stride 16 plus
+            that of stride 32, brought to it by a 1x1 convolution and nearest-neighbour upsampling).
+        kernel_size, mid_channels: k and C_mid of the large separable convolution; the thesis's
+            setting S has 64, L has 256.
+        norm: before its ReLU.
+        init: see ``detector.parts.layers``.
+    """
+
+    source: Literal["c4", "c5", "last", "fused"] = "c5"
+    kernel_size: Count = 15
+    mid_channels: Count = 64
+    norm: Norm = "none"
+    init: Init = "gaussian"
 
 
 class LargeSeparableConv(nn.Module):
@@ -31,15 +55,15 @@ class LargeSeparableConv(nn.Module):
     def __init__(
         self,
         in_channels: int,
-        mid_channels: int = 64,
-        out_channels: int = 490,
-        kernel_size: int = 15,
-        norm: str = "none",
-        init: str = "gaussian",
+        mid_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        norm: Norm = "none",
+        init: Init = "gaussian",
     ):
         super().__init__()
         if kernel_size % 2 == 0:
-            raise ValueError(f"the kernel size must be odd to keep the map's size: {kernel_size}")
+            raise ValueError(f"kernel_size must be odd to keep the map's size: {kernel_size}")
         tall, wide = (kernel_size, 1), (1, kernel_size)
         self.tall_wide = _branch(in_channels, mid_channels, out_channels, tall, wide, norm, init)
         self.wide_tall = _branch(in_channels, mid_channels, out_channels, wide, tall, norm, init)
@@ -51,10 +75,11 @@ class LargeSeparableConv(nn.Module):
 
 
 class FusedMap(nn.Module):
-    """Stage 3 and stage 4 in one map at stride 16: fine positions and wide context.
+    """The maps of stride 16 and 32 in one at stride 16: fine positions and wide context.
 
-    A 1x1 convolution brings stage 4 to stage 3's channels, each of its cells is repeated 2 x 2
-    times, and the two are added (the top-down step of feature pyramid networks, Lin et al. 2017).
+    A 1x1 convolution brings the coarse map to the fine one's channels, each of its cells is
+    repeated 2 x 2 times, and the two are added (the top-down step of feature pyramid networks, Lin
+    et al. 2017).
     """
 
     def __init__(self, fine_channels: int, coarse_channels: int, norm: str, init: str):
@@ -74,43 +99,51 @@ class ThinMap(nn.Module):
     """From the backbone's maps to the thin map.
 
     Args:
-        source: "stage3", "stage4", "conv5", or "fused" for both stages; see ``DetectorConfig``.
-        channels: of each map of the backbone, by name.
-        strides: of each map of the backbone, by name.
-        mid_channels, out_channels, kernel_size: of the large separable convolution.
-        norm, init: see ``detector.parts.layers``.
+        maps: of the backbone.
+        out_channels: what the head's pooling needs.
+        settings: its numbers.
 
     Attributes:
-        stride: of the thin map, in pixels.
+        maps: of what it returns: the thin map, "thin".
+
+    Raises:
+        ValueError: the backbone does not have the maps.
     """
 
     def __init__(
         self,
-        source: str,
-        channels: Mapping[str, int],
-        strides: Mapping[str, int],
-        mid_channels: int = 64,
+        maps: Mapping[str, Map],
         out_channels: int = 490,
-        kernel_size: int = 15,
-        norm: str = "none",
-        init: str = "gaussian",
+        settings: ThinMapSettings = ThinMapSettings(),
     ):
         super().__init__()
-        self.source = source
         self.fuse = None
-        if source == "fused":
-            self.fuse = FusedMap(channels["stage3"], channels["stage4"], norm, init)
-        finest = "stage3" if source == "fused" else source
-        self.stride = strides[finest]
+        if settings.source == "fused":
+            self.sources = map_of_stride(maps, 16), map_of_stride(maps, 32)
+            fine, coarse = (maps[name].channels for name in self.sources)
+            self.fuse = FusedMap(fine, coarse, settings.norm, settings.init)
+        elif settings.source in maps:
+            self.sources = (settings.source,)
+        else:
+            raise ValueError(
+                f"the backbone has no map {settings.source!r}, only {', '.join(maps)}: choose "
+                "another source for the thin map"
+            )
+        channels, stride = maps[self.sources[0]]
         self.conv = LargeSeparableConv(
-            channels[finest], mid_channels, out_channels, kernel_size, norm, init
+            channels,
+            settings.mid_channels,
+            out_channels,
+            settings.kernel_size,
+            settings.norm,
+            settings.init,
         )
+        self.maps = {"thin": Map(out_channels, stride)}
 
-    def forward(self, features: Mapping[str, nn.Tensor]) -> nn.Tensor:
-        """Maps (N, C, H, W) by name -> (N, out_channels, H, W)."""
-        if self.fuse is not None:
-            return self.conv(self.fuse(features["stage3"], features["stage4"]))
-        return self.conv(features[self.source])
+    def forward(self, features: Mapping[str, nn.Tensor]) -> dict[str, nn.Tensor]:
+        """Maps (N, C, H, W) by name -> the thin map (N, out_channels, H, W)."""
+        read = [features[name] for name in self.sources]
+        return {"thin": self.conv(self.fuse(*read) if self.fuse is not None else read[0])}
 
 
 def _branch(in_channels, mid_channels, out_channels, first, second, norm, init) -> nn.Sequential:

@@ -7,11 +7,32 @@ The thesis takes five sizes and three ratios, so A = 15 (section 3.2.3).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from detector.settings import Positive, Settings
+
 THESIS_SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)
 THESIS_RATIOS = (0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True)
+class AnchorSettings(Settings):
+    """Which anchors lie on a cell.
+
+    Attributes:
+        sizes, ratios: square roots of areas in pixels, and heights over widths; the thesis's.
+        shapes: (width, height) pairs used instead, fitted to a data set: ``parts.anchor_fitting``.
+    """
+
+    sizes: tuple[Positive, ...] = THESIS_SIZES
+    ratios: tuple[Positive, ...] = THESIS_RATIOS
+    shapes: tuple[tuple[Positive, Positive], ...] | None = None
+
+    def generator(self, stride: int) -> AnchorGenerator:
+        """The anchors of a map of this stride."""
+        return AnchorGenerator(self.sizes, self.ratios, stride, self.shapes)
 
 
 def anchor_shapes(sizes: Sequence[float], ratios: Sequence[float]) -> np.ndarray:

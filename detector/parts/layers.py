@@ -8,14 +8,18 @@ schedule spends its first epochs on growing its weights. Biases start at 0.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import nn
 
 GAUSSIAN_STD = 0.01
 
+Init = Literal["gaussian", "he"]
+Norm = Literal["none", "batch"]
+
 
 def init_hidden(
-    layer: nn.Conv2d | nn.Linear, init: str, before_relu: bool = True
+    layer: nn.Conv2d | nn.Linear, init: Init, before_relu: bool = True
 ) -> nn.Conv2d | nn.Linear:
     """Set the weights of a layer inside the network.
 
@@ -38,7 +42,7 @@ def init_output(layer: nn.Conv2d | nn.Linear, std: float = GAUSSIAN_STD) -> nn.C
     return _zero_bias(layer)
 
 
-def make_norm(kind: str, channels: int) -> nn.Module:
+def make_norm(kind: Norm, channels: int) -> nn.Module:
     """The layer for "batch" or "none" (the identity)."""
     return nn.BatchNorm2d(channels) if kind == "batch" else nn.Identity()
 

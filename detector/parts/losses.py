@@ -6,10 +6,15 @@ that the earlier stages picked; gradients flow into the predictions only.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from nn import functional as F
 from nn.tensor import Tensor
+
+# By what a box loss is divided: all sampled examples, background included, or the positive ones.
+BoxNormalizer = Literal["sampled", "positive"]
 
 
 def objectness_loss(logits: Tensor, is_object: np.ndarray, weights: np.ndarray) -> Tensor:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detector.boxes import as_boxes, box_iou, covered_fraction
+from detector.settings import Count, Fraction, Settings
 
 POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
 
@@ -40,7 +41,7 @@ def best_box(candidates: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.
 
 
 @dataclass(frozen=True)
-class AnchorMatcher:
+class AnchorMatcher(Settings):
     """Labels anchors as object (POSITIVE), background (NEGATIVE) or neither (IGNORED).
 
     Later rules override earlier ones:
@@ -61,12 +62,12 @@ class AnchorMatcher:
         crowd_cover: a negative with more than this part of its area in a crowd region is ignored.
     """
 
-    positive_iou: float = 0.7
-    negative_iou: float = 0.3
-    anchors_per_box: int = 1
-    extra_iou: float = 0.3
+    positive_iou: Fraction = 0.7
+    negative_iou: Fraction = 0.3
+    anchors_per_box: Count = 1
+    extra_iou: Fraction = 0.3
     inside_only: bool = True
-    crowd_cover: float = 0.5
+    crowd_cover: Fraction = 0.5
 
     def __call__(
         self,

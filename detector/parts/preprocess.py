@@ -6,12 +6,32 @@ The first step of the detector. An image is an (H, W, 3) uint8 array in RGB orde
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from detector.boxes import as_boxes
+from detector.settings import Count, NotNegative, Positive, Settings
 from nn.kernels.normalize_image import normalize_image
+from nn.models.network import IMAGENET
+
+
+@dataclass(frozen=True)
+class ImageSettings(Settings):
+    """How a detector looks at an image.
+
+    Attributes:
+        short_side, max_side: ``predict`` makes the shorter side so long, unless the longer one
+            would exceed max_side. (``loss`` takes images as they are.) The thesis's 800 and 1200.
+        mean, std: of RGB values in 0..1; what the backbone was trained with, ImageNet's by default.
+    """
+
+    short_side: Count = 800
+    max_side: Count = 1200
+    mean: tuple[NotNegative, NotNegative, NotNegative] = IMAGENET.mean
+    std: tuple[Positive, Positive, Positive] = IMAGENET.std
+
 
 # Deep maps are 1/32 of the input; a multiple keeps the cells of all maps exactly aligned.
 SIZE_MULTIPLE = 32

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.boxes import best_scores, clip, decode, nms, remove_small
+from detector.settings import Count, Fraction, NotNegative, Settings
 
 
 @dataclass(frozen=True)
-class ProposalSelector:
+class ProposalSelector(Settings):
     """The best boxes of one image without near-duplicates.
 
     Attributes:
@@ -23,10 +24,10 @@ class ProposalSelector:
         min_size: boxes with a side of at most this many pixels inside the image are dropped.
     """
 
-    pre_nms: int = 6000
-    post_nms: int = 1000
-    iou_threshold: float = 0.7
-    min_size: float = 0.0
+    pre_nms: Count = 6000
+    post_nms: Count = 1000
+    iou_threshold: Fraction = 0.7
+    min_size: NotNegative = 0.0
 
     def __call__(
         self,

@@ -7,12 +7,13 @@ come from the generator that is passed in, so the same generator state gives the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from detector.boxes import as_boxes, covered_fraction
 from detector.parts.matching import NEGATIVE, POSITIVE, best_box
+from detector.settings import MOST, Count, Fraction, Range, Settings
 
 
 def choose(indices: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -23,7 +24,7 @@ def choose(indices: np.ndarray, count: int, rng: np.random.Generator) -> np.ndar
 
 
 @dataclass(frozen=True)
-class AnchorSampler:
+class AnchorSampler(Settings):
     """Picks a balanced handful of labelled anchors per image (Faster R-CNN, 3.1.3).
 
     Attributes:
@@ -31,8 +32,8 @@ class AnchorSampler:
         positive_fraction: at most this part of them positive; negatives fill the rest.
     """
 
-    count: int = 256
-    positive_fraction: float = 0.5
+    count: Count = 256
+    positive_fraction: Fraction = 0.5
 
     def __call__(
         self, labels: np.ndarray, rng: np.random.Generator
@@ -73,7 +74,7 @@ class RoIs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RoISampler:
+class RoISampler(Settings):
     """Turns proposals into the head's training examples (Fast R-CNN, section 2.3).
 
     The ground-truth boxes are examples too. The official Light-Head R-CNN keeps all of them and
@@ -89,11 +90,11 @@ class RoISampler:
         crowd_cover: background with more than this part of its area in a crowd region is dropped.
     """
 
-    foreground_iou: float = 0.5
-    background_iou: float = 0.0
-    count: int = -1
-    foreground_fraction: float = 0.25
-    crowd_cover: float = 0.5
+    foreground_iou: Fraction = 0.5
+    background_iou: Fraction = 0.0
+    count: Annotated[int, Range(-1, MOST)] = -1
+    foreground_fraction: Fraction = 0.25
+    crowd_cover: Fraction = 0.5
 
     def __call__(
         self,

@@ -5,28 +5,28 @@ The last step of the detector (Fast R-CNN, section 3).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from detector.boxes import batched_nms, best_scores, clip, decode, remove_small
+from detector.settings import Count, Fraction, Settings
 
 
 @dataclass(frozen=True)
-class DetectionSelector:
+class DetectionSelector(Settings):
     """Scores, decodes and thins out what the head says about the proposals of one image.
 
     Attributes:
         score_threshold: detections with at most this probability are dropped.
         iou_threshold: of two boxes of one class that overlap more, the worse-scored is dropped.
         max_detections: how many to return at most, over all classes.
-        stds: of the box deltas, as in training.
     """
 
-    score_threshold: float = 0.0
-    iou_threshold: float = 0.5
-    max_detections: int = 100
-    stds: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    score_threshold: Fraction = 0.0
+    iou_threshold: Fraction = 0.5
+    max_detections: Count = 100
 
     def __call__(
         self,
@@ -34,6 +34,7 @@ class DetectionSelector:
         deltas: np.ndarray,
         proposals: np.ndarray,
         image_size: tuple[int, int],
+        stds: Sequence[float],
     ) -> dict[str, np.ndarray]:
         """Detections of one image, best first.
 
@@ -42,6 +43,7 @@ class DetectionSelector:
             deltas: (K, 4) shared by all classes, or (K, 1 + num_classes, 4), one set per class.
             proposals: (K, 4).
             image_size: (h, w) in pixels, without padding.
+            stds: of the box deltas, as in training.
 
         Returns:
             dict of ``boxes`` (R, 4) in pixels of the network's input, ``scores`` (R,), ``labels``
@@ -58,7 +60,7 @@ class DetectionSelector:
             is_all = len(top) < count
             rows, labels = top // classes, top % classes + 1
             chosen = deltas[rows, labels] if deltas.ndim == 3 else deltas[rows]
-            boxes = clip(decode(chosen, proposals[rows], self.stds), image_size)
+            boxes = clip(decode(chosen, proposals[rows], stds), image_size)
             whole = remove_small(boxes, 0)
             boxes, top, labels = boxes[whole], top[whole], labels[whole]
             kept = batched_nms(boxes, scores[top], labels, self.iou_threshold)

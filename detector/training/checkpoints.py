@@ -1,6 +1,6 @@
-"""What a detector's checkpoint holds, for training (``loading`` builds detectors from them).
+"""What a checkpoint of a training holds (``loading`` builds detectors from them).
 
-A checkpoint is a tree (``nn.checkpoint``): ``detector`` says how to build the model and what its
+A checkpoint is a tree (``nn.checkpoint``): ``about`` says how to build the model and what its
 labels mean, ``model`` holds its weights; ``last.ckpt`` adds ``optimizer`` and ``position``.
 """
 
@@ -8,35 +8,32 @@ from __future__ import annotations
 
 import os
 
-from detector.datasets import Dataset
 from detector.errors import UserError
+from detector.training import version_0_1
 from nn import checkpoint
+from nn.module import Module
 
-KIND = "lighthead detector"
-
-
-def describe(model, dataset: Dataset) -> dict:
-    """The ``detector`` entry of a checkpoint: how to build it, and what it was trained on."""
-    return {
-        "config": model.config(),
-        "classes": dataset.classes,
-        "category_ids": dataset.category_ids,
-        "pictures": len(dataset),
-        "boxes": len(dataset.annotations),
-    }
+KIND = "lighthead"
 
 
-def write(path: str | os.PathLike, model, detector: dict, **more) -> None:
-    """Write a checkpoint, complete or not at all."""
-    tree = {"kind": KIND, "detector": detector, "model": model.state_dict(), **more}
-    checkpoint.save(path, tree)
+def write(path: str | os.PathLike, task: str, model: Module, about: dict, **more) -> None:
+    """Write a checkpoint, complete or not at all.
+
+    Args:
+        task: a name in ``OBJECTIVES``.
+        about: what the objective's ``describe`` says.
+        more: whatever it takes to go on.
+    """
+    checkpoint.save(
+        path, {"kind": KIND, "task": task, "about": about, "model": model.state_dict(), **more}
+    )
 
 
-def read(path: str | os.PathLike) -> dict:
-    """The tree in a checkpoint.
+def read(path: str | os.PathLike, task: str = "detection") -> dict:
+    """The tree in a checkpoint of a task.
 
     Raises:
-        UserError: there is no such file, it cannot be read, is damaged, or not of a detector.
+        UserError: there is no such file, it cannot be read, is damaged, or not of this task.
     """
     try:
         tree = checkpoint.load(path)
@@ -46,12 +43,18 @@ def read(path: str | os.PathLike) -> dict:
         raise UserError(f"cannot read the checkpoint {path} ({error.strerror})") from error
     except checkpoint.CheckpointError as error:
         raise UserError(str(error)) from error
+    tree = version_0_1.checkpoint(tree)
     if not isinstance(tree, dict) or tree.get("kind") != KIND:
-        raise UserError(f"{path} is a checkpoint, but not of a detector")
+        raise UserError(f"{path} is a checkpoint, but not of a training")
+    if tree.get("task") != task:
+        raise UserError(f"{path} is of the task {tree.get('task')}, not of {task}")
+    for name in ("about", "model"):
+        if not isinstance(tree.get(name), dict):
+            raise UserError(f"{path} is damaged: it has no {name!r}")
     return tree
 
 
-def restore(model, tree: dict, path: str | os.PathLike) -> None:
+def restore(model: Module, tree: dict, path: str | os.PathLike) -> None:
     """Put the weights of a checkpoint into a model of the same shape.
 
     Raises:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping
 
 import numpy as np
 
 from detector.training.run_folder import read_metrics
 from nn.files import atomic_file
 
-NOT_LOSSES = {"epoch", "iteration", "seconds", "lr", "grad_norm", "val_ap", "val_ap50"}
+NOT_LOSSES = {"epoch", "iteration", "seconds", "lr", "grad_norm"}
 
 
-def draw_curves(metrics: str | os.PathLike, picture: str | os.PathLike) -> None:
-    """Draw ``metrics.csv`` into a PNG; nothing happens while it has no rows."""
+def draw_curves(
+    metrics: str | os.PathLike, picture: str | os.PathLike, figures: Mapping[str, str]
+) -> None:
+    """Draw ``metrics.csv`` into a PNG; nothing happens while it has no rows.
+
+    Args:
+        figures: what was measured, each with how to print it; see ``Objective``.
+    """
     # A figure without pyplot: no window system is asked for, and importing costs only when used.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = read_metrics(metrics)
     steps = [row for row in rows if "loss" in row]
-    validations = [row for row in rows if "val_ap50" in row]
     if not steps:
         return
     figure = Figure(figsize=(12, 3.6), layout="constrained")
@@ -38,8 +44,9 @@ def draw_curves(metrics: str | os.PathLike, picture: str | os.PathLike) -> None:
     middle.plot(iterations, [row["lr"] for row in steps])
     middle.set(title="learning rate", xlabel="iteration", ylim=(0, None))
 
-    for name, label in (("val_ap50", "AP50"), ("val_ap", "AP")):
-        points = [(row["iteration"], row[name]) for row in validations if name in row]
+    for name, label in figures.items():
+        name = f"val_{name}"
+        points = [(row["iteration"], row[name]) for row in rows if name in row]
         if points:
             right.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label)
             right.legend(fontsize="small", loc="lower right")

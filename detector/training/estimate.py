@@ -9,8 +9,8 @@ import time
 from detector.datasets import Dataset, Loader
 from detector.detectors.compiled import CompiledDetector
 from detector.progress import format_seconds
-from detector.training.presets import Recipe
-from detector.training.pretraining import pretrain_backbone
+from detector.training.objectives.crops import learn_from_crops
+from detector.training.recipe import Recipe
 
 TIMED = 3
 
@@ -28,11 +28,11 @@ def estimate_training(model, loader: Loader, recipe: Recipe, val: Dataset) -> st
         a sentence.
     """
     crop_time = 0.0
-    for _ in range(2 if recipe.crop_iterations else 0):
+    for _ in range(2 if recipe.crops.iterations else 0):
         started = time.monotonic()
-        short = recipe.changed(crop_iterations=TIMED)
+        short = recipe.changed("crops.iterations", TIMED)
         with contextlib.redirect_stdout(io.StringIO()):  # what it says of its success
-            pretrain_backbone(model, loader.dataset, short, loader.seed, lambda: None)
+            learn_from_crops(model, loader.dataset, short, loader.seed, lambda: None)
         crop_time = (time.monotonic() - started) / TIMED
     model.train()
     step_times = []
@@ -54,13 +54,13 @@ def estimate_training(model, loader: Loader, recipe: Recipe, val: Dataset) -> st
         image_times.append(time.monotonic() - started)
     # The least of the others is what a quiet machine takes.
     step, image = min(step_times[1:] or step_times), min(image_times[1:] or image_times)
-    recipe = recipe.fitted(len(loader))
-    iterations = recipe.epochs * len(loader)
+    steps = recipe.steps.fitted(len(loader))
+    iterations = steps.epochs * len(loader)
     # The last epoch is validated twice: for the choice of the best and for the report.
-    validations = -(-recipe.epochs // recipe.evaluate_every) + 1
+    validations = -(-steps.epochs // steps.evaluate_every) + 1
     seconds = iterations * step + validations * len(val) * image
-    seconds += recipe.crop_iterations * crop_time
-    crops = f"{recipe.crop_iterations} iterations on crops of {crop_time:.2f} s, "
+    seconds += recipe.crops.iterations * crop_time
+    crops = f"{recipe.crops.iterations} iterations on crops of {crop_time:.2f} s, "
     return (
         f"{format_seconds(seconds)}: {crops if crop_time else ''}{iterations} iterations of "
         f"{step:.2f} s, and {validations} validations on {len(val)} pictures of {image:.2f} s"

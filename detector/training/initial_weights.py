@@ -47,7 +47,7 @@ def load_initial_weights(model, path: str | os.PathLike) -> str:
 def load_from_checkpoint(model, path: Path) -> str:
     """Take every tensor of a detector's checkpoint that fits."""
     tree = checkpoints.read(path)
-    state, config = tree["model"], tree["detector"]["config"]
+    state, image = tree["model"], tree["about"]["config"]["image"]
     own = model.state_dict()
     fitting = {
         name: array
@@ -57,5 +57,5 @@ def load_from_checkpoint(model, path: Path) -> str:
     if not fitting:
         raise UserError(f"no tensor of {path} fits this detector: is it of the same backbone?")
     model.load_state_dict(fitting, strict=False)
-    model.set_preprocessing(config["image_mean"], config["image_std"])
+    model.set_preprocessing(image["mean"], image["std"])
     return f"{path}: loaded {len(fitting)} of the detector's {len(own)} tensors"

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from detector.detectors.light_head_rcnn import LightHeadRCNN
+from detector.detectors import DETECTORS
+from detector.detectors.detector import Detector
 from detector.errors import UserError
 from detector.training import checkpoints
 from detector.training.run_folder import RunFolder
@@ -16,7 +17,7 @@ from detector.training.run_folder import RunFolder
 class LoadedDetector:
     """A model in evaluation mode, and what its labels mean: label k is ``classes[k - 1]``."""
 
-    model: LightHeadRCNN
+    model: Detector
     classes: list[str]
     category_ids: list[int]
     path: Path
@@ -32,11 +33,26 @@ def load_detector(path: str | os.PathLike) -> LoadedDetector:
     if path.is_dir():
         path = RunFolder(path).best_or_last()
     tree = checkpoints.read(path)
-    detector = tree["detector"]
+    about = tree["about"]
     try:
-        model = LightHeadRCNN(**detector["config"])
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path} is of another version of the detector: {error}") from error
+        model = DETECTORS[about["detector"]](**about["config"])
+        classes, category_ids = names_of(about, model.num_classes)
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged, or of another version: {error}") from error
     checkpoints.restore(model, tree, path)
     model.eval()
-    return LoadedDetector(model, detector["classes"], detector["category_ids"], path)
+    return LoadedDetector(model, classes, category_ids, path)
+
+
+def names_of(about: dict, num_classes: int) -> tuple[list[str], list[int]]:
+    """The names and category ids of a detector's classes.
+
+    Raises:
+        ValueError: they are not as many as the detector has classes.
+    """
+    classes, ids = list(about["classes"]), list(about["category_ids"])
+    if not len(classes) == len(ids) == num_classes:
+        raise ValueError(f"{num_classes} classes, but {len(classes)} names and {len(ids)} ids")
+    if not all(isinstance(name, str) for name in classes):
+        raise ValueError("a class name is no text")
+    return classes, [int(number) for number in ids]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from detector.errors import UserError
+from nn.module import Module
 from nn.tensor import Tensor
 
 
@@ -14,12 +15,14 @@ class NonFiniteError(UserError):
     """Training met a NaN or an infinity; the message says where."""
 
 
-def explain_non_finite(model, images, targets, rng, losses: Mapping[str, float]) -> str:
+def explain_non_finite(
+    model: Module, again: Callable[[], object], losses: Mapping[str, float]
+) -> str:
     """Run a batch through the model once more and say what is wrong.
 
     Args:
         model: as it was when the loss turned out wrong.
-        images, targets, rng: what it was given.
+        again: computes the losses once more.
         losses: what came out.
 
     Returns:
@@ -30,7 +33,7 @@ def explain_non_finite(model, images, targets, rng, losses: Mapping[str, float])
     for name, parameter in model.named_parameters():
         if not np.isfinite(parameter.data).all():
             return f"the weight {name} is {_kind(parameter.data)}"
-    layer = _first_layer(model, images, targets, rng)
+    layer = _first_layer(model, again)
     if layer:
         return layer
     for name, value in losses.items():
@@ -42,7 +45,7 @@ def explain_non_finite(model, images, targets, rng, losses: Mapping[str, float])
     return "the gradients are too long to be measured, though the loss is finite"
 
 
-def _first_layer(model, images, targets, rng) -> str:
+def _first_layer(model: Module, again: Callable[[], object]) -> str:
     found: list[str] = []
 
     def inspect(name: str):
@@ -56,7 +59,7 @@ def _first_layer(model, images, targets, rng) -> str:
 
     undo = [module.register_forward_hook(inspect(name)) for name, module in model.named_modules()]
     try:
-        model.loss(images, targets, rng)
+        again()
     except (ValueError, FloatingPointError, IndexError):
         pass  # the loss may well fail on NaN; the layers before it have been seen
     finally:

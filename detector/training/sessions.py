@@ -1,96 +1,117 @@
 """A training run from its options to its results; ``train`` and ``demo`` are two ways to start one.
 
 ``Session`` holds a run's options and stands in its ``config.json``, so that a run can be resumed
-with nothing but the name of its folder. ``run_session`` opens the data, builds the detector, trains
+with nothing but the name of its folder. ``run_session`` opens the data, builds the model, trains
 and leaves everything in the run folder.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
-import nn
-from detector.datasets import Dataset, Loader, TrainTransform, open_dataset, splits
+from detector.datasets import splits
 from detector.datasets.layout import find_split
-from detector.datasets.statistics import network_boxes
-from detector.detectors.compiled import CompiledDetector
-from detector.detectors.light_head_rcnn import LightHeadRCNN
 from detector.errors import UserError
-from detector.evaluation.figures import Evaluation
-from detector.evaluation.validation import measure, write_examples
-from detector.parts.anchor_fitting import spread_anchors
-from detector.training import checkpoints
+from detector.settings import Count, Range, Settings
+from detector.training import version_0_1
 from detector.training.curves import draw_curves
-from detector.training.initial_weights import load_initial_weights
-from detector.training.loading import load_detector
-from detector.training.presets import Recipe
-from detector.training.pretraining import pretrain_backbone
+from detector.training.objectives import OBJECTIVES
+from detector.training.objectives.objective import Objective
+from detector.training.recipe import Recipe
 from detector.training.run_folder import RunFolder
 from detector.training.trainer import Trainer
-from nn.files import write_json
-
-EXAMPLE_PICTURES = 12
 
 
 @dataclass(frozen=True)
-class Session:
+class Session(Settings):
     """The options of a run, as its ``config.json`` holds them.
 
-    ``data``, ``train``, ``val``, ``classes`` and ``limit`` say which pictures; ``val`` None means
-    that the training pictures are validated on. ``preset`` is the name ``recipe`` came from.
+    Attributes:
+        task: a name in ``OBJECTIVES``.
+        data, train, val, classes, limit: which pictures; ``val`` None means that the training
+            pictures are validated on.
+        preset: the name the recipe came from.
+        init_from: weights to start from.
+        seed: of all random choices.
+        recipe: of the class that the objective names.
     """
 
-    data: str
-    train: str
-    val: str | None
-    classes: list[str] | None
-    limit: int | None
-    preset: str
-    init_from: str | None
-    seed: int
-    recipe: Recipe
-
-    def as_dict(self) -> dict:
-        return asdict(self)
+    task: str = "detection"
+    data: str = ""
+    train: str = "train"
+    val: str | None = None
+    classes: tuple[str, ...] | None = None
+    limit: Count | None = None
+    preset: str = ""
+    init_from: str | None = None
+    seed: Annotated[int, Range(0, 2**64 - 1)] = 0
+    recipe: Settings = Recipe()
 
     @classmethod
-    def from_dict(cls, values: dict) -> Session:
-        return cls(**{**values, "recipe": Recipe.from_dict(values["recipe"])})
+    def from_dict(cls, values: Any) -> Session:
+        """What ``as_dict`` returned, also after a way through JSON, also of version 0.1.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        values = version_0_1.session(values)
+        if not isinstance(values, Mapping):
+            raise ValueError("it must hold the options of a run by name")
+        return cls.of(values)
+
+    def updated(self, values: Mapping[str, Any]) -> Session:
+        """See ``Settings``. Another task brings its own recipe."""
+        task = values.get("task", self.task)
+        if task not in OBJECTIVES:
+            raise ValueError(OBJECTIVES.complaint(task))
+        base = self
+        if task != self.task:
+            base = replace(self, task=task, recipe=OBJECTIVES[task].Recipe())
+        return Settings.updated(base, values)
+
+    def objective(self) -> Objective:
+        """What is learned."""
+        return OBJECTIVES[self.task](self)
 
 
-def run_session(session: Session, run: RunFolder) -> Evaluation:
+def read_session(run: RunFolder) -> Session:
+    """The session of a run.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    values = run.read_config()
+    try:
+        return Session.from_dict(values)
+    except ValueError as error:
+        raise UserError(f"{run.config}: {error}") from error
+
+
+def run_session(session: Session, run: RunFolder) -> dict[str, float | None]:
     """Train, or go on training, and leave the results in the run folder.
+
+    Returns:
+        the figures of the best weights.
 
     Raises:
         UserError: something about the data, the weights or the folder has to be mended.
         NonFiniteError, Interrupted: see ``Trainer.fit``.
     """
-    train, val = open_splits(session)
-    model = build_model(session, train)
-    loader = build_loader(session, train)
+    objective = session.objective()
+    trainer = Trainer(objective, session.recipe.steps, run, session.seed)
     if not run.config.exists():
         # Only now: a run that the data or the weights forbade leaves an empty folder behind.
         run.write_config(session.as_dict())
-    trainer = Trainer(
-        model,
-        session.recipe,
-        loader.epoch,
-        len(loader),
-        run,
-        session.seed,
-        checkpoints.describe(model, train),
-        validate=validation(model, val),
-        name_image=lambda index: str(train.images[index].path),
-        prepare=preparation(session, model, train),
-    )
     if run.last.exists():
         trainer.resume()
-    announce(session, train, val, trainer)
+    announce(objective, trainer)
     try:
         trainer.fit()
     finally:
-        draw_curves(run.metrics, run.curves)
-    return conclude(run, val)
+        draw_curves(run.metrics, run.curves, objective.figures)
+    return objective.conclude(run)
 
 
 def choose_splits(data: str, train: str | None, val: str | None) -> tuple[str, str | None]:
@@ -106,81 +127,14 @@ def choose_splits(data: str, train: str | None, val: str | None) -> tuple[str, s
     return train, find_split(val or "val", known, data)
 
 
-def open_splits(session: Session) -> tuple[Dataset, Dataset]:
-    """The data sets to learn from and to measure with; without a split for that, the same."""
-    train = open_dataset(session.data, session.train, session.classes, session.limit)
-    if session.val is None or session.val == session.train:
-        return train, train
-    return train, open_dataset(session.data, session.val, train.classes, with_others=True)
-
-
-def build_model(session: Session, train: Dataset) -> LightHeadRCNN:
-    """The detector as it is before the first iteration: a function of the session and the data."""
-    recipe = session.recipe
-    options = dict(recipe.model)
-    if recipe.fit_anchors is not None:
-        boxes = network_boxes(train, recipe.short_side, recipe.max_side)
-        options["anchor_shapes"] = spread_anchors(boxes.widths_heights, *recipe.fit_anchors)
-    nn.manual_seed(session.seed)
-    try:
-        model = LightHeadRCNN(
-            len(train.classes),
-            recipe.backbone,
-            recipe.setting,
-            **{"short_side": recipe.short_side, "max_side": recipe.max_side, **options},
-        )
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    if session.init_from is not None:
-        print(load_initial_weights(model, session.init_from))
-        model.freeze(recipe.frozen_stages >= 1, recipe.frozen_stages >= 2, recipe.frozen_batch_norm)
-    return model
-
-
-def preparation(session: Session, model: LightHeadRCNN, train: Dataset):
-    """``prepare(check)`` for the trainer, or None where the backbone needs no lessons."""
-    recipe = session.recipe
-    if recipe.crop_iterations == 0 or session.init_from is not None:
-        return None
-    return lambda check: pretrain_backbone(model, train, recipe, session.seed, check)
-
-
-def build_loader(session: Session, train: Dataset) -> Loader:
-    """The batches of every epoch."""
-    recipe = session.recipe
-    transform = TrainTransform(
-        recipe.short_sides,
-        recipe.max_side,
-        recipe.horizontal_flip,
-        recipe.vertical_flip,
-        recipe.colour_jitter,
-    )
-    return Loader(train, transform, recipe.batch, session.seed)
-
-
-def validation(model: LightHeadRCNN, val: Dataset):
-    """``validate(check)`` for the trainer: average precision and that at IoU 0.5."""
-
-    def validate(check) -> tuple[float, float]:
-        compiled = CompiledDetector(model)
-        evaluation, _ = measure(compiled, val, title="validating", check=check)
-        return evaluation.figures["AP"] or 0.0, evaluation.figures["AP50"] or 0.0
-
-    return validate
-
-
-def announce(session: Session, train: Dataset, val: Dataset, trainer: Trainer) -> None:
+def announce(objective: Objective, trainer: Trainer) -> None:
     """What is about to happen, in a few lines."""
-    recipe = trainer.recipe
-    parameters = sum(p.data.size for p in trainer.model.parameters() if p.requires_grad)
+    steps = trainer.steps
+    for line in objective.announce():
+        print(line)
     print(
-        f"{len(train)} pictures to learn {len(train.classes)} classes from"
-        + (f", {len(val)} to measure with" if val is not train else "; measured on the same")
-    )
-    print(
-        f"{recipe.backbone}, setting {recipe.setting}: {parameters:,} parameters learn; "
-        f"{recipe.epochs} epochs of {trainer.batches_per_epoch} iterations of {recipe.batch} "
-        f"pictures, learning rate up to {recipe.lr:.4g} ({recipe.schedule})"
+        f"{steps.epochs} epochs of {trainer.batches_per_epoch} iterations of {steps.batch} "
+        f"pictures, learning rate up to {steps.lr:.4g} ({steps.schedule})"
     )
     if trainer.position.iteration:
         print(
@@ -188,16 +142,3 @@ def announce(session: Session, train: Dataset, val: Dataset, trainer: Trainer) -
             f"at the learning rate {trainer.learning_rate(trainer.position.iteration):.4g}"
         )
     print(f"everything goes to {trainer.run.path}", flush=True)
-
-
-def conclude(run: RunFolder, val: Dataset) -> Evaluation:
-    """Measure the best weights once more in full, and draw examples."""
-    detector = CompiledDetector(load_detector(run.path).model)
-    evaluation, _ = measure(detector, val)
-    write_json(run.evaluation, evaluation.to_json())
-    write_examples(detector, val, run.detections, EXAMPLE_PICTURES)
-    print(f"{evaluation.table()}\n\nfigures: {run.evaluation}")
-    if run.curves.exists():  # not on one site of several: the server has them
-        print(f"curves: {run.curves}")
-    print(f"pictures: {run.detections}")
-    return evaluation

@@ -8,11 +8,10 @@ it ends in the same bits as a run that never stopped.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +20,12 @@ from detector.errors import UserError
 from detector.interruption import Interrupted, InterruptionWatch
 from detector.progress import Progress, format_seconds
 from detector.training import checkpoints
-from detector.training.non_finite import NonFiniteError, explain_non_finite
-from detector.training.presets import Recipe
+from detector.training.non_finite import NonFiniteError
+from detector.training.objectives.objective import Objective
 from detector.training.run_folder import MetricsLog, RunFolder
-from nn.optim import MomentumSGD, clip_grad_norm
+from detector.training.step import take_step
+from detector.training.steps import Steps
+from nn.optim import MomentumSGD
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 
@@ -37,52 +38,30 @@ class Position:
     batch: int = 0
     iteration: int = 0
     seconds: float = 0.0  # spent so far, validation included, interruptions not
-    best: float = -1.0  # highest validation AP50
+    best: float = -1.0  # highest validation figure
     metrics: int = 0  # bytes of metrics.csv
 
 
 class Trainer:
-    """Trains a detector in a run folder.
+    """Trains an objective in a run folder.
 
     Args:
-        model: ``loss(images, targets, rng)`` gives a dict of named losses to be added up.
-        recipe: the numbers.
-        batches: ``batches(epoch, start)`` iterates over the batches of an epoch from number
-            ``start``; each has ``images``, ``targets`` and ``indices``.
-        batches_per_epoch: how many there are.
+        objective: what is learned.
+        steps: how; more epochs if the objective is small.
         run: where everything is written.
         seed: of all random choices.
-        detector: the entry of that name in every checkpoint (see ``checkpoints.describe``).
-        validate: measures the model, returns (AP, AP50); calls its argument now and then, which
-            may raise to stop it. None: no validation.
-        name_image: from an index of the data set to the name of its file, for error messages.
-        prepare: done to the model before the first iteration; gets the same argument as
-            ``validate``. A run that stops in its middle starts it anew.
     """
 
-    def __init__(
-        self,
-        model,
-        recipe: Recipe,
-        batches: Callable,
-        batches_per_epoch: int,
-        run: RunFolder,
-        seed: int,
-        detector: dict,
-        validate: Callable[[Callable[[], None]], tuple[float, float]] | None = None,
-        name_image: Callable[[int], str] = str,
-        prepare: Callable[[Callable[[], None]], object] | None = None,
-    ):
-        recipe = recipe.fitted(batches_per_epoch)
-        self.model, self.recipe, self.run, self.seed = model, recipe, run, seed
-        self.batches, self.batches_per_epoch = batches, batches_per_epoch
-        self.detector, self.validate, self.name_image = detector, validate, name_image
-        self.prepare = prepare
-        self.iterations = recipe.epochs * batches_per_epoch
-        self.learning_rate = recipe.learning_rates(self.iterations)
+    def __init__(self, objective: Objective, steps: Steps, run: RunFolder, seed: int):
+        self.objective, self.run, self.seed = objective, run, seed
+        self.model, self.batches_per_epoch = objective.model, len(objective)
+        self.steps = steps.fitted(self.batches_per_epoch)
+        self.iterations = self.steps.epochs * self.batches_per_epoch
+        self.learning_rate = self.steps.learning_rates(self.iterations)
         self.optimizer = MomentumSGD(
-            parameter_groups(model, recipe), recipe.lr, recipe.momentum, recipe.weight_decay
+            steps.groups(self.model), steps.lr, steps.momentum, steps.weight_decay
         )
+        self.about = objective.describe()
         self.position = Position()
         self.watch = InterruptionWatch()
 
@@ -92,8 +71,8 @@ class Trainer:
         Raises:
             UserError: the checkpoint is missing, damaged or of another model or data set.
         """
-        tree = checkpoints.read(self.run.last)
-        then, now = tree["detector"], self.detector
+        tree = checkpoints.read(self.run.last, self.objective.task)
+        then, now = tree["about"], self.about
         changed = [name for name in now if then.get(name) != now[name]]
         if changed:
             raise UserError(
@@ -115,11 +94,11 @@ class Trainer:
         self.started = self.saved = time.monotonic()
         self.started -= self.position.seconds
         self.metrics = MetricsLog(self.run.metrics, self.position.metrics)
-        is_prepared = self.prepare is None or self.run.last.exists()
+        is_prepared = not self.objective.prepares or self.run.last.exists()
         try:
             with self.watch:
                 if not is_prepared:
-                    self.prepare(self.watch.check)
+                    self.objective.prepare(self.watch.check)
                     is_prepared = True
                 if not self.run.last.exists():
                     self.save()
@@ -127,7 +106,7 @@ class Trainer:
             # NumPy need not warn of what ``step`` looks for and explains.
             quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
             with self.watch, quiet, progress as self.progress:
-                while self.position.epoch < self.recipe.epochs:
+                while self.position.epoch < self.steps.epochs:
                     self.train_epoch()
                     self.finish_epoch()
                     self.save_if_due()
@@ -148,7 +127,7 @@ class Trainer:
         """All batches of an epoch that are still to do."""
         self.model.train()
         self.history: list[dict[str, float]] = []
-        for batch in self.batches(self.position.epoch, self.position.batch):
+        for batch in self.objective.batches(self.position.epoch, self.position.batch):
             losses = self.step(batch)
             self.history.append(losses)
             self.position.batch += 1
@@ -157,65 +136,54 @@ class Trainer:
             self.watch.check()
             self.save_if_due()
 
-    def step(self, batch) -> dict[str, float]:
-        """One iteration: forward, backward, update. Returns the losses and writes them down."""
+    def step(self, batch: Any) -> dict[str, float]:
+        """One iteration. Returns the losses and writes them down."""
         iteration = self.position.iteration
         lr = self.optimizer.lr = self.learning_rate(iteration)
-        losses = self.model.loss(batch.images, batch.targets, self.rng())
-        total = sum(losses.values())
-        values = {"loss": total.item(), **{name: loss.item() for name, loss in losses.items()}}
-        self.optimizer.zero_grad()
-        total.backward()
-        norm = clip_grad_norm(self.model.parameters(), self.recipe.clip_norm or math.inf)
-        if not (math.isfinite(values["loss"]) and math.isfinite(norm)):
-            self.stop(batch, values)
-        self.optimizer.step()
+        rng = streams.generator(self.seed, streams.SAMPLING, index=iteration)
+        try:
+            losses, norm = take_step(
+                self.objective, self.optimizer, batch, rng, self.steps.clip_norm
+            )
+        except NonFiniteError as error:
+            raise NonFiniteError(
+                f"training stopped at iteration {iteration + 1}: {error}; the last checkpoint is "
+                f"intact, a smaller --lr (now {lr:.3g}) usually helps"
+            ) from None
         self.metrics.write(
             {
                 "epoch": self.position.epoch + 1,
                 "iteration": iteration + 1,
                 "seconds": time.monotonic() - self.started,
                 "lr": lr,
-                **values,
+                **losses,
                 "grad_norm": norm,
-                "val_ap": "",
-                "val_ap50": "",
+                **{f"val_{name}": "" for name in self.objective.figures},
             }
         )
-        return values
-
-    def rng(self):
-        """The generator of this iteration's samples."""
-        return streams.generator(self.seed, streams.SAMPLING, index=self.position.iteration)
-
-    def stop(self, batch, losses: dict[str, float]) -> None:
-        """Find out where the first NaN or infinity came from, and raise."""
-        reason = explain_non_finite(self.model, batch.images, batch.targets, self.rng(), losses)
-        files = ", ".join(self.name_image(int(index)) for index in batch.indices)
-        raise NonFiniteError(
-            f"training stopped at iteration {self.position.iteration + 1}: {reason}; the batch was "
-            f"{files}; the last checkpoint is intact, a smaller --lr (now {self.optimizer.lr:.3g}) "
-            "usually helps"
-        )
+        return losses
 
     def finish_epoch(self) -> None:
         """Validate, keep the best weights, say how it went and move on to the next epoch."""
         position = self.position
         epoch = position.epoch + 1
-        line = f"epoch {epoch}/{self.recipe.epochs}  "
+        line = f"epoch {epoch}/{self.steps.epochs}  "
         for name in self.history[0] if self.history else ():
             line += f"{name} {fmean(losses[name] for losses in self.history):.3f}  "
         line += f"lr {self.optimizer.lr:.2g}"
-        due = epoch % self.recipe.evaluate_every == 0 or epoch == self.recipe.epochs
-        if self.validate is not None and due:
-            ap, ap50 = self.validate(self.watch.check)
-            line += f"  val AP50 {ap50:.3f} AP {ap:.3f}"
+        due = epoch % self.steps.evaluate_every == 0 or epoch == self.steps.epochs
+        found = self.objective.measure(self.watch.check) if due else {}
+        if found:
+            best, titles = self.objective.best, self.objective.figures
+            order = sorted(found, key=lambda name: name != best)
+            line += "  val " + " ".join(f"{titles[name]} {found[name]:.3f}" for name in order)
             self.metrics.write(
-                {"epoch": epoch, "iteration": position.iteration, "val_ap": ap, "val_ap50": ap50}
+                {"epoch": epoch, "iteration": position.iteration}
+                | {f"val_{name}": value for name, value in found.items()}
             )
-            if ap50 >= position.best:
-                position.best = ap50
-                checkpoints.write(self.run.best, self.model, self.detector)
+            if found[best] >= position.best:
+                position.best = found[best]
+                checkpoints.write(self.run.best, self.objective.task, self.model, self.about)
                 line += " (best)"
         position.epoch, position.batch = epoch, 0
         self.progress.say(f"{line}  {format_seconds(time.monotonic() - self.started)}")
@@ -231,28 +199,9 @@ class Trainer:
         self.position.metrics = self.metrics.position()
         checkpoints.write(
             self.run.last,
+            self.objective.task,
             self.model,
-            self.detector,
+            self.about,
             optimizer=self.optimizer.state_dict(),
             position=asdict(self.position),
         )
-
-
-def parameter_groups(model, recipe: Recipe) -> list[dict]:
-    """The parameters that learn, in four groups: backbone or not, decaying or not.
-
-    Vectors (biases, batch norm) do not decay: pulling them to 0 shrinks no function of the input.
-    """
-    groups: dict[tuple[bool, bool], list] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            key = (name.startswith("backbone."), parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr_scale": recipe.backbone_lr_scale if in_backbone else 1.0,
-            "weight_decay": recipe.weight_decay if decays else 0.0,
-        }
-        for (in_backbone, decays), parameters in groups.items()
-    ]

@@ -25,8 +25,14 @@ from detector.commands.options import names
 from detector.errors import UserError
 from detector.interruption import Interrupted
 from detector.training import checkpoints
+from detector.training.objectives.detection import (
+    build_model,
+    conclude,
+    describe,
+    open_splits,
+)
 from detector.training.run_folder import RunFolder
-from detector.training.sessions import Session, build_model, conclude, open_splits
+from detector.training.sessions import Session
 from multitask.commands.curves import draw_history
 from multitask.commands.options import add_session, session_of, user_errors
 from multitask.commands.view import View
@@ -145,6 +151,6 @@ def leave_run(result: Result, session: Session, folder: RunFolder) -> None:
     train, val = open_splits(session)
     model = build_model(session, train)
     model.load_state_dict(result.state_dict("detection"))
-    checkpoints.write(folder.best, model, checkpoints.describe(model, train))
+    checkpoints.write(folder.best, "detection", model, describe(model, train))
     draw_history(result.history, folder.curves)
     conclude(folder, val)

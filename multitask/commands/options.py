@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from detector.commands.options import add_data, add_recipe, add_threads, names
 from detector.commands.train import new_session
 from detector.errors import UserError
-from detector.training.sessions import Session, build_loader, open_splits
+from detector.training.objectives.detection import build_loader, open_splits
+from detector.training.sessions import Session
 from multitask.errors import MultitaskError
 from multitask.wire import authentication
 
@@ -54,7 +55,7 @@ def session_of(args: argparse.Namespace, seed: int = 0) -> tuple[Session, int]:
         return session, args.iterations
     train, _ = open_splits(session)
     batches = len(build_loader(session, train))
-    return session, session.recipe.fitted(batches).epochs * batches
+    return session, session.recipe.steps.fitted(batches).epochs * batches
 
 
 def add_token(parser: argparse.ArgumentParser) -> None:

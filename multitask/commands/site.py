@@ -16,8 +16,8 @@ import argparse
 from detector.errors import UserError
 from detector.progress import Progress
 from detector.training import checkpoints
+from detector.training.objectives.detection import conclude, describe, open_splits
 from detector.training.run_folder import RunFolder
-from detector.training.sessions import conclude, open_splits
 from multitask.commands.options import add_session, add_token, session_of, token_of, user_errors
 from multitask.site.task import TaskSite
 from multitask.tasks import Classification, Detection
@@ -117,5 +117,5 @@ def leave_detector(model, session, run: RunFolder) -> None:
     """Write the detector as a run folder that evaluate and detect understand, and measure it."""
     run.path.mkdir(parents=True, exist_ok=True)
     train, val = open_splits(session)
-    checkpoints.write(run.best, model, checkpoints.describe(model, train))
+    checkpoints.write(run.best, "detection", model, describe(model, train))
     conclude(run, val)

@@ -29,7 +29,8 @@ from detector.errors import UserError
 from detector.evaluation.validation import measure
 from detector.progress import Progress
 from detector.training import checkpoints
-from detector.training.sessions import Session, build_model, open_splits
+from detector.training.objectives.detection import build_model, describe, open_splits
+from detector.training.sessions import Session
 from multitask.experiment.plan_file import is_begun
 from multitask.experiment.table_4_3 import Row, write_table
 from multitask.launch.launch import run_here, without_interrupts
@@ -100,7 +101,7 @@ def run_experiment(plan: Plan, folder: Path, jobs: int) -> list[Row]:
     # More seeds are welcome: the runs that exist stay what they are.
     is_begun(folder / "plan.json", plan.as_dict(), free=["seeds"])
     runs = [Run(START, seed, folder / START / f"seed-{seed}") for seed in plan.seeds]
-    if plan.session.recipe.crop_iterations == 0 or plan.session.init_from:
+    if plan.session.recipe.crops.iterations == 0 or plan.session.init_from:
         runs = []
     # The longest setting first: the end, where a core may be idle, is short. Seed by seed: what is
     # interrupted has complete comparisons to show.
@@ -217,7 +218,7 @@ def train_and_measure(plan: Plan, run: Run, session: Session, done) -> None:
         model = build_model(session, train)
         model.load_state_dict(result.state_dict("detection"))
         evaluation, _ = measure(CompiledDetector(model), val)
-    checkpoints.write(run.folder / "best.ckpt", model, checkpoints.describe(model, train))
+    checkpoints.write(run.folder / "best.ckpt", "detection", model, describe(model, train))
     history = result.history
     seconds = sum(entry["processor"] for entries in history.values() for entry in entries)
     last = {task: entries[-1]["loss"] for task, entries in history.items()}

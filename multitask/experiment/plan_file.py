@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from detector.errors import UserError
+from detector.training.sessions import Session
 from nn.files import write_json
 
 
@@ -25,7 +26,7 @@ def is_begun(path: Path, plan: Mapping, free: Collection[str] = ()) -> bool:
         write_json(path, plan)
         return False
     try:
-        before = dict(flattened(json.loads(path.read_text(encoding="utf-8"))))
+        before = dict(flattened(of_today(json.loads(path.read_text(encoding="utf-8")))))
     except (ValueError, AttributeError) as error:
         raise UserError(
             f"{path} is no plan any more ({error}): undo what was changed in it, or choose another "
@@ -40,6 +41,15 @@ def is_begun(path: Path, plan: Mapping, free: Collection[str] = ()) -> bool:
             "another --out, or the options of then"
         )
     return True
+
+
+def of_today(plan: Mapping) -> Mapping:
+    """The plan, its session as this version would have written it."""
+    session = plan.get("session")
+    if session is None:
+        return plan
+    whole = Session.from_dict({**session, "seed": session["seed"] or 0}).as_dict()
+    return json.loads(json.dumps({**plan, "session": {**whole, "seed": session["seed"]}}))
 
 
 def flattened(plan: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -13,9 +13,10 @@ from functools import cached_property
 
 import nn
 from detector.datasets import streams
-from detector.detectors.light_head_rcnn import LightHeadRCNN
+from detector.detectors.detector import Detector
 from detector.errors import UserError
-from detector.training.sessions import Session, build_loader, build_model
+from detector.training.objectives.detection import build_loader, build_model
+from detector.training.sessions import Session
 from multitask.tasks.batches import Batches
 from multitask.tasks.session_task import SessionTask
 
@@ -40,9 +41,9 @@ class Detection(SessionTask):
         short_side: int | None = None,
     ):
         super().__init__(session, iterations, name)
-        self.images = session.recipe.batch
+        self.images = session.recipe.steps.batch
         if short_side is None:
-            short_side = session.recipe.short_side
+            short_side = session.recipe.model.image.short_side
         try:
             self._recipe = session.recipe.resized(short_side)
         except ValueError as error:
@@ -54,11 +55,11 @@ class Detection(SessionTask):
             build_loader(replace(self.session, recipe=self._recipe, seed=self.seed), self.train)
         )
 
-    def model(self) -> LightHeadRCNN:
+    def model(self) -> Detector:
         with contextlib.redirect_stdout(io.StringIO()):  # which weights were loaded
             return build_model(self.session, self.train)
 
-    def loss(self, model: LightHeadRCNN, iteration: int) -> dict[str, nn.Tensor]:
+    def loss(self, model: Detector, iteration: int) -> dict[str, nn.Tensor]:
         batch = self.batches[iteration]
         rng = streams.generator(self.seed, streams.SAMPLING, index=iteration)
         return model.loss(batch.images, batch.targets, rng)

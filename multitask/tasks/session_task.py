@@ -6,8 +6,8 @@ from functools import cached_property
 
 import nn
 from detector.datasets import Dataset
-from detector.training.sessions import Session, open_splits
-from detector.training.trainer import parameter_groups
+from detector.training.objectives.detection import open_splits
+from detector.training.sessions import Session
 from multitask.site.task import Task
 from multitask.tasks.batches import order_seed
 
@@ -40,7 +40,7 @@ class SessionTask:
             self.loss,
             self.lr,
             groups=self.groups,
-            clip_norm=self.session.recipe.clip_norm,
+            clip_norm=self.session.recipe.steps.clip_norm,
             images=self.images,
         )
 
@@ -56,7 +56,7 @@ class SessionTask:
         raise NotImplementedError
 
     def lr(self, iteration: int) -> float:
-        return self.session.recipe.learning_rates(self.iterations)(iteration)
+        return self.session.recipe.steps.learning_rates(self.iterations)(iteration)
 
     def groups(self, model: nn.Module) -> list[dict]:
         """The groups of ``lighthead train``, with names; what is frozen is in them too.
@@ -64,7 +64,7 @@ class SessionTask:
         A frozen parameter contributes nothing, but it may change: another task may learn it.
         """
         names = {id(parameter): name for name, parameter in model.named_parameters()}
-        groups = parameter_groups(model, self.session.recipe)
+        groups = self.session.recipe.steps.groups(model)
         for group in groups:
             group["params"] = {names.pop(id(parameter)): parameter for parameter in group["params"]}
         frozen = {name: p for name, p in model.named_parameters() if id(p) in names}

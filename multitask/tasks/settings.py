@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
+from detector.datasets.class_folders import ClassFolders
 from detector.errors import UserError
 from detector.training.sessions import Session
 from multitask.site.task import Task
-from multitask.tasks.class_folders import ClassFolders
 from multitask.tasks.classification import Classification
 from multitask.tasks.detection import Detection
 
@@ -40,7 +40,7 @@ def multi_scale(session: Session, iterations: int, second_side: int | None = Non
     Args:
         second_side: of the pictures of the second task; None: three quarters of the first.
     """
-    side = session.recipe.short_side
+    side = session.recipe.model.image.short_side
     second = round(SECOND_SCALE * side) if second_side is None else second_side
     if second == side:
         raise UserError(f"the second input size must differ from the first, {side} pixels")

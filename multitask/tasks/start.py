@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from detector.training import checkpoints
-from detector.training.pretraining import pretrain_backbone
-from detector.training.sessions import Session, build_model, open_splits
+from detector.training.objectives.crops import learn_from_crops
+from detector.training.objectives.detection import build_model, describe, open_splits
+from detector.training.sessions import Session
 
 
 def with_start_weights(
@@ -23,13 +24,13 @@ def with_start_weights(
     Args:
         check: called in every iteration; may raise to stop.
     """
-    if session.recipe.crop_iterations == 0 or session.init_from is not None:
+    if session.recipe.crops.iterations == 0 or session.init_from is not None:
         return session
     path = Path(folder).resolve() / "start.ckpt"
     if not path.exists():
         train, _ = open_splits(session)
         model = build_model(session, train)
-        pretrain_backbone(model, train, session.recipe, session.seed, check)
+        learn_from_crops(model, train, session.recipe, session.seed, check)
         path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoints.write(path, model, checkpoints.describe(model, train))
+        checkpoints.write(path, "detection", model, describe(model, train))
     return replace(session, init_from=str(path))

@@ -18,6 +18,7 @@ from nn.inference.trace import Value, run, trace
 from nn.kernels import get_num_threads
 from nn.kernels.program import interpreter as program
 from nn.module import Module
+from nn.tensor import Tensor
 
 
 def compile(module: Module, input_shape: Sequence[int]) -> CompiledModule:  # noqa: A001
@@ -59,6 +60,13 @@ class CompiledModule:
         Raises:
             ValueError: ``input`` has another shape than ``input_shape``.
         """
+        return self._trace.structure(self._outputs(input))
+
+    def tensors(self, input: np.ndarray):
+        """The same, with tensors where the module returns tensors."""
+        return self._trace.structure([Tensor(output) for output in self._outputs(input)])
+
+    def _outputs(self, input: np.ndarray) -> list[np.ndarray]:
         input = np.ascontiguousarray(input, self.plan.dtype)
         if input.shape != self.input_shape:
             raise ValueError(f"compiled for {self.input_shape}, called with {input.shape}")
@@ -71,8 +79,7 @@ class CompiledModule:
             else:
                 inputs = [self._array(value, arrays) for value in stage.inputs]
                 arrays[stage.output] = run(stage.operation, inputs, stage.options)
-        outputs = [self._array(value, arrays) for value in self._trace.outputs]
-        return self._trace.structure(outputs)
+        return [self._array(value, arrays) for value in self._trace.outputs]
 
     def _run(self, stretch: Stretch, input: np.ndarray) -> None:
         self._counters[:] = 0

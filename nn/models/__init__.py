@@ -1,13 +1,43 @@
-"""Networks for classification, one file a family, and the way weights of others get into them."""
+"""Networks for classification, one file a family, and the way weights of others get into them.
 
-from nn.models.shufflenet_v2 import IMAGENET, Preprocessing, ShuffleNetV2, shufflenet_v2
+``NETWORKS`` lists them all; each is a function here too: ``nn.models.shufflenet_v2_x1_0()``.
+"""
+
+from nn.models.network import IMAGENET, Map, Network, Preprocessing, map_of_stride
+from nn.models.shufflenet_v2 import ShuffleNetV2, shufflenet_v2
 from nn.models.shufflenet_v2_weights import LoadReport, load_weights
+from nn.table import Table
+
+NETWORKS = Table(
+    "network",
+    {
+        "shufflenet_v2_x0_5": "nn.models.shufflenet_v2:shufflenet_v2_x0_5",
+        "shufflenet_v2_x1_0": "nn.models.shufflenet_v2:shufflenet_v2_x1_0",
+        "shufflenet_v2_x1_5": "nn.models.shufflenet_v2:shufflenet_v2_x1_5",
+        "shufflenet_v2_x2_0": "nn.models.shufflenet_v2:shufflenet_v2_x2_0",
+        "shufflenet_v2_star_x0_5": "nn.models.shufflenet_v2:shufflenet_v2_star_x0_5",
+        "shufflenet_v2_star_x1_0": "nn.models.shufflenet_v2:shufflenet_v2_star_x1_0",
+        "shufflenet_v2_star_x1_5": "nn.models.shufflenet_v2:shufflenet_v2_star_x1_5",
+        "shufflenet_v2_star_x2_0": "nn.models.shufflenet_v2:shufflenet_v2_star_x2_0",
+    },
+)
 
 __all__ = [
     "IMAGENET",
+    "NETWORKS",
     "LoadReport",
+    "Map",
+    "Network",
     "Preprocessing",
     "ShuffleNetV2",
     "load_weights",
+    "map_of_stride",
     "shufflenet_v2",
 ]
+
+
+def __getattr__(name: str):
+    """Every row of ``NETWORKS``, imported when asked for."""
+    if name in NETWORKS:
+        return NETWORKS[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,10 +18,11 @@ and their order are those of torchvision's model, so its ``state_dict`` keys fit
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
 
 from nn import functional as F
 from nn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU
+from nn.models.network import Map, Network
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
 
@@ -33,17 +34,14 @@ CHANNELS = {
     2.0: (24, 244, 488, 976, 2048),
 }
 BLOCKS = {"stage2": 4, "stage3": 8, "stage4": 4}
-STRIDES = {"stage2": 8, "stage3": 16, "stage4": 32}
 
-
-class Preprocessing(NamedTuple):
-    """How a network wants its images: RGB in 0..1, minus ``mean``, divided by ``std``."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# torchvision's, trained on ImageNet.
+WEIGHTS = {
+    0.5: "https://download.pytorch.org/models/shufflenetv2_x0.5-f707e7126e.pth",
+    1.0: "https://download.pytorch.org/models/shufflenetv2_x1-5666bf0f80.pth",
+    1.5: "https://download.pytorch.org/models/shufflenetv2_x1_5-3c479a10.pth",
+    2.0: "https://download.pytorch.org/models/shufflenetv2_x2_0-8be3c8ee.pth",
+}
 
 
 def shufflenet_v2(
@@ -56,11 +54,21 @@ def shufflenet_v2(
     return ShuffleNetV2(width, num_classes, first_block, extra_depthwise)
 
 
-class ShuffleNetV2(Module):
+shufflenet_v2_x0_5 = partial(shufflenet_v2, 0.5)
+shufflenet_v2_x1_0 = partial(shufflenet_v2, 1.0)
+shufflenet_v2_x1_5 = partial(shufflenet_v2, 1.5)
+shufflenet_v2_x2_0 = partial(shufflenet_v2, 2.0)
+shufflenet_v2_star_x0_5 = partial(shufflenet_v2, 0.5, extra_depthwise=True)
+shufflenet_v2_star_x1_0 = partial(shufflenet_v2, 1.0, extra_depthwise=True)
+shufflenet_v2_star_x1_5 = partial(shufflenet_v2, 1.5, extra_depthwise=True)
+shufflenet_v2_star_x2_0 = partial(shufflenet_v2, 2.0, extra_depthwise=True)
+
+
+class ShuffleNetV2(Network):
     """
     Args:
         width: 0.5, 1.0, 1.5 or 2.0; scales the channels.
-        num_classes: None leaves conv5 and fc away: a backbone.
+        num_classes: 0 leaves fc away, None conv5 too: a backbone.
         first_block: how many channels the left branch of stage 2's first block makes.
             "torchvision": half of them, as in all other blocks; published weights fit.
             "paper": as many as it gets (24), the right branch makes the rest, and fc has no bias;
@@ -71,8 +79,7 @@ class ShuffleNetV2(Module):
 
     Attributes:
         stage_channels: channels of the stem, stages 2, 3, 4 and conv5.
-        out_channels, strides: of each map of ``features``, by name.
-        preprocessing: what the weights expect; ``load_weights`` sets it.
+        maps: "c2" after the stem, "c3", "c4" and "c5" after stages 2, 3 and 4, "last" after conv5.
 
     Raises:
         ValueError: for another width or first block.
@@ -92,45 +99,44 @@ class ShuffleNetV2(Module):
             raise ValueError(
                 f"shufflenet_v2: first_block {first_block!r}, expected 'torchvision' or 'paper'"
             )
-        self.stage_channels = CHANNELS[width]
-        self.out_channels = dict(zip(BLOCKS, self.stage_channels[1:4], strict=True))
-        self.strides = dict(STRIDES)
-        self.preprocessing = IMAGENET
+        self.stage_channels, self.num_classes = CHANNELS[width], num_classes
+        self.maps = {f"c{k}": Map(self.stage_channels[k - 2], 2**k) for k in (2, 3, 4, 5)}
+        if not extra_depthwise and first_block == "torchvision":
+            self.weights = {"imagenet": WEIGHTS[width]}
 
         channels = self.stage_channels[0]
         self.conv1 = conv_bn_relu(3, channels, kernel_size=3, stride=2)
         self.maxpool = MaxPool2d(kernel_size=3, stride=2, padding=1)
-        for name, out in self.out_channels.items():
+        for name, out in zip(BLOCKS, self.stage_channels[1:4], strict=True):
             left = channels if name == "stage2" and first_block == "paper" else out // 2
             blocks = [InvertedResidual(channels, out, 2, left, extra_depthwise)]
             while len(blocks) < BLOCKS[name]:
                 blocks.append(InvertedResidual(out, out, 1, out // 2, extra_depthwise))
             setattr(self, name, Sequential(*blocks))
             channels = out
-        if num_classes is None:
-            self.conv5 = self.fc = None
-        else:
-            self.conv5 = conv_bn_relu(channels, self.stage_channels[4], kernel_size=1)
-            self.fc = Linear(self.stage_channels[4], num_classes, bias=first_block == "torchvision")
-
-    def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
-        """Preprocessed images (N, 3, H, W) -> scores before softmax (N, num_classes).
-
-        Without a classifier: the same as ``features``.
-        """
-        features = self.features(images)
-        if self.fc is None:
-            return features
-        return self.fc(self.conv5(features["stage4"]).mean((2, 3)))
+        self.conv5 = self.fc = None
+        if num_classes is not None:
+            channels = self.stage_channels[4]
+            self.conv5 = conv_bn_relu(self.stage_channels[3], channels, kernel_size=1)
+            self.maps["last"] = Map(channels, 32)
+        if num_classes:
+            self.fc = Linear(channels, num_classes, bias=first_block == "torchvision")
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Preprocessed images (N, 3, H, W) -> the map after each stage, by name.
+        c2 = self.maxpool(self.conv1(images))
+        c3 = self.stage2(c2)
+        c4 = self.stage3(c3)
+        maps = {"c2": c2, "c3": c3, "c4": c4, "c5": self.stage4(c4)}
+        if self.conv5 is not None:
+            maps["last"] = self.conv5(maps["c5"])
+        return maps
 
-        "stage2" (N, C, H / 8, W / 8), "stage3" at 1 / 16 and "stage4" at 1 / 32, rounded up.
-        """
-        stage2 = self.stage2(self.maxpool(self.conv1(images)))
-        stage3 = self.stage3(stage2)
-        return {"stage2": stage2, "stage3": stage3, "stage4": self.stage4(stage3)}
+    def classify(self, maps: dict[str, Tensor]) -> Tensor:
+        return self.fc(maps["last"].mean((2, 3)))
+
+    def parts(self) -> list[Module]:
+        parts = [self.conv1, self.stage2, self.stage3, self.stage4]
+        return parts if self.conv5 is None else [*parts, self.conv5]
 
 
 class InvertedResidual(Module):

@@ -42,7 +42,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nn.models.shufflenet_v2 import IMAGENET, Preprocessing, ShuffleNetV2
+from nn.models.network import IMAGENET, Network, Preprocessing
 from nn.module import Module
 from nn.weights import WeightsError, read_weights
 
@@ -122,7 +122,7 @@ def load_weights(model: Module, path: str | os.PathLike) -> LoadReport:
             mismatched.append((name, tensors[name].shape, own[name].shape))
     _refuse_misfits(path, tensors, fitting, mismatched)
     model.load_state_dict(fitting, strict=False)
-    if isinstance(model, ShuffleNetV2):
+    if isinstance(model, Network):
         model.preprocessing = preprocessing
     return LoadReport(
         path=str(Path(path)),

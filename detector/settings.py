@@ -1,0 +1,194 @@
+"""Settings: the numbers of a part, in a frozen dataclass beside it, where each stands once.
+
+A detector's settings are made of those of its parts. They are read from JSON (a run's
+``config.json``, a checkpoint), which nobody guarantees: every value is held against its annotation,
+and what does not fit is named by its path, ``rpn.matcher.positive_iou``. By the same path the
+command line changes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import get_type_hints as annotations_of
+
+import numpy as np
+
+from nn.table import did_you_mean
+
+# A picture, a layer or a list can have so many of anything; more is a damaged file.
+MOST = 2**20
+LEAST = 1e-12  # stands for everything greater than 0
+
+
+class Range(NamedTuple):
+    """What a number may be, both ends included."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if self.high < MOST:
+            return f"from {self.low} to {self.high}"
+        return "greater than 0" if self.low == LEAST else f"at least {self.low}"
+
+
+Count = Annotated[int, Range(1, MOST)]
+Fraction = Annotated[float, Range(0.0, 1.0)]
+Positive = Annotated[float, Range(LEAST, 1e12)]
+NotNegative = Annotated[float, Range(0.0, 1e12)]
+
+S = TypeVar("S", bound="Settings")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of all settings.
+
+    Fields are numbers, words, tuples of them, or settings again; JSON's lists become tuples, and
+    its objects settings.
+
+    Raises:
+        ValueError: a value is none that its field can have; names the field.
+    """
+
+    def __post_init__(self):
+        kinds = annotations_of(type(self), include_extras=True)
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(entry.default, Settings) and isinstance(value, Mapping):
+                with _below(entry.name):
+                    value = entry.default.updated(value)
+            object.__setattr__(self, entry.name, fitting(value, kinds[entry.name], entry.name))
+
+    @classmethod
+    def of(cls: type[S], values: Mapping[str, Any]) -> S:
+        """The defaults, ``updated`` with what ``as_dict`` returned, maybe by way of JSON."""
+        return cls().updated(values)
+
+    def updated(self: S, values: Mapping[str, Any]) -> S:
+        """A copy with other values by name; where a value is a mapping, it updates a part.
+
+        Raises:
+            ValueError: a name is unknown (suggests the nearest), or a value does not fit.
+        """
+        new = {}
+        for name, value in values.items():
+            self._check_name(name)
+            part = getattr(self, name)
+            if isinstance(part, Settings) and isinstance(value, Mapping):
+                with _below(name):
+                    value = part.updated(value)
+            new[name] = value
+        return replace(self, **new)
+
+    def as_dict(self) -> dict:
+        """The fields by name in plain Python types, settings as dicts."""
+        return {
+            entry.name: value.as_dict() if isinstance(value, Settings) else value
+            for entry in fields(self)
+            for value in [getattr(self, entry.name)]
+        }
+
+    def changed(self: S, path: str, value: Any) -> S:
+        """A copy in which the field that ``path`` leads to has another value.
+
+        Raises:
+            ValueError: the path leads nowhere (says what there is), or the value does not fit.
+        """
+        name, _, rest = path.partition(".")
+        self._check_name(name)
+        part = getattr(self, name)
+        if rest and not isinstance(part, Settings):
+            raise ValueError(f"{name} is a value: there is no {path}")
+        if rest:
+            with _below(name):
+                value = part.changed(rest, value)
+        elif isinstance(part, Settings) and not isinstance(value, Mapping | Settings):
+            inside = ", ".join(entry.name for entry in fields(part))
+            raise ValueError(f"{name} is no single value: choose one of its {inside}")
+        return replace(self, **{name: value})
+
+    @classmethod
+    def _check_name(cls, name: str) -> None:
+        known = [entry.name for entry in fields(cls)]
+        if name not in known:
+            raise ValueError(
+                f"there is no {name}{did_you_mean(name, known)}: choose one of {', '.join(known)}"
+            )
+
+
+@contextlib.contextmanager
+def _below(name: str) -> Iterator[None]:
+    """Puts the name of a part before the complaint about what is in it."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        between = ": " if text.startswith("there is no ") else "."
+        raise ValueError(f"{name}{between}{text}") from None
+
+
+def fitting(value: Any, kind: Any, name: str) -> Any:
+    """``value`` as the annotation ``kind`` of the field ``name`` wants it.
+
+    Raises:
+        ValueError: it cannot be that.
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        value = fitting(value, arguments[0], name)
+        if not arguments[1].low <= value <= arguments[1].high:
+            raise ValueError(f"{name} must be {arguments[1]}, not {value}")
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (kind,) = (argument for argument in arguments if argument is not type(None))
+        return fitting(value, kind, name)
+    if origin is Literal:
+        if value not in arguments or isinstance(value, bool):
+            raise ValueError(
+                f"{name} must be one of {', '.join(map(str, arguments))}, not {value!r}"
+                f"{did_you_mean(str(value), map(str, arguments))}"
+            )
+        return value
+    if origin is tuple:
+        return _tuple(value, arguments, name)
+    if isinstance(kind, type) and issubclass(kind, Settings):
+        if not isinstance(value, kind):
+            raise ValueError(f"{name} must hold settings by name, not {value!r}")
+        return value
+    return _plain(value, kind, name)
+
+
+def _tuple(value: Any, arguments: tuple, name: str) -> tuple:
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{name} must be a list, not {value!r}")
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        arguments = (arguments[0],) * len(value)
+    if len(value) != len(arguments):
+        raise ValueError(f"{name} must be {len(arguments)} values, not {len(value)}")
+    return tuple(fitting(part, kind, name) for part, kind in zip(value, arguments, strict=True))
+
+
+PLAIN = {
+    bool: (bool, "true or false"),
+    int: (int | np.integer, "a whole number"),
+    float: (int | float | np.integer | np.floating, "a number"),
+    str: (str, "a word"),
+}
+
+
+def _plain(value: Any, kind: type, name: str) -> Any:
+    types_, word = PLAIN[kind]
+    is_kind = isinstance(value, types_) and (kind is bool or not isinstance(value, bool))
+    if not is_kind or (kind is float and not math.isfinite(value)):
+        raise ValueError(f"{name} must be {word}, not {value!r}")
+    return kind(value)

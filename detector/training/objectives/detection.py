@@ -1,0 +1,163 @@
+"""Detection: a detector learns from the boxes of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import nn
+from detector.datasets import Batch, Dataset, Loader, open_dataset
+from detector.datasets.statistics import network_boxes
+from detector.detectors import DETECTORS
+from detector.detectors.compiled import CompiledDetector
+from detector.detectors.detector import Detector
+from detector.errors import UserError
+from detector.evaluation.figures import Evaluation
+from detector.evaluation.validation import measure, write_examples
+from detector.parts.anchor_fitting import spread_anchors
+from detector.training.initial_weights import load_initial_weights
+from detector.training.loading import load_detector
+from detector.training.objectives.crops import learn_from_crops
+from detector.training.objectives.objective import Objective
+from detector.training.recipe import Recipe
+from detector.training.run_folder import RunFolder
+from nn.files import write_json
+
+if TYPE_CHECKING:
+    from detector.training.sessions import Session
+
+EXAMPLE_PICTURES = 12
+
+
+class Detection(Objective):
+    """
+    Args:
+        session: data, recipe and seed.
+
+    Attributes:
+        train, val: the data sets to learn from and to measure with, maybe the same.
+    """
+
+    task = "detection"
+    Recipe = Recipe
+    figures = {"ap": "AP", "ap50": "AP50"}
+    best = "ap50"
+
+    def __init__(self, session: Session):
+        self.session = session
+        self.prepares = session.recipe.crops.iterations > 0 and session.init_from is None
+
+    @cached_property
+    def splits(self) -> tuple[Dataset, Dataset]:
+        return open_splits(self.session)
+
+    @property
+    def train(self) -> Dataset:
+        return self.splits[0]
+
+    @property
+    def val(self) -> Dataset:
+        return self.splits[1]
+
+    @cached_property
+    def model(self) -> Detector:
+        return build_model(self.session, self.train)
+
+    @cached_property
+    def loader(self) -> Loader:
+        return build_loader(self.session, self.train)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        return self.loader.epoch(epoch, first)
+
+    def loss(self, batch: Batch, rng: np.random.Generator) -> dict[str, nn.Tensor]:
+        return self.model.loss(batch.images, batch.targets, rng)
+
+    def name(self, batch: Batch) -> str:
+        return ", ".join(str(self.train.images[index].path) for index in batch.indices)
+
+    def prepare(self, check: Callable[[], None]) -> None:
+        learn_from_crops(self.model, self.train, self.session.recipe, self.session.seed, check)
+
+    def measure(self, check: Callable[[], None]) -> dict[str, float]:
+        """Average precision over IoU 0.50:0.95, and at IoU 0.5."""
+        found, _ = measure(CompiledDetector(self.model), self.val, title="validating", check=check)
+        return {name: found.figures[title] or 0.0 for name, title in self.figures.items()}
+
+    def describe(self) -> dict:
+        return describe(self.model, self.train)
+
+    def announce(self) -> list[str]:
+        recipe, train, val = self.session.recipe, self.train, self.val
+        parameters = sum(p.data.size for p in self.model.parameters() if p.requires_grad)
+        measured = f", {len(val)} to measure with" if val is not train else "; measured on the same"
+        return [
+            f"{len(train)} pictures to learn {len(train.classes)} classes from{measured}",
+            f"{recipe.detector} on {recipe.model.backbone}: {parameters:,} parameters learn",
+        ]
+
+    def conclude(self, run: RunFolder) -> dict[str, float | None]:
+        return conclude(run, self.val).figures
+
+
+def open_splits(session: Session) -> tuple[Dataset, Dataset]:
+    """The data sets to learn from and to measure with; without a split for that, the same."""
+    train = open_dataset(session.data, session.train, session.classes, session.limit)
+    if session.val is None or session.val == session.train:
+        return train, train
+    return train, open_dataset(session.data, session.val, train.classes, with_others=True)
+
+
+def build_model(session: Session, train: Dataset) -> Detector:
+    """The detector as it is before the first iteration: a function of the session and the data."""
+    recipe, settings = session.recipe, session.recipe.model
+    try:
+        if recipe.fit_anchors is not None:
+            boxes = network_boxes(train, settings.image.short_side, settings.image.max_side)
+            shapes = spread_anchors(boxes.widths_heights, *recipe.fit_anchors)
+            settings = settings.changed(f"{settings.anchors}.shapes", shapes)
+        nn.manual_seed(session.seed)
+        model = DETECTORS[recipe.detector](len(train.classes), **settings.as_dict())
+    except (LookupError, ValueError) as error:
+        raise UserError(str(error)) from error
+    if session.init_from is not None:
+        print(load_initial_weights(model, session.init_from))
+        model.freeze(recipe.frozen_parts, recipe.frozen_batch_norm)
+    return model
+
+
+def build_loader(session: Session, train: Dataset) -> Loader:
+    """The batches of every epoch."""
+    recipe = session.recipe
+    return Loader(train, recipe.transform(), recipe.steps.batch, session.seed)
+
+
+def describe(model: Detector, dataset: Dataset) -> dict:
+    """How to build a detector again, and what it was trained on."""
+    return {
+        "detector": model.settings.detector,
+        "config": model.config(),
+        "classes": dataset.classes,
+        "category_ids": dataset.category_ids,
+        "pictures": len(dataset),
+        "boxes": len(dataset.annotations),
+    }
+
+
+def conclude(run: RunFolder, val: Dataset) -> Evaluation:
+    """Measure the best weights once more in full, and draw examples."""
+    detector = CompiledDetector(load_detector(run.path).model)
+    evaluation, _ = measure(detector, val)
+    write_json(run.evaluation, evaluation.to_json())
+    write_examples(detector, val, run.detections, EXAMPLE_PICTURES)
+    print(f"{evaluation.table()}\n\nfigures: {run.evaluation}")
+    if run.curves.exists():  # not on one site of several: the server has them
+        print(f"curves: {run.curves}")
+    print(f"pictures: {run.detections}")
+    return evaluation

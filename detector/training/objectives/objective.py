@@ -1,0 +1,83 @@
+"""The contract of an objective: what the trainer asks of the thing that is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+import nn
+from detector.settings import Settings
+from detector.training.run_folder import RunFolder
+
+
+class Objective:
+    """A model, its batches, its losses, and how good it is.
+
+    Those of ``OBJECTIVES`` are made from a ``Session``. What an objective does must depend on its
+    arguments alone: training goes on after a kill, and parts of it may be done twice.
+
+    Attributes:
+        task: its row in ``OBJECTIVES``.
+        Recipe: the class of its session's recipe; it has ``steps``.
+        figures: what ``measure`` returns: the names, and how to print each.
+        best: the figure that decides which weights are kept.
+        model: what is trained.
+        prepares: whether ``prepare`` has anything to do.
+    """
+
+    task: ClassVar[str]
+    Recipe: ClassVar[type[Settings]]
+    figures: ClassVar[Mapping[str, str]] = {}
+    best: ClassVar[str] = ""
+
+    model: nn.Module
+    prepares: bool = False
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        raise NotImplementedError
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[Any]:
+        """The batches of an epoch from number ``first`` on."""
+        raise NotImplementedError
+
+    def loss(self, batch: Any, rng: np.random.Generator) -> dict[str, nn.Tensor]:
+        """Losses by name, one element each, to be added up; ``rng`` makes all random choices."""
+        raise NotImplementedError
+
+    def name(self, batch: Any) -> str:
+        """Which pictures are in a batch, for error messages."""
+        raise NotImplementedError
+
+    def prepare(self, check: Callable[[], None]) -> None:
+        """What is done to the model before the first iteration; done again if it was stopped.
+
+        Args:
+            check: called now and then; may raise to stop.
+        """
+
+    def measure(self, check: Callable[[], None]) -> dict[str, float]:
+        """The ``figures`` of the model as it is; empty where there is nothing to measure with.
+
+        Args:
+            check: called now and then; may raise to stop.
+        """
+        return {}
+
+    def describe(self) -> dict:
+        """What a checkpoint must say so that the model can be built again and used."""
+        raise NotImplementedError
+
+    def announce(self) -> list[str]:
+        """What is about to be learned, in a few lines."""
+        raise NotImplementedError
+
+    def conclude(self, run: RunFolder) -> dict[str, float | None]:
+        """Measure the run's best weights in full and leave the results in its folder.
+
+        Returns:
+            the figures by the names that are printed.
+        """
+        raise NotImplementedError
