@@ -1,6 +1,7 @@
 """Classification from a folder per class: what it learns, what it keeps, how it is told wrong."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def write_classes(folder, count=12, colours=COLOURS):
         for number in range(count):
             noise = rng.normal(0, 20, (40, 56, 3))
             picture = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
-            Image.fromarray(picture).save(folder / name / f"{name}{number}.png")
+            Image.fromarray(picture).save(folder / name / f"{Path(name).name}{number}.png")
     return folder
 
 
