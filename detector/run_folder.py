@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 
 from detector.errors import UserError
+from detector.own_files import make_folder
 from nn.weights.atomic_file import atomic_file
 
 
@@ -40,15 +41,7 @@ class RunFolder:
         if self.path.is_dir() and any(p.name[0] != "." for p in self.path.iterdir()):
             way_out = "add --resume to go on with it, or " if self.last.exists() else ""
             raise UserError(f"{self.path} is not empty: {way_out}choose another --out")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".writable"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {self.path} ({error.strerror}): choose another --out"
-            ) from error
+        make_folder(self.path)
 
     def best_or_last(self) -> Path:
         """The checkpoint to use the detector with."""

@@ -15,6 +15,7 @@ from detector.compiled import CompiledDetector
 from detector.datasets import open_dataset
 from detector.detections import write_detections
 from detector.loading import load_detector
+from detector.own_files import check_results_file
 from detector.validation import measure
 
 EXAMPLES = """examples:
@@ -42,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.json:
+        check_results_file(args.json, "--json")
     detector = load_detector(args.weights)
     split = args.split or "val"
     dataset = open_dataset(args.data, split, detector.classes, args.limit, with_others=True)
