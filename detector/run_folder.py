@@ -7,15 +7,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from detector.errors import UserError
+from detector.folder_lock import alone_in, ordinary
 from detector.own_files import make_folder
-from nn.weights.atomic_file import atomic_file
+from nn.weights.atomic_file import atomic_file, remove_leftovers
 
 
 class RunFolder:
@@ -42,6 +45,18 @@ class RunFolder:
             way_out = "add --resume to go on with it, or " if self.last.exists() else ""
             raise UserError(f"{self.path} is not empty: {way_out}choose another --out")
         make_folder(self.path)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other trainings out while the ``with`` block runs; clear up after a killed one.
+
+        Raises:
+            UserError: another training is at work here.
+        """
+        with alone_in(self.path, "another training"):
+            for path in (self.config, self.curves, self.last, self.best, self.evaluation):
+                remove_leftovers(path)
+            yield
 
     def best_or_last(self) -> Path:
         """The checkpoint to use the detector with."""

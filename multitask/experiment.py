@@ -27,7 +27,7 @@ import nn
 from detector import CompiledDetector, checkpoints
 from detector.errors import UserError
 from detector.progress import Progress
-from detector.run_folder import write_json
+from detector.run_folder import RunFolder, write_json
 from detector.sessions import Session, build_model, open_splits
 from detector.validation import measure
 from multitask.launch import run_here, without_interrupts
@@ -91,11 +91,12 @@ def run_experiment(plan: Plan, folder: Path, jobs: int) -> list[Row]:
     Writes ``results.json`` and ``table.md`` into ``folder`` whenever a seed is complete.
 
     Raises:
-        UserError: a run has failed, or ``folder`` holds another experiment.
+        UserError: a run has failed, or ``folder`` holds another experiment or other files.
     """
     for setting in SETTINGS:
         plan.tasks(setting, plan.session)  # a mistake is better found now
-    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "plan.json").exists():
+        RunFolder(folder).create()
     # More seeds are welcome: the runs that exist stay what they are.
     is_begun(folder / "plan.json", plan.as_dict(), free=["seeds"])
     runs = [Run(START, seed, folder / START / f"seed-{seed}") for seed in plan.seeds]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nn
 from detector.errors import UserError
+from detector.run_folder import write_json
 from multitask.errors import MultitaskError, from_code
 from multitask.events import Diary
 from multitask.policy import Policy
@@ -74,7 +75,7 @@ def noting_failure(folder: str, name: str) -> Iterator[None]:
             traceback.print_exc()
             message = f"{name} has failed: {error!r}"
         note = {"code": type(error).__name__, "message": message}
-        path.write_text(json.dumps(note), encoding="utf-8")
+        write_json(path, note)
         raise SystemExit(FAILED) from None
 
 

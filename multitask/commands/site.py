@@ -12,6 +12,7 @@ A detection site writes best.ckpt and evaluation.json into --out in the end.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from detector import checkpoints
 from detector.errors import UserError
@@ -20,8 +21,11 @@ from detector.run_folder import RunFolder
 from detector.sessions import conclude, open_splits
 from multitask import transport
 from multitask.commands.options import add_session, add_token, session_of, token_of, user_errors
+from multitask.plan_file import is_begun
 from multitask.task import TaskSite
 from multitask.tasks import Classification, Detection
+
+SITE = "site.json"
 
 EXAMPLES = """examples:
   lighthead site detection --server 127.0.0.1:29500 --data bccd --init-from w.pth --out runs/a
@@ -81,6 +85,10 @@ def run(args: argparse.Namespace) -> int:
         task = Detection(session, iterations, name, args.input_side).task()
     else:
         task = Classification(session, iterations, name, args.pictures).task()
+    if args.out:
+        if not Path(args.out, SITE).exists():
+            RunFolder(args.out).create()
+        is_begun(Path(args.out, SITE), {"task": name})
     with user_errors():
         site = TaskSite(
             task,
