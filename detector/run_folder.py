@@ -86,33 +86,42 @@ class MetricsLog:
 
     Columns are epoch and iteration (from 1), seconds since the start, lr, loss, each named loss,
     grad_norm, and the validation's val_ap and val_ap50 in rows of their own. The number of bytes
-    written is part of every checkpoint; a resumed run cuts the file there and goes on.
+    written is part of every checkpoint; a resumed run cuts the file there and goes on. After a
+    power cut the file may be shorter, or gone: then the rows that are whole stay.
 
     Args:
         path: the file; created with the first row.
         position: bytes to keep of what is there.
+
+    Raises:
+        UserError: what is there holds something else than rows, or is a link.
     """
 
     def __init__(self, path: str | os.PathLike, position: int = 0):
         self.path = Path(path)
         self.columns: list[str] = []
         if position and self.path.exists():
-            self.file = open(self.path, "r+b")
-            self.columns = next(csv.reader([self.file.readline().decode()]))
-            self.file.truncate(position)
+            self.file = open(self.path, "r+b", opener=ordinary)
+            kept = self.file.read(position)
+            kept = kept[: kept.rfind(b"\n") + 1]
+            self.columns, _ = _parsed(kept, self.path)
+            self.file.truncate(len(kept))
             self.file.seek(0, os.SEEK_END)
         else:
-            self.file = open(self.path, "wb")
+            self.file = open(self.path, "wb", opener=ordinary)
 
     def write(self, row: dict[str, object]) -> None:
-        """Append a row; the first one fixes the columns, missing ones stay empty."""
+        """Append a row; the first one with a loss fixes the columns, missing ones stay empty."""
         if not self.columns:
+            if "loss" not in row:
+                return  # a validation right after the file was lost knows too few columns
             self.columns = list(row)
             self._write(_csv_line(self.columns))
         self._write(_csv_line([_format(row.get(column, "")) for column in self.columns]))
 
     def position(self) -> int:
-        """Bytes written so far."""
+        """Bytes written so far, all of them on the disk."""
+        os.fsync(self.file.fileno())
         return self.file.tell()
 
     def close(self) -> None:
@@ -128,18 +137,33 @@ class MetricsLog:
 
 
 def read_metrics(path: str | os.PathLike) -> list[dict[str, float]]:
-    """The rows of a ``metrics.csv``, empty cells left out."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return [
-            {name: float(value) for name, value in row.items() if value}
-            for row in csv.DictReader(file)
-        ]
+    """The rows of a ``metrics.csv``, empty cells left out.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    return _parsed(Path(path).read_bytes(), path)[1]
 
 
 def write_json(path: str | os.PathLike, value: object) -> None:
     """Write ``value`` as indented JSON, complete or not at all."""
     with atomic_file(path) as file:
         file.write((json.dumps(value, indent=2) + "\n").encode())
+
+
+def _parsed(content: bytes, path: str | os.PathLike) -> tuple[list[str], list[dict[str, float]]]:
+    """Columns and rows of the content of a ``metrics.csv``."""
+    try:
+        lines = csv.DictReader(io.StringIO(content.decode(), newline=""))
+        rows = [{name: float(cell) for name, cell in line.items() if cell} for line in lines]
+        columns = list(lines.fieldnames or ())
+        if columns[:2] not in ([], ["epoch", "iteration"]):
+            raise ValueError("the columns are others")
+    except (ValueError, TypeError, csv.Error) as error:
+        raise UserError(
+            f"{path} is damaged ({error}): move it away, and --resume goes on without its rows"
+        ) from error
+    return columns, rows
 
 
 def _csv_line(cells: list) -> bytes:
