@@ -189,6 +189,26 @@ class TestDetect:
             assert f"{given} is where results go" in line and "no picture" not in line
         assert contents(tmp_path) == before
 
+    @posix
+    def test_one_bad_picture_does_not_stop_the_others(self, capsys, weights, tmp_path):
+        """Links that lead to themselves or nowhere, a pipe, and a picture like a hair."""
+        folder, out = tmp_path / "mine", tmp_path / "out"
+        photograph(folder / "a.png")
+        photograph(folder / "z.png")
+        (folder / "loop.jpg").symlink_to("loop.jpg")
+        (folder / "nowhere.jpg").symlink_to("missing.jpg")
+        (folder / "loop").symlink_to(".")
+        os.mkfifo(folder / "pipe.jpg")
+        Image.new("RGB", (3_100_000, 1)).save(folder / "hair.png")
+        code, _, errors = run(
+            capsys, "detect", "--weights", weights, folder, "--out", out, "--score", 0
+        )
+        assert code == 2
+        lines = errors.splitlines()
+        for name in ("loop.jpg", "nowhere.jpg", "pipe.jpg"):
+            assert sum(line.startswith("lighthead: ") and name in line for line in lines) == 1
+        assert {"a.png", "z.png", "hair.png"} == set(os.listdir(out))
+
     def test_equal_numbers(self, capsys, weights, tmp_path):
         given = [photograph(tmp_path / f"cam{k}" / "0001.jpg", k) for k in (1, 2)]
         found = tmp_path / "found.json"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nn.weights import safetensors
+from nn.weights import read_weights, safetensors
 from nn.weights.atomic_file import atomic_file, remove_leftovers
 from nn.weights.errors import WeightsError
 
@@ -331,6 +332,22 @@ def test_links_and_pipes_under_the_temporary_name(tmp_path, monkeypatch):
             file.write(b"new")
         assert victim.read_bytes() == b"precious" and not (tmp_path / "file").exists()
         planted.unlink()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.ckpt")
+    (tmp_path / "link.pth").symlink_to("pipe.ckpt")
+    signal.alarm(60)
+    try:
+        for name in ("pipe.ckpt", "link.pth"):
+            for read in (safetensors.read, read_weights):
+                with pytest.raises(WeightsError, match=f"{name}.*a pipe or a device"):
+                    read(tmp_path / name)
+    finally:
+        signal.alarm(0)
+    with pytest.raises(IsADirectoryError):
+        read_weights(tmp_path)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows counts the whole path")
