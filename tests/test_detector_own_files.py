@@ -205,6 +205,7 @@ class TestDetect:
         )
         assert code == 2
         lines = errors.splitlines()
+        assert f"{folder / 'loop.jpg'} cannot be read" in errors
         for name in ("loop.jpg", "nowhere.jpg", "pipe.jpg"):
             assert sum(line.startswith("lighthead: ") and name in line for line in lines) == 1
         assert {"a.png", "z.png", "hair.png"} == set(os.listdir(out))
