@@ -16,9 +16,12 @@ from benchmarks.groups import DESCRIPTIONS, PEAK, cases_of
 from benchmarks.measurement import Measurement
 from benchmarks.plot import draw
 from benchmarks.turns import Arena, Pace, measure_memory
+from detector.errors import UserError
+from detector.own_files import make_folder
 from detector.progress import format_seconds
 from nn.files import atomic_file
 
+TITLE = "# Speed, side by side"
 GROUPS = ("bars", *DESCRIPTIONS)
 
 QUICK = Pace(rounds=5, seconds=0.05)
@@ -46,7 +49,12 @@ class Run:
         self.begun = time.monotonic()
 
     def groups(self, names: list[str]) -> None:
-        """Measure these groups (and the machine's peak) and write everything down."""
+        """Measure these groups (and the machine's peak) and write everything down.
+
+        Raises:
+            UserError: ``folder`` holds something else than an earlier report.
+        """
+        self.claim()
         contestants = [c for c in ALL if not (self.quick and c in (COMPILED, FOLDED))]
         with self.arena(contestants) as arena:
             peak = self.peak(arena)
@@ -59,6 +67,16 @@ class Run:
                     self.group(arena, name, peak)
         self.save()
 
+    def claim(self) -> None:
+        """Make the folder; all in it is ours where it is empty or has our report."""
+        make_folder(self.folder)
+        path = self.folder / "report.md"
+        is_ours = path.is_file() and path.read_bytes().startswith(TITLE.encode())
+        if any(self.folder.iterdir()) and not is_ours:
+            raise UserError(f"{self.folder} holds no report but other files: choose another --out")
+        if not is_ours:
+            write(path, f"{TITLE}\n")
+
     @contextlib.contextmanager
     def arena(self, contestants):
         with Arena(contestants) as arena:
@@ -66,7 +84,7 @@ class Run:
                 hint = f" ({INSTALL})" if "ModuleNotFoundError" in reason else ""
                 print(f"lighthead: without {NAMES[peer]}: {reason}{hint}", file=sys.stderr)
             versions = dict.fromkeys(arena.versions.values())
-            self.say(f"# Speed, side by side\n\n{report.machine()}; {', '.join(versions)}.")
+            self.say(f"{TITLE}\n\n{report.machine()}; {', '.join(versions)}.")
             yield arena
 
     def peak(self, arena: Arena) -> report.Peak:
@@ -87,7 +105,6 @@ class Run:
         if any(m.memory for m in measured):
             self.say(report.memory_table(measured))
         self.say_absences(measured)
-        self.folder.mkdir(parents=True, exist_ok=True)
         draw(measured, max(self.threads), self.folder / f"{name}.png")
 
     def bars(self, arena: Arena) -> None:
@@ -139,7 +156,6 @@ class Run:
         turns = [m for m in self.measurements for times in m.rounds.values() for _ in times]
         disturbed = sum(m.disturbed for m in self.measurements) / max(len(turns), 1)
         self.say(f"Took {took}; {disturbed:.0%} of the turns were disturbed by others{load}.")
-        self.folder.mkdir(parents=True, exist_ok=True)
         write(self.folder / "report.md", "\n\n".join(self.sections) + "\n")
         write(self.folder / "results.json", json.dumps([plain(m) for m in self.measurements]))
         print(f"the report is in {self.folder / 'report.md'}")

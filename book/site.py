@@ -35,8 +35,11 @@ def write_site(paths: Sequence[Path], folder: Path) -> None:
     """Render executed notebooks into a folder, which is emptied before.
 
     Raises:
-        ValueError: a formula cannot be set, or a notebook does not begin with "# NN · Title".
+        ValueError: a formula cannot be set, a notebook does not begin with "# NN · Title", or the
+            folder holds something else than such a site.
     """
+    if folder.exists() and any(folder.iterdir()) and not (folder / "sections.js").exists():
+        raise ValueError(f"{folder} holds no book but other files: move them away")
     chapters = [read_chapter(path) for path in paths]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

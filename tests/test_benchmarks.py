@@ -307,6 +307,17 @@ def test_a_quick_run(tmp_path, monkeypatch, capsys):
     assert result["name"] == TINY[1].name and len(result["rounds"][0][2]) == 2
 
 
+def test_a_report_replaces_a_report_only(tmp_path):
+    bench = run.Run([1], True, tmp_path / "out")
+    for _ in range(2):  # a run that was stopped after its first picture has begun a report too
+        bench.claim()
+        (tmp_path / "out" / "ops.png").touch()
+    (tmp_path / "out" / "report.md").write_text("# My report")
+    with pytest.raises(UserError, match="out holds no report but other files"):
+        bench.claim()
+    assert (tmp_path / "out" / "report.md").read_text() == "# My report"
+
+
 def test_a_peer_that_fails_says_why_in_one_line():
     with Process("ours") as process:
         with pytest.raises(PeerError, match="KeyError"):

@@ -123,3 +123,17 @@ def test_mistakes_in_a_chapter_are_named(tmp_path):
     path = write(tmp_path / "01_one.ipynb", TEXT("# One"))
     with pytest.raises(ValueError, match='must begin with "# 01 · Title"'):
         write_site([path], tmp_path / "site")
+
+
+def test_a_site_replaces_a_site_only(tmp_path):
+    need_the_extra()
+    from book.site import write_site
+
+    path = write(tmp_path / "01_one.ipynb", TEXT("# 01 · One"))
+    for _ in range(2):
+        write_site([path], tmp_path / "site")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "index.html").write_text("mine")
+    with pytest.raises(ValueError, match="mine holds no book"):
+        write_site([path], tmp_path / "mine")
+    assert (tmp_path / "mine" / "index.html").read_text() == "mine"

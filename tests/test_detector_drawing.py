@@ -34,6 +34,14 @@ def test_box_is_where_it_belongs():
     assert (picture[500:] == 100).all() and (picture[:, 400:] == 100).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 3_100_000), (3_100_000, 1)])
+def test_a_picture_of_any_shape(shape):
+    """A letter may be 65535 units high at most, whatever the picture."""
+    height, width = shape
+    picture = draw(height, width, [[0, 0, width, height], [width / 2, 0, width, height]])
+    assert picture.shape == (height, width, 3) and not (picture == 100).all()
+
+
 def test_the_last_pixel_of_an_enlarged_box():
     """Twice as large: the box ends at 2 * 200, whose last pixel is 399."""
     picture = draw(250, 250, [[50, 60, 200, 210]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,6 +123,85 @@ def test_rows_after_the_checkpoint_are_cut(uninterrupted, tmp_path):
     assert without_seconds(tmp_path / "metrics.csv") == without_seconds(
         uninterrupted / "metrics.csv"
     )
+
+
+@pytest.mark.parametrize(
+    "lost", ["nothing", "a row", "a torn row", "header", "all", "zeros", "the file"]
+)
+@pytest.mark.parametrize("stop_after", [5, 7])
+def test_rows_before_the_checkpoint_are_lost(uninterrupted, tmp_path, stop_after, lost):
+    """A power cut takes the end of metrics.csv: the rest of the run is as it would have been."""
+    run = standin.trainer(tmp_path)
+    step, done = run.step, []
+
+    def counted(batch):
+        done.append(batch)
+        run.watch.requested = len(done) == stop_after
+        return step(batch)
+
+    run.step = counted
+    with pytest.raises(Interrupted):
+        run.fit()
+    path = tmp_path / "metrics.csv"
+    content = path.read_bytes()
+    lines = content.splitlines(keepends=True)
+    if lost == "the file":
+        path.unlink()
+    else:
+        kept = {"nothing": content, "a row": b"".join(lines[:-1]), "a torn row": content[:-3]}
+        kept |= {"header": content[:7], "all": b"", "zeros": bytes(len(content))}
+        path.write_bytes(kept[lost])
+    resumed = standin.trainer(tmp_path)
+    resumed.resume()
+    resumed.fit()
+    assert same_bits(standin.weights(tmp_path), standin.weights(uninterrupted))
+    rows, whole = without_seconds(path), without_seconds(uninterrupted / "metrics.csv")
+    steps, all_steps = ([row for row in r if "loss" in row] for r in (rows, whole))
+    gone = {"nothing": 0, "a row": 1, "a torn row": 1}.get(lost, stop_after)
+    assert steps == all_steps[: stop_after - gone] + all_steps[stop_after:]
+    assert [row["iteration"] for row in rows if "val_ap" in row][-3:] == [10, 15, 20]
+
+
+def test_rows_are_on_the_disk_before_the_checkpoint_that_counts_them(tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def record(handle):
+        synced.append(os.fstat(handle).st_ino)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", record)
+    run = standin.trainer(tmp_path)
+    run.fit()
+    metrics, last = ((tmp_path / name).stat().st_ino for name in ("metrics.csv", "last.ckpt"))
+    assert metrics in synced[: synced.index(last)]
+    assert synced[len(synced) - 1 - synced[::-1].index(last) - 1] == metrics
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xfe" * 200 + b"\n",
+        b"\0" * 400 + b"\n",
+        b"a,b\n1,2\n" * 50,
+        b"epoch,iteration\n1,2,3\n" * 20,
+    ]
+    + [b"epoch,iteration\n1,\xd0\xb0\n" * 20, b"epoch,iteration\n1," + b"x" * 200_000 + b"\n"],
+)
+def test_garbage_for_metrics_is_one_line(uninterrupted, tmp_path, content):
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    path = tmp_path / "run" / "metrics.csv"
+    path.write_bytes(content)
+    resumed = standin.trainer(tmp_path / "run")
+    resumed.resume()
+    resumed.position.metrics = len(content)
+    with pytest.raises(UserError, match="metrics.csv is damaged.*move it away") as caught:
+        resumed.fit()
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == content
+    with pytest.raises(UserError, match="is damaged"):
+        read_metrics(path)
+    path.rename(tmp_path / "away")
+    resumed.fit()
 
 
 def start(folder: Path, slow: float) -> subprocess.Popen:

@@ -29,7 +29,7 @@ nn.summary nn.models
 nn.inference
 nn
 detector.errors detector.interruption detector.boxes detector.settings
-detector.progress
+detector.progress detector.folder_lock detector.own_files
 detector.parts
 detector.datasets detector.necks detector.heads
 detector.detectors
@@ -146,7 +146,7 @@ def test_only_declared_dependencies(path):
 
 
 # The server is to run where there is no detector and no compiler to speak of.
-UPDATE_RULE = {"nn.optim", "nn.kernels.momentum", "nn.checkpoint"}
+UPDATE_RULE = {"nn.optim", "nn.kernels.momentum", "nn.checkpoint", "nn.files"}
 
 
 @pytest.mark.parametrize("room", ["core", "wire", "server"])

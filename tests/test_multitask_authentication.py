@@ -4,6 +4,8 @@ import os
 import socket
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from multitask.errors import AuthenticationError, UnsafeAddressError
 from multitask.wire import authentication, transport
@@ -66,6 +68,74 @@ def test_a_token_file_must_be_private(tmp_path):
             read_token(tmp_path / name)
     with pytest.raises(OSError):
         read_token(tmp_path / "missing")
+
+
+def outcome(read):
+    """The token, or None if it is refused."""
+    try:
+        return read()
+    except AuthenticationError:
+        return None
+
+
+def private(path, content: bytes):
+    path.write_bytes(content)
+    path.chmod(0o600)
+    return path
+
+
+# What editors and shells write, letters of all lengths in UTF-8, and bytes that are no text.
+SECRETS = st.one_of(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=14).map(
+        str.encode
+    ),
+    st.text("aяЪ秘\u00a0 \n", min_size=14, max_size=24).map(str.encode),
+    st.binary(min_size=14, max_size=40).filter(lambda secret: b"\0" not in secret),
+)
+
+
+@posix
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SECRETS, SECRETS)
+def test_different_secrets_are_different_tokens(tmp_path, first, second):
+    """From a file and from the environment, which take the same text for the same token."""
+    tokens = []
+    for secret in (first, second):
+        path = private(tmp_path / "token", secret)
+        variable = {"LIGHTHEAD_TOKEN": os.fsdecode(secret)}
+        token = outcome(lambda path=path: read_token(path))
+        if secret.strip():  # an empty variable is none
+            assert outcome(lambda variable=variable: read_token(environment=variable)) == token
+        assert token is None or token == secret.removeprefix(b"\xef\xbb\xbf").strip()
+        tokens.append(token)
+    if None not in tokens and tokens[0] != tokens[1]:
+        theirs = proof(tokens[0], "site", "aa", "bb")
+        assert not is_proof(theirs, tokens[1], "site", "aa", "bb")
+
+
+@posix
+def test_the_token_of_a_stranger_with_as_many_letters(tmp_path):
+    mine = read_token(private(tmp_path / "mine", "моясекретнаяфразаодин".encode()))
+    stranger = read_token(private(tmp_path / "stranger", ("Ъ" * 21).encode()))
+    assert mine == "моясекретнаяфразаодин".encode() != stranger
+    assert not is_proof(proof(stranger, "site", "aa", "bb"), mine, "site", "aa", "bb")
+
+
+@posix
+def test_a_token_counts_characters(tmp_path):
+    for secret in ("Ъ" * 15, "秘密", "é" * 8):
+        for encoding in ("utf-8", "utf-8-sig"):
+            with pytest.raises(AuthenticationError, match=f"of {len(secret)} characters"):
+                read_token(private(tmp_path / "token", secret.encode(encoding)))
+        with pytest.raises(AuthenticationError, match=f"of {len(secret)} characters"):
+            read_token(environment={"LIGHTHEAD_TOKEN": secret})
+        with pytest.raises(AuthenticationError, match=f"of {len(secret)} characters"):
+            authentication.token_or_default(secret)
+    assert authentication.token_or_default(b"\xff" * 16) == b"\xff" * 16
+    # What some shells on Windows write for > token.
+    path = private(tmp_path / "token", TOKEN.decode().encode("utf-16"))
+    with pytest.raises(AuthenticationError, match="token is not text in UTF-8; make one with"):
+        read_token(path)
 
 
 @pytest.mark.parametrize(

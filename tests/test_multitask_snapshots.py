@@ -65,6 +65,34 @@ def test_every_truncation_and_every_flipped_byte(tmp_path):
         store.load()
 
 
+def test_where_all_are_damaged_every_start_says_so(tmp_path):
+    """And none begins at iteration 0, which would be taken for the old training going on."""
+    store = SnapshotStore(tmp_path)
+    for iteration in (1, 2):
+        path = store.save(tree(iteration), iteration)
+        path.write_bytes(path.read_bytes()[:-1])
+    before = sorted(os.listdir(tmp_path))
+    for _ in range(3):
+        with pytest.raises(SnapshotError, match="no snapshot is whole.*choose another folder"):
+            ParameterServer(1, snapshots=tmp_path)
+        assert sorted(os.listdir(tmp_path)) == before
+    for path in store.files():  # as an older version left them
+        path.rename(path.with_suffix(".damaged"))
+    with pytest.raises(SnapshotError, match="no snapshot is whole.*000000002.damaged"):
+        store.load()
+    store.save(tree(3), 3)
+    assert value_of(store.load())[0] == 3
+
+
+def test_what_a_killed_server_has_left_is_removed(tmp_path):
+    store = SnapshotStore(tmp_path)
+    path = store.save(tree(1), 1)
+    for name in ("", ".0123456789abcdef"):
+        (tmp_path / f".iteration-000000002.snapshot{name}.partial").write_bytes(b"half")
+    assert value_of(store.load()) == (1, path.name)
+    assert os.listdir(tmp_path) == [path.name]
+
+
 @pytest.mark.parametrize("call", ["open", "fsync", "replace"])
 @pytest.mark.parametrize("forever", [False, True])
 def test_when_the_disk_refuses_the_old_generation_stays(tmp_path, monkeypatch, call, forever):

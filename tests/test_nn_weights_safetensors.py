@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
+import signal
 
 import numpy as np
 import pytest
@@ -12,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nn.files import atomic_file
-from nn.weights import safetensors
+from nn.files import atomic_file, remove_leftovers
+from nn.weights import read_weights, safetensors
 from nn.weights.errors import WeightsError
 
 RNG = np.random.default_rng(0)
@@ -290,10 +292,70 @@ def fails_after_one_write(path):
 
 
 def test_what_a_killed_process_left_does_not_stop_the_next_write(tmp_path):
-    (tmp_path / ".file.partial").write_bytes(b"half a checkpoint, longer than the next one" * 100)
+    half = b"half a checkpoint, longer than the next one" * 100
+    left = [".file.partial", ".file.0123456789abcdef.partial"]
+    others = [
+        ".file",
+        ".file.txt",
+        ".file.my.partial",
+        ".file2.0123456789abcdef.partial",
+        "file.partial",
+    ]
+    for name in left + others:
+        (tmp_path / name).write_bytes(half)
     safetensors.write(tmp_path / "file", {"a": np.arange(3)})
-    assert os.listdir(tmp_path) == ["file"]
     assert_same(safetensors.read(tmp_path / "file")[0], {"a": np.arange(3)})
+    remove_leftovers(tmp_path / "file")
+    assert sorted(os.listdir(tmp_path)) == sorted(["file", *others])
+
+
+def test_two_writers_of_one_file(tmp_path):
+    """The one that ends last wins; neither ends the other's write or mixes into it."""
+    with atomic_file(tmp_path / "file") as first:
+        first.write(b"first, " * 1000)
+        with atomic_file(tmp_path / "file") as second:
+            second.write(b"second")
+        assert (tmp_path / "file").read_bytes() == b"second"
+    assert (tmp_path / "file").read_bytes() == b"first, " * 1000
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+def test_links_and_pipes_under_the_temporary_name(tmp_path, monkeypatch):
+    """Even who knows the name cannot make us write elsewhere, or wait."""
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "known")
+    planted, victim = tmp_path / ".file.known.partial", tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    for plant in (lambda: planted.symlink_to(victim), lambda: os.mkfifo(planted)):
+        plant()
+        with pytest.raises(FileExistsError), atomic_file(tmp_path / "file") as file:
+            file.write(b"new")
+        assert victim.read_bytes() == b"precious" and not (tmp_path / "file").exists()
+        planted.unlink()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.ckpt")
+    (tmp_path / "link.pth").symlink_to("pipe.ckpt")
+    signal.alarm(60)
+    try:
+        for name in ("pipe.ckpt", "link.pth"):
+            for read in (safetensors.read, read_weights):
+                with pytest.raises(WeightsError, match=f"{name}.*a pipe or a device"):
+                    read(tmp_path / name)
+    finally:
+        signal.alarm(0)
+    with pytest.raises(IsADirectoryError):
+        read_weights(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows counts the whole path")
+def test_names_as_long_as_can_be(tmp_path):
+    for name in ("n" * 255, "\N{HIRAGANA LETTER A}" * 85):
+        with atomic_file(tmp_path / name) as file:
+            file.write(b"new")
+        assert (tmp_path / name).read_bytes() == b"new"
 
 
 def test_a_missing_folder_is_an_os_error_that_names_the_file(tmp_path):

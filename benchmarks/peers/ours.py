@@ -83,11 +83,11 @@ def classifier(case, arrays):
 
 
 def network(case, arrays):
-    from detector.detectors.compiled import CompiledHead
+    from detector.heads.compiled_light_head import CompiledLightHead
 
     model = load_detector(arrays)
     maps = fast(model, arrays["images"].shape)
-    head = CompiledHead(model.head, len(arrays["pooled"]))
+    head = CompiledLightHead(model.head, len(arrays["pooled"]))
 
     def run():
         objectness, deltas, thin, _ = maps(arrays["images"])

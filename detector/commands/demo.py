@@ -36,16 +36,18 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
     folder = Path(args.out)
     run_folder = RunFolder(folder / "run")
-    if run_folder.config.exists():
-        session = read_session(run_folder)
-        print(f"going on with the run in {run_folder.path}", flush=True)
-    else:
-        session = new_session(folder)
+    if not run_folder.config.exists():
         run_folder.create()
-        print(f"drawing pictures of shapes into {session.data}", flush=True)
-        with Progress("drawing", sum(DEFAULT_COUNTS.values()), unit="pictures") as progress:
-            write_shapes(session.data, after_image=progress.step)
-    figures = run_session(session, run_folder)
+    with run_folder.alone():
+        if run_folder.config.exists():
+            session = read_session(run_folder)
+            print(f"going on with the run in {run_folder.path}", flush=True)
+        else:
+            session = new_session(folder)
+            print(f"drawing pictures of shapes into {session.data}", flush=True)
+            with Progress("drawing", sum(DEFAULT_COUNTS.values()), unit="pictures") as progress:
+                write_shapes(session.data, after_image=progress.step)
+        figures = run_session(session, run_folder)
     took = format_seconds(time.monotonic() - started)
     print(f"\nAP50 {figures['AP50']:.3f} after {took}: look at {run_folder.detections}")
     return 0

@@ -1,22 +1,24 @@
 """Find objects in pictures.
 
-Writes each picture with its detections drawn in, as PNG, to the folder --out. A folder stands for
-all pictures in it and below. A picture that cannot be read does not stop the others: it is named on
-stderr, and the exit code is then 2.
+Writes each picture with its detections drawn in, as PNG, to the folder --out, where only results of
+earlier runs are replaced. A folder stands for all pictures in it and below. A picture that cannot
+be read does not stop the others: it is named on stderr, and the exit code is then 2.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
+from detector import own_files
 from detector.commands.options import add_threads, add_weights
 from detector.datasets.images import SUFFIXES, read_image
 from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
 from detector.evaluation.detections import to_coco, write_detections
-from detector.evaluation.validation import write_picture
+from detector.evaluation.validation import picture_names, write_picture
 from detector.progress import Progress
 from detector.training.loading import load_detector
 
@@ -27,8 +29,8 @@ EXAMPLES = """examples:
 
 The JSON holds all detections above the detector's own floor, in the format of COCO's results with
 the category ids of the training data. A picture named 000000000139.jpg gets the image_id 139, as in
-COCO; if any name is not a number, pictures are numbered from 1 in the order in which they were
-given, and each entry has file_name too.
+COCO; if any name is not a number, or two are the same number, pictures are numbered from 1 in the
+order in which they were given. Each entry has file_name too.
 """
 
 
@@ -52,29 +54,33 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--score is between 0 and 1, not {args.score}")
     out = Path(args.out)
     files, complaints = find_images(args.images, out)
-    detector = load_detector(args.weights)
-    model = CompiledDetector(detector.model)
-    out.mkdir(parents=True, exist_ok=True)
-    results = []
     pictures = picture_names(files)
+    check_results(files, out, pictures, args.json)
+    detector = load_detector(args.weights)
+    own_files.make_folder(out)
+    if args.json:
+        own_files.check_results_file(args.json, "--json")
+    model = CompiledDetector(detector.model)
+    results = []
+    work = zip(files, pictures, image_ids(files), strict=True)
     with Progress("detecting", len(files), unit="images") as progress:
-        for number, (file, picture) in enumerate(zip(files, pictures, strict=True), start=1):
+        for file, picture, image_id in work:
             progress.step()
             try:
                 image = read_image(file)
+                (found,) = model.predict([image])
+                write_picture(out / picture, image, found, detector.classes, args.score)
             except UserError as error:
                 complaints.append(str(error))
                 continue
-            (found,) = model.predict([image])
-            write_picture(out / picture, image, found, detector.classes, args.score)
             results += [
                 entry | {"file_name": str(file)}
-                for entry in to_coco(number, found, detector.category_ids)
+                for entry in to_coco(image_id, found, detector.category_ids)
             ]
             count = int((found["scores"] >= args.score).sum())
             progress.say(f"{out / picture}  {count} objects")
     if args.json:
-        write_detections(args.json, with_image_ids(results))
+        write_detections(args.json, results)
         print(f"{len(results)} detections are in {args.json}")
     for complaint in complaints:
         print(f"lighthead: {complaint}", file=sys.stderr)
@@ -88,13 +94,17 @@ def find_images(given: list[str], out: Path) -> tuple[list[Path], list[str]]:
     """
     files: list[Path] = []
     complaints = []
+    place = real_path(out)
     for name in given:
         path = Path(name)
         if path.is_dir():
+            if place in (real_path(path), *real_path(path).parents):
+                complaints.append(f"{path} is where results go: choose another --out than {out}")
+                continue
             inside = sorted(
                 file
                 for file in path.rglob("*")
-                if file.suffix.lower() in SUFFIXES and out.resolve() not in file.resolve().parents
+                if file.suffix.lower() in SUFFIXES and place not in real_path(file).parents
             )
             if not inside:
                 complaints.append(f"there is no picture in {path} ({', '.join(SUFFIXES)})")
@@ -106,21 +116,37 @@ def find_images(given: list[str], out: Path) -> tuple[list[Path], list[str]]:
     return list(dict.fromkeys(files)), complaints
 
 
-def picture_names(files: list[Path]) -> list[str]:
-    """A name for each result: the picture's own, numbered where two would be the same."""
-    names: dict[str, None] = {}
-    for file in files:
-        name, count = f"{file.stem}.png", 1
-        while name in names:
-            count += 1
-            name = f"{file.stem}-{count}.png"
-        names[name] = None
-    return list(names)
+def real_path(path: Path) -> Path:
+    """Where links lead. ``Path.resolve`` does not bear one that leads to itself."""
+    return Path(os.path.realpath(path))
 
 
-def with_image_ids(results: list[dict]) -> list[dict]:
-    """Results with COCO's image ids where every file is named after its own."""
-    stems = {entry["file_name"]: Path(entry["file_name"]).stem for entry in results}
-    if all(stem.isascii() and stem.isdigit() for stem in stems.values()):
-        return [entry | {"image_id": int(stems[entry["file_name"]])} for entry in results]
-    return results
+def check_results(files: list[Path], out: Path, pictures: list[str], json: str | None) -> None:
+    """UserError where a result would replace one of the pictures or what is no earlier result."""
+    given = {identity(file) for file in files}
+    for picture in pictures:
+        path = out / picture
+        if os.path.lexists(path) and identity(path) in given:
+            raise UserError(f"--out {out} holds {picture} itself: choose another folder")
+        own_files.check_free(path, own_files.is_own_picture)
+    if json and real_path(Path(json)) in {real_path(out / picture) for picture in pictures}:
+        raise UserError(f"--json {json} is the name of a picture: choose another")
+
+
+def identity(path: Path) -> tuple[int, int] | Path:
+    """The same for all names of a file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return path
+    return status.st_dev, status.st_ino
+
+
+def image_ids(files: list[Path]) -> list[int]:
+    """COCO's image ids where every file is named after its own, else 1, 2, ..."""
+    stems = [file.stem for file in files]
+    if all(stem.isascii() and stem.isdigit() for stem in stems):
+        numbers = [int(stem) for stem in stems]
+        if len(set(numbers)) == len(numbers):
+            return numbers
+    return list(range(1, len(files) + 1))

@@ -15,6 +15,7 @@ from detector.datasets import open_dataset
 from detector.detectors.compiled import CompiledDetector
 from detector.evaluation.detections import write_detections
 from detector.evaluation.validation import measure
+from detector.own_files import check_results_file
 from detector.training.loading import load_detector
 
 EXAMPLES = """examples:
@@ -42,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.json:
+        check_results_file(args.json, "--json")
     detector = load_detector(args.weights)
     split = args.split or "val"
     dataset = open_dataset(args.data, split, detector.classes, args.limit, with_others=True)

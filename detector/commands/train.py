@@ -82,14 +82,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.resume:
-        run_session(*resumed(args))
-        return 0
-    if args.data is None and args.like is None:
+        session, run_folder = resumed(args)
+    elif args.data is None and args.like is None:
         raise UserError("--data is missing: name a folder, or shapes for the built-in set")
-    session = new_session(args)
-    run_folder = RunFolder(args.out or default_out(session))
-    run_folder.create()
-    run_session(session, run_folder)
+    else:
+        session = new_session(args)
+        run_folder = RunFolder(args.out or default_out(session))
+        run_folder.create()
+    with run_folder.alone():
+        run_session(session, run_folder)
     return 0
 
 

@@ -77,8 +77,6 @@ def open_image(path: Path) -> Image.Image:
         image = Image.open(path, formats=FORMATS)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"{path} has more than {MAX_PIXELS:,} pixels: shrink it") from None
     except UserError:
@@ -89,6 +87,8 @@ def open_image(path: Path) -> Image.Image:
             "replace or remove it"
         ) from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, not Pillow's
+            raise UserError(f"{path} cannot be read ({error.strerror})") from None
         raise UserError(f"{path} is damaged ({error}): replace or remove it") from error
     if image.width * image.height > MAX_PIXELS:
         image.close()

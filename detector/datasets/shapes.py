@@ -6,16 +6,18 @@ Drawn by ``scenes.py``; used in memory (``ShapesDataset``) or written to disk in
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from detector import own_files
 from detector.datasets import streams
 from detector.datasets.dataset import ANNOTATION, Dataset, ImageRecord
 from detector.datasets.scenes import CLASSES, paint_scene, plan_scene
+from nn.files import atomic_file
 
 STREAMS = {"train": streams.TRAIN_SCENES, "val": streams.VAL_SCENES}
 DEFAULT_COUNTS = {"train": 2400, "val": 200}
@@ -82,16 +84,29 @@ def write_shapes(
     """Write both splits in COCO's layout: pictures, and ``annotations/instances_SPLIT.json``.
 
     ``after_image`` is called after each of the train + val pictures, to show progress.
+
+    Raises:
+        UserError: another data set or a file that is not our own lies there.
     """
     folder = Path(folder)
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
-    for split, count in (("train", train), ("val", val)):
-        (folder / split).mkdir(exist_ok=True)
-        dataset = ShapesDataset(count, split, image_size, seed)
+    datasets = [
+        ShapesDataset(count, split, image_size, seed)
+        for split, count in (("train", train), ("val", val))
+    ]
+    annotations = {
+        folder / "annotations" / f"instances_{dataset.split}.json": json.dumps(
+            dataset.coco_ground_truth()
+        ).encode()
+        for dataset in datasets
+    }
+    for path, content in annotations.items():
+        own_files.check_free(path, functools.partial(own_files.holds, content=content))
+    for dataset, (path, content) in zip(datasets, annotations.items(), strict=True):
+        (folder / dataset.split).mkdir(exist_ok=True)
         for index, record in enumerate(dataset.images):
-            picture = Image.fromarray(dataset.read(index))
-            picture.save(folder / record.path, compress_level=1)
+            own_files.write_picture(folder / record.path, dataset.read(index), compress_level=1)
             after_image()
         # The annotations come last: where they are, the pictures are complete.
-        path = folder / "annotations" / f"instances_{split}.json"
-        path.write_text(json.dumps(dataset.coco_ground_truth()), encoding="utf-8")
+        with atomic_file(path) as file:
+            file.write(content)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from detector.own_files import check_free, is_own_results
 from nn.files import write_json
 
 
@@ -39,5 +40,10 @@ def to_coco(image_id: int, prediction: dict, category_ids: Sequence[int]) -> lis
 
 
 def write_detections(path: str | os.PathLike, detections: list[dict]) -> None:
-    """Write COCO's results JSON, complete or not at all."""
+    """Write COCO's results JSON, complete or not at all.
+
+    Raises:
+        UserError: something lies there that is not our own.
+    """
+    check_free(path, is_own_results)
     write_json(path, detections)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 SMALLEST_LONG_SIDE = 480  # smaller pictures are enlarged, or the letters would cover everything
+LARGEST_LONG_SIDE = 18_000  # to go by for letters and lines: FreeType sets no letter of any size
 
 
 def draw_detections(
@@ -36,7 +37,7 @@ def draw_detections(
     if factor > 1:
         picture = picture.resize((factor * width, factor * height), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(picture)
-    long_side = factor * max(height, width)
+    long_side = min(factor * max(height, width), LARGEST_LONG_SIDE)
     font = ImageFont.load_default(size=max(13, round(long_side / 45)))
     line = max(2, round(long_side / 300))
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from detector import own_files
 from detector.datasets import Dataset, Loader
 from detector.detectors.compiled import CompiledDetector
 from detector.evaluation.detections import to_coco
@@ -68,21 +69,53 @@ def write_examples(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for index in np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)):
-        image, _ = dataset.load(int(index))
+    spread = np.linspace(0, len(dataset) - 1, min(count, len(dataset)))
+    indices = np.unique(spread.astype(int)).tolist()
+    names = picture_names(
+        [Path(dataset.images[index].path) for index in indices],
+        lambda name: own_files.is_free(folder / name, own_files.is_own_picture),
+    )
+    for index, name in zip(indices, names, strict=True):
+        image, _ = dataset.load(index)
         (found,) = detector.predict([image])
-        files.append(folder / f"{Path(dataset.images[index].path).stem}.png")
-        write_picture(files[-1], image, found, dataset.classes, score)
-    return files
+        write_picture(folder / name, image, found, dataset.classes, score)
+    return [folder / name for name in names]
+
+
+def picture_names(
+    files: Sequence[Path], is_free: Callable[[str], bool] = lambda name: True
+) -> list[str]:
+    """A name for each result: the picture's own, numbered where two would be the same.
+
+    Same are also names that a Mac or Windows does not tell apart.
+
+    Args:
+        is_free: whether a name may be used at all.
+    """
+    names: dict[str, str] = {}
+    for file in files:
+        name, count = f"{file.stem}.png", 1
+        while _folded(name) in names or not is_free(name):
+            count += 1
+            name = f"{file.stem}-{count}.png"
+        names[_folded(name)] = name
+    return list(names.values())
 
 
 def write_picture(
     path: str | os.PathLike, image: np.ndarray, found: dict, classes: list[str], score: float
 ) -> None:
-    """Save ``image`` with those of its detections that score at least ``score``."""
+    """Save ``image`` with those of its detections that score at least ``score``.
+
+    Raises:
+        UserError: something lies at ``path`` that is not our own.
+    """
     sure = found["scores"] >= score
     picture = draw_detections(
         image, found["boxes"][sure], found["labels"][sure], found["scores"][sure], classes
     )
-    Image.fromarray(picture).save(path)
+    own_files.write_picture(path, picture)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

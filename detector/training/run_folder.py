@@ -7,14 +7,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from detector.errors import UserError
-from nn.files import write_json
+from detector.folder_lock import alone_in
+from detector.own_files import make_folder
+from nn.files import ordinary, remove_leftovers, write_json
 
 
 class RunFolder:
@@ -40,15 +44,19 @@ class RunFolder:
         if self.path.is_dir() and any(p.name[0] != "." for p in self.path.iterdir()):
             way_out = "add --resume to go on with it, or " if self.last.exists() else ""
             raise UserError(f"{self.path} is not empty: {way_out}choose another --out")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".writable"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {self.path} ({error.strerror}): choose another --out"
-            ) from error
+        make_folder(self.path)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other trainings out while the ``with`` block runs; clear up after a killed one.
+
+        Raises:
+            UserError: another training is at work here.
+        """
+        with alone_in(self.path, "another training"):
+            for path in (self.config, self.curves, self.last, self.best, self.evaluation):
+                remove_leftovers(path)
+            yield
 
     def best_or_last(self) -> Path:
         """The checkpoint to use the detector with."""
@@ -78,33 +86,42 @@ class MetricsLog:
 
     Columns are epoch and iteration (from 1), seconds since the start, lr, loss, each named loss,
     grad_norm, and the validation's val_ap and val_ap50 in rows of their own. The number of bytes
-    written is part of every checkpoint; a resumed run cuts the file there and goes on.
+    written is part of every checkpoint; a resumed run cuts the file there and goes on. After a
+    power cut the file may be shorter, or gone: then the rows that are whole stay.
 
     Args:
         path: the file; created with the first row.
         position: bytes to keep of what is there.
+
+    Raises:
+        UserError: what is there holds something else than rows, or is a link.
     """
 
     def __init__(self, path: str | os.PathLike, position: int = 0):
         self.path = Path(path)
         self.columns: list[str] = []
         if position and self.path.exists():
-            self.file = open(self.path, "r+b")
-            self.columns = next(csv.reader([self.file.readline().decode()]))
-            self.file.truncate(position)
+            self.file = open(self.path, "r+b", opener=ordinary)
+            kept = self.file.read(position)
+            kept = kept[: kept.rfind(b"\n") + 1]
+            self.columns, _ = _parsed(kept, self.path)
+            self.file.truncate(len(kept))
             self.file.seek(0, os.SEEK_END)
         else:
-            self.file = open(self.path, "wb")
+            self.file = open(self.path, "wb", opener=ordinary)
 
     def write(self, row: dict[str, object]) -> None:
-        """Append a row; the first one fixes the columns, missing ones stay empty."""
+        """Append a row; the first one with a loss fixes the columns, missing ones stay empty."""
         if not self.columns:
+            if "loss" not in row:
+                return  # a validation right after the file was lost knows too few columns
             self.columns = list(row)
             self._write(_csv_line(self.columns))
         self._write(_csv_line([_format(row.get(column, "")) for column in self.columns]))
 
     def position(self) -> int:
-        """Bytes written so far."""
+        """Bytes written so far, all of them on the disk."""
+        os.fsync(self.file.fileno())
         return self.file.tell()
 
     def close(self) -> None:
@@ -120,12 +137,27 @@ class MetricsLog:
 
 
 def read_metrics(path: str | os.PathLike) -> list[dict[str, float]]:
-    """The rows of a ``metrics.csv``, empty cells left out."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return [
-            {name: float(value) for name, value in row.items() if value}
-            for row in csv.DictReader(file)
-        ]
+    """The rows of a ``metrics.csv``, empty cells left out.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    return _parsed(Path(path).read_bytes(), path)[1]
+
+
+def _parsed(content: bytes, path: str | os.PathLike) -> tuple[list[str], list[dict[str, float]]]:
+    """Columns and rows of the content of a ``metrics.csv``."""
+    try:
+        lines = csv.DictReader(io.StringIO(content.decode(), newline=""))
+        rows = [{name: float(cell) for name, cell in line.items() if cell} for line in lines]
+        columns = list(lines.fieldnames or ())
+        if columns[:2] not in ([], ["epoch", "iteration"]):
+            raise ValueError("the columns are others")
+    except (ValueError, TypeError, csv.Error) as error:
+        raise UserError(
+            f"{path} is damaged ({error}): move it away, and --resume goes on without its rows"
+        ) from error
+    return columns, rows
 
 
 def _csv_line(cells: list) -> bytes:

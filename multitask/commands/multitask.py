@@ -23,7 +23,9 @@ from pathlib import Path
 
 from detector.commands.options import names
 from detector.errors import UserError
+from detector.folder_lock import alone_in
 from detector.interruption import Interrupted
+from detector.own_files import make_folder
 from detector.training import checkpoints
 from detector.training.objectives.detection import (
     build_model,
@@ -88,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--jobs must be at least 1, not {args.jobs}")
     session, iterations = session_of(args, seeds[0])
     out = Path(args.out or f"runs/{Path(session.data).name}-{args.what}")
-    with user_errors():
+    make_folder(out)
+    with user_errors(), alone_in(out, "another training"):
         try:
             if args.what == "experiment":
                 plan = Plan(session, iterations, seeds, args.pictures, args.second_side)

@@ -19,11 +19,13 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from detector.errors import UserError
+from detector.folder_lock import alone_in
 from detector.interruption import Interrupted
+from detector.own_files import check_free
 from multitask.commands.curves import draw_history
 from multitask.commands.options import add_token, token_of, user_errors
 from multitask.commands.view import View
@@ -32,11 +34,6 @@ from multitask.server.events import Diary, history, read_events, stamped
 from multitask.server.policy import Policy
 from multitask.server.server import ParameterServer
 from multitask.wire import authentication, transport
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 EXAMPLES = """examples:
   lighthead serve --tasks 2 --folder runs/server
@@ -118,7 +115,10 @@ def run(args: argparse.Namespace) -> int:
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     view = None if args.json else View()
-    with user_errors(), alone_in(folder):
+    alone = alone_in(folder, "another server", "--folder") if folder else contextlib.nullcontext()
+    with user_errors(), alone:
+        if folder and not (folder / "events.jsonl").exists():  # where there is one, all is our own
+            check_free(folder / "curves.png", is_own=lambda path: False)
         server = build_server(args, folder, reporter(folder, view))
         announce(args, server)
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -135,31 +135,6 @@ def run(args: argparse.Namespace) -> int:
         way_out = "; the same command goes on" if folder else " without a --folder: all is lost"
         raise Interrupted(f"stopped{way_out}")
     return 0
-
-
-@contextlib.contextmanager
-def alone_in(folder: Path | None) -> Iterator[None]:
-    """Keep other servers out of the folder, whose snapshots they would remove.
-
-    The system lifts the lock when the process ends, however it ends. Where there is no such lock
-    (Windows, some networks' file systems) nothing is locked.
-
-    Raises:
-        UserError: another server is at work there.
-    """
-    if folder is None or fcntl is None:
-        yield
-        return
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another server is at work in {folder}: choose another --folder"
-            ) from None
-        except OSError:
-            pass
-        yield
 
 
 def draw(folder: Path) -> None:

@@ -12,6 +12,7 @@ A detection site writes best.ckpt and evaluation.json into --out in the end.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from detector.errors import UserError
 from detector.progress import Progress
@@ -19,9 +20,12 @@ from detector.training import checkpoints
 from detector.training.objectives.detection import conclude, describe, open_splits
 from detector.training.run_folder import RunFolder
 from multitask.commands.options import add_session, add_token, session_of, token_of, user_errors
+from multitask.experiment.plan_file import is_begun
 from multitask.site.task import TaskSite
 from multitask.tasks import Classification, Detection
 from multitask.wire import transport
+
+SITE = "site.json"
 
 EXAMPLES = """examples:
   lighthead site detection --server 127.0.0.1:29500 --data bccd --init-from w.pth --out runs/a
@@ -81,6 +85,10 @@ def run(args: argparse.Namespace) -> int:
         task = Detection(session, iterations, name, args.input_side).task()
     else:
         task = Classification(session, iterations, name, args.pictures).task()
+    if args.out:
+        if not Path(args.out, SITE).exists():
+            RunFolder(args.out).create()
+        is_begun(Path(args.out, SITE), {"task": name})
     with user_errors():
         site = TaskSite(
             task,

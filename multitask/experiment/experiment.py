@@ -30,6 +30,7 @@ from detector.evaluation.validation import measure
 from detector.progress import Progress
 from detector.training import checkpoints
 from detector.training.objectives.detection import build_model, describe, open_splits
+from detector.training.run_folder import RunFolder
 from detector.training.sessions import Session
 from multitask.experiment.plan_file import is_begun
 from multitask.experiment.table_4_3 import Row, write_table
@@ -93,11 +94,12 @@ def run_experiment(plan: Plan, folder: Path, jobs: int) -> list[Row]:
     Writes ``results.json`` and ``table.md`` into ``folder`` whenever a seed is complete.
 
     Raises:
-        UserError: a run has failed, or ``folder`` holds another experiment.
+        UserError: a run has failed, or ``folder`` holds another experiment or other files.
     """
     for setting in SETTINGS:
         plan.tasks(setting, plan.session)  # a mistake is better found now
-    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "plan.json").exists():
+        RunFolder(folder).create()
     # More seeds are welcome: the runs that exist stay what they are.
     is_begun(folder / "plan.json", plan.as_dict(), free=["seeds"])
     runs = [Run(START, seed, folder / START / f"seed-{seed}") for seed in plan.seeds]

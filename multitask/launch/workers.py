@@ -19,6 +19,7 @@ from multitask.server.events import Diary
 from multitask.server.policy import Policy
 from multitask.server.server import ParameterServer
 from multitask.site.task import Task, TaskSite
+from nn.files import write_json
 
 SERVER = "the server"  # no task can have this name
 FAILED = 3  # exit code of a process that has left a note
@@ -74,7 +75,7 @@ def noting_failure(folder: str, name: str) -> Iterator[None]:
             traceback.print_exc()
             message = f"{name} has failed: {error!r}"
         note = {"code": type(error).__name__, "message": message}
-        path.write_text(json.dumps(note), encoding="utf-8")
+        write_json(path, note)
         raise SystemExit(FAILED) from None
 
 

@@ -8,6 +8,11 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from detector.errors import UserError
+from nn.files import ordinary
+
+BEGINNING = b'{"time": '
+
 
 class Diary:
     """Appends events to a file; call it with a dict.
@@ -15,13 +20,21 @@ class Diary:
     A line is written at once, so that a crash loses none that was complete. A server that starts
     again goes on in the same file. Lines for which the disk has no room are left out: training is
     worth more than its diary.
+
+    Raises:
+        UserError: ``path`` is a link, or holds something else.
     """
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         # Without a buffer, which would keep what could not be written and fail with it again.
-        self._file = open(path, "ab", buffering=0)
-        self._is_cut = self._file.tell() > 0  # perhaps by a crash
+        self._file = open(path, "a+b", buffering=0, opener=ordinary)
+        self._file.seek(0)
+        first_line = self._file.read(len(BEGINNING)).split(b"\n")[0]  # perhaps cut by a crash
+        if not BEGINNING.startswith(first_line):
+            self._file.close()
+            raise UserError(f"{path} is no diary of a training: choose another folder")
+        self._is_cut = self._file.seek(0, os.SEEK_END) > 0  # perhaps by a crash
 
     def __call__(self, event: dict) -> None:
         line = ("\n" * self._is_cut + json.dumps(stamped(event)) + "\n").encode()

@@ -52,18 +52,27 @@ class SnapshotStore:
     def load(self) -> tuple[dict, Path] | None:
         """The newest whole generation and its file; None if there never was one.
 
-        A damaged generation is put aside under the name ``*.damaged``.
+        Damaged generations newer than that are put aside under the name ``*.damaged``. Where none
+        is whole all stay as they are, so that whoever starts the server again is told again.
 
         Raises:
-            SnapshotError: there are generations, and every one of them is damaged.
+            SnapshotError: there are generations, or there were, and every one of them is damaged.
         """
-        problems = []
+        for half in self.folder.glob(".iteration-*.snapshot*.partial"):
+            half.unlink(missing_ok=True)  # left by a server that was killed
+        damaged: dict[Path, str] = {}
         for path in self.files():
             try:
-                return checkpoint.load(path), path
+                tree = checkpoint.load(path)
             except checkpoint.CheckpointError as error:
-                problems.append(str(error))
-                os.replace(path, path.with_suffix(".damaged"))
+                damaged[path] = str(error)
+                continue
+            for newer in damaged:
+                os.replace(newer, newer.with_suffix(".damaged"))
+            return tree, path
+        problems = [*damaged.values(), *map(str, sorted(self.folder.glob("iteration-*.damaged")))]
         if problems:
-            raise SnapshotError("no snapshot is whole: " + "; ".join(problems))
+            raise SnapshotError(
+                f"no snapshot is whole: {'; '.join(problems)}; to begin anew, choose another folder"
+            )
         return None

@@ -18,6 +18,7 @@ operating system keeps others out) the same exchange runs with an empty one.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import hmac
@@ -48,15 +49,26 @@ def read_token(
 ) -> bytes:
     """The token in ``file``, else in the environment variable LIGHTHEAD_TOKEN, else b"".
 
+    The same text is the same token in both: its bytes in UTF-8, without blanks around it.
+
     Raises:
-        AuthenticationError: others can read the file, or the token is too short to be safe.
+        AuthenticationError: others can read the file, it holds no text, or the token is too short
+            to be safe.
         OSError: the file cannot be read.
     """
-    token = environment.get(TOKEN_VARIABLE, "") if file is None else _read_private(file)
-    token = token.strip()
+    if file is None:
+        where, token = TOKEN_VARIABLE, os.fsencode(environment.get(TOKEN_VARIABLE, ""))
+    else:
+        where, token = file, _read_private(file)
+    token = token.removeprefix(codecs.BOM_UTF8).strip()
+    try:
+        token.decode()
+    except UnicodeDecodeError:
+        # Bytes that no editor shows, or an encoding in which another machine may not write it.
+        raise AuthenticationError(f"{where} is not text in UTF-8; {ADVICE}") from None
     if token or file is not None:
-        check_token(token.encode())
-    return token.encode()
+        check_token(token)
+    return token
 
 
 def token_or_default(token: bytes | str | None) -> bytes:
@@ -74,14 +86,22 @@ def token_or_default(token: bytes | str | None) -> bytes:
 
 
 def check_token(token: bytes) -> None:
-    """AuthenticationError if the token could be guessed."""
-    if len(token) < MIN_TOKEN:
+    """AuthenticationError if the token could be guessed.
+
+    Characters count, of which one may take several bytes.
+    """
+    try:
+        characters: str | bytes = token.decode()
+    except UnicodeDecodeError:
+        characters = token  # random bytes, from a program
+    if len(characters) < MIN_TOKEN:
         raise AuthenticationError(
-            f"a token of {len(token)} characters can be guessed, {MIN_TOKEN} are needed; {ADVICE}"
+            f"a token of {len(characters)} characters can be guessed, {MIN_TOKEN} are needed; "
+            f"{ADVICE}"
         )
 
 
-def _read_private(path: str | os.PathLike) -> str:
+def _read_private(path: str | os.PathLike) -> bytes:
     # Looking at the open file: nobody can exchange it between the look and the read. O_NONBLOCK:
     # opening a pipe would wait for its other end.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -99,7 +119,7 @@ def _read_private(path: str | os.PathLike) -> str:
             raise AuthenticationError(f"{path} is not a file that holds a token")
         if os.name == "posix" and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise AuthenticationError(f"others can read {path}; close it with chmod 600 {path}")
-        return os.read(handle, status.st_size).decode("ascii", errors="replace")
+        return os.read(handle, status.st_size)
     finally:
         os.close(handle)
 

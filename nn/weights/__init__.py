@@ -20,6 +20,7 @@ from nn.weights import safetensors
 from nn.weights.archive import Archive
 from nn.weights.errors import WeightsError
 from nn.weights.npz import read_npz
+from nn.weights.only_files import only_files
 from nn.weights.torch_zip import find_pickle, read_torch_zip
 
 __all__ = ["WeightsError", "read_weights"]
@@ -39,7 +40,7 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
             infinity; the message names the file and, where there is one, the way out.
         OSError: there is no such file or it cannot be read.
     """
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=only_files) as file:
         beginning = file.read(len(LEGACY_TORCH))
         file.seek(0)
         if beginning[:2] == b"PK":

@@ -27,6 +27,7 @@ import numpy as np
 
 from nn.files import atomic_file
 from nn.weights.errors import WeightsError
+from nn.weights.only_files import only_files
 
 DTYPES = {
     "BOOL": np.dtype("?"),
@@ -103,7 +104,7 @@ def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]
         WeightsError: when anything in the file contradicts the format or anything else in it.
         OSError: when there is no such file or it cannot be read.
     """
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=only_files) as file:
         size = os.fstat(file.fileno()).st_size
         header = _read_header(path, file, size)
         metadata = header.pop("__metadata__", {})
