@@ -17,6 +17,7 @@ from detector.folder_lock import alone_in
 from detector.training.presets import preset
 from detector.training.run_folder import RunFolder, write_json
 from detector.training.sessions import Session
+from multitask.errors import MultitaskError
 from multitask.server.events import Diary
 from nn.files import ordinary
 
@@ -175,7 +176,7 @@ class TestDiary:
         path = tmp_path / "events.jsonl"
         for content in (b'{"event": "a"}\n', b"mine", b"\x00" * 20):
             path.write_bytes(content)
-            with pytest.raises(UserError, match="no diary"):
+            with pytest.raises(MultitaskError, match="no diary"):
                 Diary(path)
             assert path.read_bytes() == content
 

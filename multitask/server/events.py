@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from detector.errors import UserError
+from multitask.errors import MultitaskError
 from nn.files import ordinary
 
 BEGINNING = b'{"time": '
@@ -22,7 +22,7 @@ class Diary:
     worth more than its diary.
 
     Raises:
-        UserError: ``path`` is a link, or holds something else.
+        MultitaskError: ``path`` is a link, or holds something else.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -33,7 +33,7 @@ class Diary:
         first_line = self._file.read(len(BEGINNING)).split(b"\n")[0]  # perhaps cut by a crash
         if not BEGINNING.startswith(first_line):
             self._file.close()
-            raise UserError(f"{path} is no diary of a training: choose another folder")
+            raise MultitaskError(f"{path} is no diary of a training: choose another folder")
         self._is_cut = self._file.seek(0, os.SEEK_END) > 0  # perhaps by a crash
 
     def __call__(self, event: dict) -> None:
