@@ -127,18 +127,18 @@ class _Counter:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        undo = [module.register_forward_hook(self.count_call) for module in self.names]
+        hooks = [module.register_forward_hook(self.count_call) for module in self.names]
         try:
             yield
         finally:
-            for remove in undo:
-                remove()
+            for hook in hooks:
+                hook.remove()
 
     def count_call(self, module: Module, inputs: tuple, output) -> None:
         outputs = list(_tensors(output))
         shape = outputs[0].shape if outputs else ()
-        weights = sum(parameter.size for parameter in module._parameters.values())
-        moved = sum(tensor.size for tensor in (*_tensors(inputs), *outputs))
+        weights = sum(parameter.numel() for parameter in module._parameters.values())
+        moved = sum(tensor.numel() for tensor in (*_tensors(inputs), *outputs))
         self.rows.append(
             Row(
                 self.names[module],
@@ -160,7 +160,7 @@ class _Counter:
         """Elements of the module's parameters that no row has counted yet."""
         new = [p for p in module._parameters.values() if id(p) not in self.counted]
         self.counted.update(id(parameter) for parameter in new)
-        return sum(parameter.size for parameter in new)
+        return sum(parameter.numel() for parameter in new)
 
 
 def multiply_adds(layer: Module, output_shape: tuple[int, ...]) -> int:

@@ -12,7 +12,7 @@ from detector.detectors.light_head_rcnn import LightHeadRCNN
 
 
 def count(module):
-    return sum(parameter.size for parameter in module.parameters())
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def small(seed=0, **options):

@@ -92,8 +92,8 @@ def test_repr_shows_the_tree():
 
 def test_forward_hook_sees_inputs_and_output():
     net, seen = Net(), []
-    undo = net.first.register_forward_hook(lambda m, i, o: seen.append((i[0].shape, o.shape)))
+    hook = net.first.register_forward_hook(lambda m, i, o: seen.append((i[0].shape, o.shape)))
     net(nn.Tensor(np.ones((5, 3), np.float32)))
-    undo()
+    hook.remove()
     net(nn.Tensor(np.ones((5, 3), np.float32)))
     assert seen == [((5, 3), (5, 4))]

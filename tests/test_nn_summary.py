@@ -83,7 +83,7 @@ def test_every_call_has_a_row_and_every_parameter_counts_once():
     assert by_name[""].parameters == 2 and by_name[""].output_shape == (1, 2, 3, 3)
     assert by_name["idle"] == ("idle", "Linear", None, 16, 0, 0)
     assert "nothing" not in by_name
-    assert costs.parameters == sum(parameter.size for parameter in Odd().parameters()) == 22
+    assert costs.parameters == sum(parameter.numel() for parameter in Odd().parameters()) == 22
     assert costs.multiply_adds == 108
     assert costs.memory_access == sum(row.memory_access for row in costs.rows)
 
