@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nn.layers import Conv2d, Dropout, Identity, Linear
+from nn.layers import Conv2d, ConvTranspose2d, Dropout, Identity, Linear
 from nn.module import Module
 from nn.tensor import Tensor, no_grad
 
@@ -145,7 +145,7 @@ class _Counter:
                 type(module).__name__,
                 shape,
                 self.new_parameters(module),
-                multiply_adds(module, shape),
+                multiply_adds(module, inputs, shape),
                 moved + weights,
             )
         )
@@ -163,8 +163,11 @@ class _Counter:
         return sum(parameter.numel() for parameter in new)
 
 
-def multiply_adds(layer: Module, output_shape: tuple[int, ...]) -> int:
-    """Multiplications (each with an addition) of one call of ``layer`` with this output."""
+def multiply_adds(layer: Module, inputs: tuple, output_shape: tuple[int, ...]) -> int:
+    """Multiplications (each with an addition) of one call of ``layer``."""
+    if isinstance(layer, ConvTranspose2d):
+        per_input = layer.out_channels // layer.groups * math.prod(layer.kernel_size)
+        return inputs[0].numel() * per_input
     if isinstance(layer, Conv2d):
         per_output = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
     elif isinstance(layer, Linear):

@@ -31,12 +31,12 @@ class Dropout2d(Dropout):
         return F.dropout2d(input, self.p, self.training)
 
 
-class StochasticDepth(Module):
+class StochasticDepth(Dropout):
     """Likewise for the branch of each image ("row") or of all of them ("batch"); torchvision's."""
 
     def __init__(self, p: float, mode: str):
-        super().__init__()
-        self.p, self.mode = p, mode
+        super().__init__(p)
+        self.mode = mode
 
     def forward(self, input: Tensor) -> Tensor:
         return F.stochastic_depth(input, self.p, self.mode, self.training)

@@ -105,8 +105,8 @@ class Hardswish(Operation):
         return input * (np.clip(input + 3, 0, 6) / 6)
 
     def backward(self, grad_output):
-        slope = np.where(np.abs(self.input) < 3, self.input / 3 + 0.5, self.input >= 3)
-        return grad_output * slope.astype(grad_output.dtype, copy=False)
+        flat = np.abs(self.input) >= 3
+        return grad_output * np.where(flat, self.input > 0, self.input / 3 + 0.5)
 
 
 class SiLU(Sigmoid):

@@ -46,8 +46,10 @@ class Max(Operation):
     extreme, find = np.max, np.argmax
 
     def forward(self, input, dim, keepdim):
-        self.shape, self.dim = input.shape, dim
-        self.where = type(self).find(_rows(input, dim), axis=-1)
+        self.shape, self.dim, rows = input.shape, dim, _rows(input, dim)
+        if not rows.shape[-1]:
+            raise ValueError(f"max, min: no numbers to choose from in {input.shape} along {dim=}")
+        self.where = type(self).find(rows, axis=-1)
         return type(self).extreme(input, axis=dim, keepdims=keepdim)
 
     def backward(self, grad_output):
