@@ -74,8 +74,16 @@ def test_load_names_everything_that_does_not_fit():
         assert part in str(error.value)
     np.testing.assert_array_equal(net.rest[1].weight.data, before)
     del state["first.weight"]
-    missing, unexpected = net.load_state_dict(state, strict=False)
-    assert missing == ["first.weight", "first.bias"] and unexpected == ["extra"]
+    result = net.load_state_dict(state, strict=False)
+    assert result.missing_keys == ["first.weight", "first.bias"]
+    assert result.unexpected_keys == ["extra"]
+    assert tuple(result) == (result.missing_keys, result.unexpected_keys)
+
+
+def test_sequential_takes_names():
+    net = nn.Sequential({"norm": nn.BatchNorm2d(2), "relu": nn.ReLU()})
+    assert list(net.state_dict())[0] == "norm.weight" and len(net) == 2
+    assert isinstance(net.relu, nn.ReLU) and len(nn.Sequential()) == 0
 
 
 def test_train_eval_reach_every_module():
