@@ -222,3 +222,11 @@ def test_dropout_of_channels_and_branches():
 def test_mistakes_get_one_line(wrong):
     with pytest.raises(ValueError, match="^[^\n]*$"):
         wrong()
+
+
+@pytest.mark.parametrize("name, layer", ROWS)
+def test_compiled_it_is_the_same(name, layer):
+    made = make(name, layer).eval()
+    x = spread(2, 4, 5, 6).astype(np.float32)
+    compiled = nn.inference.compile(made, x.shape)
+    np.testing.assert_allclose(compiled(x), made(nn.Tensor(x)).data, rtol=1e-5, atol=1e-5)
