@@ -201,11 +201,12 @@ def test_a_step_is_pure_unless_told_where_to_write(step):
         lambda p: optim.LARS(p, 0.1, coefficient=math.nan),
         lambda p: optim.RMSprop(p, alpha=1.5),
         lambda p: optim.Adam([{"params": p, "lr": 0.1}], lr=0.0),
+        lambda p: optim.Adam([{"params": p, "momentum": 0.1}]),
         lambda p: optim.Adam([]),
     ],
 )
 def test_settings_out_of_range_are_refused_in_one_line(make):
-    with pytest.raises(ValueError, match="must be|above 0|no parameters") as error:
+    with pytest.raises(ValueError, match="must be|above 0|no parameters|settings") as error:
         make([nn.Parameter(np.zeros(1, np.float32))])
     assert "\n" not in str(error.value)
 

@@ -8,7 +8,7 @@ from nn.optim.adam import Adam, AdamW, adam_step
 from nn.optim.clipping import clip_grad_norm
 from nn.optim.lars import LARS, lars_step
 from nn.optim.momentum import SMALL, MomentumSGD, contribution, momentum_step
-from nn.optim.optimizer import Optimizer
+from nn.optim.optimizer import Optimizer, as_groups
 from nn.optim.rmsprop import RMSprop, rmsprop_step
 from nn.optim.schedules import cosine_decay, linear_decay, product, step_decay, warmup
 
@@ -21,6 +21,7 @@ __all__ = [
     "Optimizer",
     "RMSprop",
     "adam_step",
+    "as_groups",
     "clip_grad_norm",
     "contribution",
     "cosine_decay",

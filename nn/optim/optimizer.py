@@ -9,6 +9,31 @@ import numpy as np
 from nn.memory import keep_freed_memory
 from nn.module import Parameter
 
+SETTINGS = {"params", "lr", "lr_scale", "weight_decay"}
+
+
+def as_groups(params: Iterable, lr: float, weight_decay: float) -> list[dict]:
+    """``params`` of an optimiser as groups: dicts with params, lr_scale and weight_decay.
+
+    Raises ValueError for a group with another setting.
+    """
+    groups = list(params)
+    if groups and not isinstance(groups[0], dict):
+        groups = [{"params": groups}]
+    for group in groups:
+        if unknown := group.keys() - SETTINGS:
+            raise ValueError(f"a group's settings are {sorted(SETTINGS)}, not {sorted(unknown)}")
+        if "lr" in group and not lr > 0:
+            raise ValueError(f"beside a group's lr the optimiser's must be above 0, not {lr}")
+    return [
+        {
+            "params": group["params"],
+            "lr_scale": group["lr"] / lr if "lr" in group else group.get("lr_scale", 1.0),
+            "weight_decay": group.get("weight_decay", weight_decay),
+        }
+        for group in groups
+    ]
+
 
 class Optimizer:
     """Base class: a rule names its arrays in ``arrays`` and writes ``update``.
@@ -35,24 +60,16 @@ class Optimizer:
             )
         keep_freed_memory()  # who makes an optimiser is going to train
         self.lr = lr
-        groups = list(params)
-        if not groups:
+        self.groups = [
+            group | {"params": list(group["params"])}
+            for group in as_groups(params, lr, weight_decay)
+        ]
+        if not self.groups:
             raise ValueError(f"{self.name}: there are no parameters to learn")
-        if not isinstance(groups[0], dict):
-            groups = [{"params": groups}]
-        self.groups = [self._group(dict(group), weight_decay) for group in groups]
         self.state: dict[str, list[np.ndarray]] = {
             name: [np.zeros_like(parameter.data) for parameter in self._parameters()]
             for name in self.arrays
         } | {name: [np.zeros((), np.int64) for _ in self._parameters()] for name in self.counts}
-
-    def _group(self, group: dict, weight_decay: float) -> dict:
-        if "lr" in group:
-            if not self.lr > 0:
-                raise ValueError(f"{self.name}: a group's lr needs an lr above 0 beside it")
-            group["lr_scale"] = group.pop("lr") / self.lr
-        group["params"] = list(group["params"])
-        return {"lr_scale": 1.0, "weight_decay": weight_decay, **group}
 
     @property
     def name(self) -> str:
