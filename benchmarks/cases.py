@@ -204,7 +204,7 @@ class Network(Case):
     @property
     def head_multiply_adds(self) -> int:
         """For one region."""
-        return sum(layer.weight.size for layer in self.model().head.children())
+        return sum(layer.weight.numel() for layer in self.model().head.children())
 
     @property
     def multiply_adds(self) -> int:

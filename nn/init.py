@@ -45,9 +45,9 @@ def normal_(parameter: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     return parameter
 
 
-def uniform_(parameter: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """U(low, high)"""
-    parameter.data[...] = _generator.uniform(low, high, parameter.shape)
+def uniform_(parameter: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
+    """U(a, b)"""
+    parameter.data[...] = _generator.uniform(a, b, parameter.shape)
     return parameter
 
 
@@ -62,19 +62,78 @@ def fan_in_and_out(parameter: Tensor) -> tuple[int, int]:
     return parameter.shape[1] * window, parameter.shape[0] * window
 
 
-def kaiming_normal_(parameter: Tensor, mode: str = "fan_in") -> Tensor:
-    """N(0, 2 / fan): keeps the variance through a ReLU (He et al. 2015, equation 10)."""
-    fan_in, fan_out = fan_in_and_out(parameter)
-    return normal_(parameter, 0.0, math.sqrt(2.0 / (fan_in if mode == "fan_in" else fan_out)))
+def uniform_fan_in_(parameter: Tensor, weight: Tensor | None = None) -> Tensor:
+    """U(-b, b) with b = 1 / sqrt(fan_in of ``weight``, by default of the parameter itself).
 
-
-def kaiming_uniform_(parameter: Tensor) -> Tensor:
-    """U(-b, b) with b = 1 / sqrt(fan_in), PyTorch's default for layers."""
-    bound = 1.0 / math.sqrt(fan_in_and_out(parameter)[0])
+    What layers start with, here and in PyTorch, which writes it ``kaiming_uniform_(a=sqrt(5))``.
+    """
+    bound = 1.0 / math.sqrt(fan_in_and_out(parameter if weight is None else weight)[0])
     return uniform_(parameter, -bound, bound)
 
 
-def xavier_uniform_(parameter: Tensor) -> Tensor:
-    """U(-b, b) with b = sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, equation 16)."""
-    bound = math.sqrt(6.0 / sum(fan_in_and_out(parameter)))
+def calculate_gain(nonlinearity: str, param: float = 0.01) -> float:
+    """By how much a function shrinks the standard deviation, and the weights have to make up.
+
+    ``param`` is the slope of a leaky ReLU: sqrt(2 / (1 + slope^2)).
+    """
+    gains = {
+        "linear": 1.0, "conv2d": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3, "relu": math.sqrt(2.0),
+        "leaky_relu": math.sqrt(2.0 / (1 + param**2)),
+    }  # fmt: skip
+    if nonlinearity not in gains:
+        raise ValueError(f"calculate_gain: {nonlinearity!r} is not one of {', '.join(gains)}")
+    return gains[nonlinearity]
+
+
+def kaiming_normal_(
+    parameter: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Tensor:
+    """N(0, gain^2 / fan), which keeps the variance through the layer and what follows it.
+
+    Args:
+        a: the slope of the leaky ReLU that follows; 0 is a plain one.
+        mode: "fan_in" keeps the variance forward, "fan_out" backward.
+        nonlinearity: what follows, see ``calculate_gain``.
+
+    (He et al. 2015, equations 10 and 15.)
+    """
+    return normal_(parameter, 0.0, _kaiming_std(parameter, a, mode, nonlinearity))
+
+
+def kaiming_uniform_(
+    parameter: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Tensor:
+    """U(-b, b) with b = gain sqrt(3 / fan): ``kaiming_normal_`` with another distribution."""
+    bound = math.sqrt(3.0) * _kaiming_std(parameter, a, mode, nonlinearity)
     return uniform_(parameter, -bound, bound)
+
+
+def xavier_normal_(parameter: Tensor, gain: float = 1.0) -> Tensor:
+    """N(0, 2 gain^2 / (fan_in + fan_out)) (Glorot and Bengio 2010, equation 12)."""
+    return normal_(parameter, 0.0, gain * math.sqrt(2.0 / sum(fan_in_and_out(parameter))))
+
+
+def xavier_uniform_(parameter: Tensor, gain: float = 1.0) -> Tensor:
+    """U(-b, b), b = gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, equation 16)."""
+    bound = gain * math.sqrt(6.0 / sum(fan_in_and_out(parameter)))
+    return uniform_(parameter, -bound, bound)
+
+
+def trunc_normal_(
+    parameter: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+) -> Tensor:
+    """N(mean, std^2) without what lies below ``a`` or above ``b``, which is drawn again."""
+    if not (a < b and a - 4 * std < mean < b + 4 * std):
+        raise ValueError(f"trunc_normal_: nearly nothing of N({mean}, {std}^2) is in [{a}, {b}]")
+    values = _generator.normal(mean, std, parameter.shape)
+    while (outside := (values < a) | (values > b)).any():
+        values[outside] = _generator.normal(mean, std, int(outside.sum()))
+    parameter.data[...] = values
+    return parameter
+
+
+def _kaiming_std(parameter: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"kaiming: mode is 'fan_in' or 'fan_out', not {mode!r}")
+    fan = fan_in_and_out(parameter)[mode == "fan_out"]
+    return calculate_gain(nonlinearity, a) / math.sqrt(fan)

@@ -26,8 +26,18 @@ class Parameter(Tensor):
 class LoadResult(NamedTuple):
     """What ``load_state_dict(strict=False)`` left out."""
 
-    missing: list[str]
-    unexpected: list[str]
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Hook:
+    """What ``register_forward_hook`` returns: ``remove()`` undoes it."""
+
+    def __init__(self, hooks: list[Callable], hook: Callable):
+        self._hooks, self._hook = hooks, hook
+
+    def remove(self) -> None:
+        self._hooks.remove(self._hook)
 
 
 class Module:
@@ -50,10 +60,10 @@ class Module:
             hook(self, inputs, output)
         return output
 
-    def register_forward_hook(self, hook: Callable[[Module, tuple, object], None]) -> Callable:
-        """Call ``hook(module, inputs, output)`` after every forward; returns a function to undo."""
+    def register_forward_hook(self, hook: Callable[[Module, tuple, object], None]) -> Hook:
+        """Call ``hook(module, inputs, output)`` after every forward until it is removed."""
         self._hooks.append(hook)
-        return lambda: self._hooks.remove(hook)
+        return Hook(self._hooks, hook)
 
     def fused_with(self, following: Module) -> Callable | None:
         """A function that does ``following(self(input))`` faster, if there is one.
@@ -206,12 +216,13 @@ class Module:
 
 
 class Sequential(Module):
-    """Modules one after the other, named "0", "1", ..."""
+    """Modules one after the other, named "0", "1", ... or as in the one dict that is given."""
 
-    def __init__(self, *modules: Module):
+    def __init__(self, *modules: Module | dict[str, Module]):
         super().__init__()
-        for index, module in enumerate(modules):
-            setattr(self, str(index), module)
+        named = modules[0] if len(modules) == 1 and isinstance(modules[0], dict) else {}
+        for name, module in named.items() or enumerate(modules):
+            setattr(self, str(name), module)
 
     def forward(self, input):
         waiting = list(self.children())[::-1]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nn.layers import Conv2d, Dropout, Identity, Linear
+from nn.layers import Conv2d, ConvTranspose2d, Dropout, Identity, Linear
 from nn.module import Module
 from nn.tensor import Tensor, no_grad
 
@@ -127,25 +127,25 @@ class _Counter:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        undo = [module.register_forward_hook(self.count_call) for module in self.names]
+        hooks = [module.register_forward_hook(self.count_call) for module in self.names]
         try:
             yield
         finally:
-            for remove in undo:
-                remove()
+            for hook in hooks:
+                hook.remove()
 
     def count_call(self, module: Module, inputs: tuple, output) -> None:
         outputs = list(_tensors(output))
         shape = outputs[0].shape if outputs else ()
-        weights = sum(parameter.size for parameter in module._parameters.values())
-        moved = sum(tensor.size for tensor in (*_tensors(inputs), *outputs))
+        weights = sum(parameter.numel() for parameter in module._parameters.values())
+        moved = sum(tensor.numel() for tensor in (*_tensors(inputs), *outputs))
         self.rows.append(
             Row(
                 self.names[module],
                 type(module).__name__,
                 shape,
                 self.new_parameters(module),
-                multiply_adds(module, shape),
+                multiply_adds(module, inputs, shape),
                 moved + weights,
             )
         )
@@ -160,11 +160,14 @@ class _Counter:
         """Elements of the module's parameters that no row has counted yet."""
         new = [p for p in module._parameters.values() if id(p) not in self.counted]
         self.counted.update(id(parameter) for parameter in new)
-        return sum(parameter.size for parameter in new)
+        return sum(parameter.numel() for parameter in new)
 
 
-def multiply_adds(layer: Module, output_shape: tuple[int, ...]) -> int:
-    """Multiplications (each with an addition) of one call of ``layer`` with this output."""
+def multiply_adds(layer: Module, inputs: tuple, output_shape: tuple[int, ...]) -> int:
+    """Multiplications (each with an addition) of one call of ``layer``."""
+    if isinstance(layer, ConvTranspose2d):
+        per_input = layer.out_channels // layer.groups * math.prod(layer.kernel_size)
+        return inputs[0].numel() * per_input
     if isinstance(layer, Conv2d):
         per_output = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
     elif isinstance(layer, Linear):

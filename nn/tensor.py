@@ -8,9 +8,10 @@ operation that made it and that operation's inputs.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -112,17 +113,25 @@ class Tensor:
         return self.data.ndim
 
     @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self.data.size
-
-    @property
     def dtype(self) -> np.dtype:
         return self.data.dtype
 
     @property
     def T(self) -> Tensor:  # noqa: N802
-        return self.transpose()
+        """All dimensions in reverse order."""
+        return self.permute(*range(self.ndim)[::-1])
+
+    def size(self, dim: int | None = None) -> tuple[int, ...] | int:
+        """The shape, or the length of one dimension."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self.data.ndim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self.data.size
 
     def __len__(self) -> int:
         return len(self.data)
@@ -157,7 +166,7 @@ class Tensor:
         if not self.requires_grad:
             raise RuntimeError("backward: this tensor does not require gradients")
         if grad is None:
-            if self.size != 1:
+            if self.numel() != 1:
                 raise RuntimeError(
                     f"backward without a gradient needs one element, this tensor has {self.shape}"
                 )
@@ -227,6 +236,13 @@ class Tensor:
     def abs(self) -> Tensor:
         return apply(elementwise.Abs, self)
 
+    def sqrt(self) -> Tensor:
+        return apply(elementwise.Sqrt, self)
+
+    def clamp(self, min: float | None = None, max: float | None = None) -> Tensor:
+        """No less than ``min`` and no more than ``max``."""
+        return apply(elementwise.Clamp, self, min=min, max=max)
+
     # Shape
 
     def __getitem__(self, index) -> Tensor:
@@ -236,14 +252,64 @@ class Tensor:
         """The same elements in another shape; one size may be -1."""
         return apply(shape.Reshape, self, sizes=_unpack(sizes))
 
-    def flatten(self, start_dim: int = 0) -> Tensor:
-        """Dimensions from ``start_dim`` on become one."""
-        # Their product, not -1: that would be ambiguous for a tensor without elements.
-        return self.reshape(*self.shape[:start_dim], math.prod(self.shape[start_dim:]))
+    view = reshape
 
-    def transpose(self, *axes) -> Tensor:
-        """NumPy's: the axes in a new order, all reversed if none is given."""
-        return apply(shape.Transpose, self, axes=_unpack(axes) or tuple(range(self.ndim))[::-1])
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """The dimensions from ``start_dim`` to ``end_dim``, both included, become one."""
+        start, end = start_dim % max(self.ndim, 1), end_dim % max(self.ndim, 1) + 1
+        # Their product, not -1: that would be ambiguous for a tensor without elements.
+        middle = math.prod(self.shape[start:end])
+        return self.reshape(*self.shape[:start], middle, *self.shape[end:])
+
+    def squeeze(self, dim: int | None = None) -> Tensor:
+        """Without the dimensions of length 1, or without ``dim`` if it has that length."""
+        dropped = range(self.ndim) if dim is None else (dim % self.ndim,)
+        sizes = enumerate(self.shape)
+        return self.reshape([n for axis, n in sizes if n != 1 or axis not in dropped])
+
+    def unsqueeze(self, dim: int) -> Tensor:
+        """With a new dimension of length 1 at ``dim``."""
+        dim %= self.ndim + 1
+        return self.reshape(*self.shape[:dim], 1, *self.shape[dim:])
+
+    def permute(self, *dims) -> Tensor:
+        """The dimensions in the order ``dims``."""
+        return apply(shape.Transpose, self, axes=_unpack(dims))
+
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        """Two dimensions exchanged."""
+        dims = list(range(self.ndim))
+        dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
+        return self.permute(dims)
+
+    def contiguous(self) -> Tensor:
+        """The tensor itself: whoever needs its elements in C order brings them into it."""
+        return self
+
+    def expand(self, *sizes) -> Tensor:
+        """Dimensions of length 1 repeated to ``sizes``; -1 keeps one, new ones come in front."""
+        sizes = _unpack(sizes)
+        own = (1,) * (len(sizes) - self.ndim) + self.shape
+        sizes = tuple(n if n >= 0 else kept for n, kept in zip(sizes, own, strict=True))
+        return apply(shape.Expand, self, sizes=sizes)
+
+    def split(self, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+        """Parts of ``split_size`` along ``dim``, the last may be smaller; or of the given sizes."""
+        dim, length = dim % self.ndim, self.shape[dim]
+        if isinstance(split_size, int):
+            starts = range(0, length, split_size) or (0,)
+            split_size = [min(split_size, length - start) for start in starts]
+        if sum(split_size) != length:
+            raise ValueError(f"split: the parts {split_size} do not add up to {length} of {dim=}")
+        ends = itertools.accumulate(split_size)
+        return tuple(
+            self[(slice(None),) * dim + (slice(end - size, end),)]
+            for size, end in zip(split_size, ends, strict=True)
+        )
+
+    def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+        """``chunks`` parts of one size along ``dim``; the last may be smaller, or missing."""
+        return self.split(max(-(-self.shape[dim] // chunks), 1), dim)
 
     # Reductions over the dimensions ``dim`` (an int, several, or None for all)
 
@@ -256,6 +322,23 @@ class Tensor:
     def max(self, dim=None, keepdim: bool = False) -> Tensor:
         """The largest value; where several are equal, the first gets the gradient."""
         return apply(reduction.Max, self, dim=dim, keepdim=keepdim)
+
+    def min(self, dim=None, keepdim: bool = False) -> Tensor:
+        """The smallest value; where several are equal, the first gets the gradient."""
+        return apply(reduction.Min, self, dim=dim, keepdim=keepdim)
+
+    amax, amin = max, min
+
+    def prod(self, dim=None, keepdim: bool = False) -> Tensor:
+        return apply(reduction.Prod, self, dim=dim, keepdim=keepdim)
+
+    def var(self, dim=None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
+        """The variance; ``unbiased`` divides by the number of values less one."""
+        return apply(reduction.Var, self, dim=dim, keepdim=keepdim, unbiased=unbiased)
+
+    def std(self, dim=None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
+        """The square root of ``var``."""
+        return apply(reduction.Std, self, dim=dim, keepdim=keepdim, unbiased=unbiased)
 
 
 def as_tensor(value) -> Tensor:

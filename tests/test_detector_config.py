@@ -14,7 +14,7 @@ from detector.training.presets import PRESETS
 
 
 def count(module):
-    return sum(parameter.size for parameter in module.parameters())
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def small(seed=0, **settings):

@@ -21,7 +21,7 @@ def generator(seed=0):
 
 
 def count(module):
-    return sum(parameter.size for parameter in module.parameters())
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def tiny_head(**options):

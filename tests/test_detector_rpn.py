@@ -33,7 +33,7 @@ def features(images=2, dtype=np.float32, seed=0):
 
 
 def count(module):
-    return sum(parameter.size for parameter in module.parameters())
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 @pytest.mark.parametrize(("channels", "expected"), [(232, 557_914), (352, 834_394)])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from multitask.core.rules import LARS, Adam, Momentum
+from nn import Parameter, optim
 from nn.optim import MomentumSGD, contribution, linear_decay
 
 
@@ -25,8 +26,6 @@ def run():
 
 @pytest.mark.parametrize("weight_decay", [0.0, 1e-4])
 def test_momentum_has_the_bits_of_local_training(run, weight_decay):
-    from nn import Parameter
-
     start, grads = run
     local = Parameter(start.copy())
     optimizer = MomentumSGD([local], lr=0.1, momentum=0.9, weight_decay=weight_decay)
@@ -38,6 +37,37 @@ def test_momentum_has_the_bits_of_local_training(run, weight_decay):
         optimizer.step()
         rule.step(weight, state, c, iteration)
         assert weight.tobytes() == local.data.tobytes()
+
+
+@pytest.mark.parametrize(
+    "rule, optimizer",
+    [
+        (Adam(0.01, (0.8, 0.99), 1e-6), lambda p: optim.Adam(p, 0.01, (0.8, 0.99), 1e-6)),
+        (LARS(2.0, 0.8, 0.01, 0.1), lambda p: optim.LARS(p, 2.0, 0.8, 0.01, 0.1)),
+    ],
+    ids=["adam", "lars"],
+)
+def test_adam_and_lars_have_the_bits_of_local_training(run, rule, optimizer):
+    start, totals = run
+    local = Parameter(start.copy())
+    optimizer = optimizer([local])
+    for local.grad in totals:
+        optimizer.step()
+    assert drive(rule, start, totals).tobytes() == local.data.tobytes()
+
+
+def test_adam_rounds_in_this_order(run):
+    """What snapshots and journals of earlier versions were written with: not one bit may change."""
+    start, totals = run
+    weight, mean, square = start.copy(), np.zeros_like(start), np.zeros_like(start)
+    for t, total in enumerate(totals, 1):
+        mean *= np.float32(0.9)
+        mean += np.float32(1 - 0.9) * total
+        square *= np.float32(0.999)
+        square += np.float32(1 - 0.999) * np.square(total)
+        scale = np.sqrt(square / np.float32(1 - 0.999**t)) + np.float32(1e-8)
+        weight -= np.float32(0.01 / (1 - 0.9**t)) * mean / scale
+    assert drive(Adam(0.01), start, totals).tobytes() == weight.tobytes()
 
 
 def test_adam_is_pytorchs(run):

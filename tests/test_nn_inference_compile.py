@@ -214,7 +214,7 @@ def test_what_the_table_does_not_know_runs_as_in_the_plain_module():
         x = F.interpolate(F.sigmoid(first(x)), scale_factor=2)
         x = F.avg_pool2d(F.relu6(second(x) * 3), 2)
         x = x[:, :, 1:, ::2]
-        return F.softmax(fc(x.mean((2, 3))), 1), x.transpose(0, 2, 3, 1).reshape(2, -1)
+        return F.softmax(fc(x.mean((2, 3))), 1), x.permute(0, 2, 3, 1).reshape(2, -1)
 
     module = Layers(function, nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 5, 3, 1, 1), nn.Linear(5, 3))
     x = random((2, 3, 10, 12))

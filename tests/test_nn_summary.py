@@ -52,6 +52,12 @@ def test_a_linear_layer_and_layers_without_multiply_adds():
     assert (row.parameters, row.multiply_adds, row.memory_access) == (0, 0, 48 + 12)
 
 
+def test_a_transposed_convolution_multiplies_each_input_with_its_window():
+    row = row_of(nn.ConvTranspose2d(4, 6, (3, 2), stride=2, groups=2, bias=False), (2, 4, 5, 7))
+    assert row.output_shape == (2, 6, 11, 14)
+    assert row.multiply_adds == (2 * 4 * 5 * 7) * (3 * 3 * 2)
+
+
 class Odd(nn.Module):
     """A layer called twice, one never, one that shares its weight, a parameter of its own."""
 
@@ -83,7 +89,7 @@ def test_every_call_has_a_row_and_every_parameter_counts_once():
     assert by_name[""].parameters == 2 and by_name[""].output_shape == (1, 2, 3, 3)
     assert by_name["idle"] == ("idle", "Linear", None, 16, 0, 0)
     assert "nothing" not in by_name
-    assert costs.parameters == sum(parameter.size for parameter in Odd().parameters()) == 22
+    assert costs.parameters == sum(parameter.numel() for parameter in Odd().parameters()) == 22
     assert costs.multiply_adds == 108
     assert costs.memory_access == sum(row.memory_access for row in costs.rows)
 

@@ -36,7 +36,8 @@ ONE_LINERS = {
     "matmul": (lambda a, b: a @ b, (random(3, 4), random(4, 2))),
     "reshape": (lambda a: a.reshape(2, -1) * a.reshape((2, 6)), (random(3, 4),)),
     "flatten": (lambda a: a.flatten(1) ** 2, (random(2, 3, 2),)),
-    "transpose": (lambda a, b: a.transpose(1, 2, 0) * b, (random(2, 3, 4), random(3, 4, 2))),
+    "permute": (lambda a, b: a.permute(1, 2, 0) * b, (random(2, 3, 4), random(3, 4, 2))),
+    "transpose": (lambda a, b: a.transpose(-1, 0) * b, (random(2, 3, 4), random(4, 3, 2))),
     "transpose all": (lambda a, b: a.T * b, (random(2, 3), random(3, 2))),
     "sum of all": (lambda a: a.sum() * a, (random(3, 4),)),
     "sum of one": (lambda a: a.sum(1) ** 2, (random(3, 4),)),
@@ -57,6 +58,27 @@ ONE_LINERS = {
 def test_gradients(name):
     function, inputs = ONE_LINERS[name]
     assert nn.gradcheck(function, inputs)
+
+
+def test_of_equal_extremes_the_first_gets_the_gradient():
+    for name, value in (("max", 2.0), ("min", 1.0)):
+        x = nn.Tensor(np.array([[1.0, 2, 2], [2, 1, 1]]), requires_grad=True)
+        out = getattr(x, name)((0, 1))
+        out.backward()
+        assert out.item() == value and x.grad.sum() == 1
+        assert x.grad.reshape(-1)[list(x.data.reshape(-1)).index(value)] == 1
+
+
+def test_a_deviation_of_nothing_has_a_gradient_of_nothing():
+    x = nn.Tensor(np.full((2, 3), 7.0), requires_grad=True)
+    x.std(1).sum().backward()
+    np.testing.assert_array_equal(x.grad, 0)
+
+
+def test_sizes():
+    x = nn.Tensor(np.zeros((2, 3, 4)))
+    assert (x.size(), x.size(1), x.size(-1)) == ((2, 3, 4), 3, 4)
+    assert (x.dim(), x.ndim, x.numel(), len(x)) == (3, 3, 24, 2)
 
 
 def test_gradcheck_sees_what_a_sum_of_outputs_cannot():

@@ -72,6 +72,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"padded to {height} x {width}, multiples of 32, as the detector does")
     model = LightHeadRCNN(args.classes, args.backbone, args.setting)
     print(nn.summary(model, (1, 3, height, width)))
-    head = sum(layer.weight.size for layer in model.head.children())
+    head = sum(layer.weight.numel() for layer in model.head.children())
     print(f"and for each proposal {head:,} multiply-adds in the head")
     return 0

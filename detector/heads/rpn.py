@@ -110,10 +110,10 @@ class RegionProposalNetwork(nn.Module):
         N, _, H, W = features.shape
         A = self.anchor_generator.num_anchors_per_cell
         hidden = self.conv(features)
-        objectness = self.objectness(hidden).transpose(0, 2, 3, 1).reshape(N, H * W * A, -1)
+        objectness = self.objectness(hidden).permute(0, 2, 3, 1).reshape(N, H * W * A, -1)
         if objectness.shape[2] == 2:
             objectness = objectness[:, :, 1] - objectness[:, :, 0]
-        deltas = self.deltas(hidden).transpose(0, 2, 3, 1).reshape(N, H * W * A, 4)
+        deltas = self.deltas(hidden).permute(0, 2, 3, 1).reshape(N, H * W * A, 4)
         return objectness.reshape(N, H * W * A), deltas
 
     def propose(

@@ -57,14 +57,14 @@ def _first_layer(model: Module, again: Callable[[], object]) -> str:
 
         return hook
 
-    undo = [module.register_forward_hook(inspect(name)) for name, module in model.named_modules()]
+    hooks = [module.register_forward_hook(inspect(name)) for name, module in model.named_modules()]
     try:
         again()
     except (ValueError, FloatingPointError, IndexError):
         pass  # the loss may well fail on NaN; the layers before it have been seen
     finally:
-        for remove in undo:
-            remove()
+        for hook in hooks:
+            hook.remove()
     return found[0] if found else ""
 
 

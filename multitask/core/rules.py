@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nn.optim import momentum_step
+from nn.optim import adam_step, lars_step, momentum_step
 
 Schedule = Callable[[int], float]
 
@@ -66,14 +66,11 @@ class Momentum:
 
 
 class Adam:
-    """Adam (Kingma and Ba 2015, algorithm 1) on the sum s of the contributions::
-
-        m = beta1 m + (1 - beta1) s        W = W - lr m / (1 - beta1^t)
-        u = beta2 u + (1 - beta2) s^2               / (sqrt(u / (1 - beta2^t)) + eps)
+    """Adam (``nn.optim.adam_step``) on the sum of the contributions, in the place of the gradient.
 
     t counts the updates of the name: as in PyTorch, an iteration without a contribution is none.
-    Adam divides by the size of s, so the tasks' alpha_i only weigh them against each other; the
-    step size is ``lr`` here, times ``schedule(iteration)`` if there is one.
+    Adam divides by the size of the sum, so the tasks' alpha_i only weigh them against each other;
+    the step size is ``lr`` here, times ``schedule(iteration)`` if there is one.
     """
 
     state = ("mean", "square")
@@ -94,31 +91,21 @@ class Adam:
         self.lr, self.betas, self.eps, self.schedule = lr, tuple(betas), eps, schedule
 
     def step(self, weight, state, total, iteration, updates=None):
-        real = weight.dtype.type
-        (mean, square), (beta1, beta2) = state, self.betas
-        mean *= real(beta1)
-        mean += real(1 - beta1) * total
-        square *= real(beta2)
-        square += real(1 - beta2) * np.square(total)
-        t = (iteration if updates is None else updates) + 1
-        scale = np.sqrt(square / real(1 - beta2**t)) + real(self.eps)
         lr = self.lr * (self.schedule(iteration) if self.schedule else 1.0)
-        weight -= real(lr / (1 - beta1**t)) * mean / scale
+        adam_step(
+            weight, *state, total, iteration if updates is None else updates, lr, self.betas,
+            self.eps, out=(weight, *state),
+        )  # fmt: skip
 
     def describe(self) -> dict:
         return {"rule": "adam", "lr": self.lr, "betas": list(self.betas), "eps": self.eps}
 
 
 class LARS:
-    """Layer-wise adaptive rate scaling for large batches (You, Gitman and Ginsburg 2017)::
+    """Layer-wise adaptive rate scaling (``nn.optim.lars_step``) on the sum of the contributions.
 
-        local = eta |W| / (|s| + lambda |W|)          norms of one name's array
-        v = beta v + lr local (s + lambda W)
-        W = W - v
-
-    A name whose |W| or |s| is zero (a bias at its start) takes local = 1. As with Adam the step
-    size is ``lr``, times ``schedule(iteration)``; the tasks' alpha_i weigh them against each other,
-    and their own weight decay should be 0.
+    A layer is one name. As with Adam the step size is ``lr``, times ``schedule(iteration)``; the
+    tasks' alpha_i weigh them against each other, and their own weight decay should be 0.
     """
 
     state = ("velocity",)
@@ -143,12 +130,10 @@ class LARS:
 
     def step(self, weight, state, total, iteration):
         lr = self.lr * (self.schedule(iteration) if self.schedule else 1.0)
-        long, short = _norm(weight), _norm(total)
-        if long > 0 and short > 0:
-            lr *= self.coefficient * long / (short + self.weight_decay * long)
-        momentum_step(
-            weight, state[0], total, lr, self.momentum, self.weight_decay, out=(weight, state[0])
-        )
+        lars_step(
+            weight, state[0], total, lr, self.momentum, self.weight_decay, self.coefficient,
+            out=(weight, state[0]),
+        )  # fmt: skip
 
     def describe(self) -> dict:
         return {
@@ -158,8 +143,3 @@ class LARS:
             "weight_decay": self.weight_decay,
             "coefficient": self.coefficient,
         }
-
-
-def _norm(array: np.ndarray) -> float:
-    # Added up in float64 by one thread: the same bits however many cores there are.
-    return float(np.sqrt(np.square(array, dtype=np.float64).sum()))

@@ -17,7 +17,7 @@ from multitask.errors import ConnectionLostError, RegistrationError
 from multitask.site.local import LocalServer
 from multitask.site.site import Site
 from nn.module import Parameter
-from nn.optim import contribution
+from nn.optim import as_groups, contribution
 
 
 class RemoteMomentum:
@@ -64,14 +64,10 @@ class RemoteMomentum:
             raise ValueError(
                 f"RemoteMomentum: lr {lr} and weight_decay {weight_decay} must be at least 0"
             )
-        groups = list(params)
-        if groups and not isinstance(groups[0], dict):
-            groups = [{"params": groups}]
         self.lr, self.momentum = lr, momentum
         self.groups = []
-        for group in groups:
+        for group in as_groups(params, lr, weight_decay):
             named = _named(group["params"])
-            group = {"lr_scale": 1.0, "weight_decay": weight_decay, **group}
             self.groups.append(group | {"params": list(named.values()), "names": list(named)})
         self._buffers = dict(buffers or {})
         arrays = {name: parameter.data for name, parameter in self._parameters().items()}

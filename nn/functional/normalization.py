@@ -1,13 +1,14 @@
-"""Batch norm, group norm and dropout: what keeps training in shape."""
+"""Normalisation: values to mean 0 and variance 1, or to the size of their neighbours."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
-from nn import init
 from nn.functional.arguments import array_of
-from nn.ops.dropout import Dropout
-from nn.ops.normalization import BatchNorm, GroupNorm
+from nn.ops.normalization import BatchNorm, GroupNorm, LocalResponseNorm
 from nn.tensor import Tensor, apply, as_tensor
 
 
@@ -57,19 +58,35 @@ def group_norm(
     return apply(GroupNorm, input, *_affine(input, weight, bias), num_groups=num_groups, eps=eps)
 
 
-def dropout(
+def layer_norm(
     input: Tensor,
-    p: float = 0.5,
-    training: bool = True,
-    rng: np.random.Generator | None = None,
+    normalized_shape: int | Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
 ) -> Tensor:
-    """In training each element becomes 0 with probability p, the others grow by 1 / (1 - p).
+    """As ``batch_norm``, but over the last dimensions of each sample (Ba, Kiros and Hinton 2016).
 
-    ``rng`` is the stream of random numbers, by default the one that ``nn.manual_seed`` sets.
+    Args:
+        input: (..., *normalized_shape).
+        weight, bias: of ``normalized_shape``, or None for 1 and 0.
     """
-    if not training:
-        return as_tensor(input)
-    return apply(Dropout, input, p=p, rng=init.generator() if rng is None else rng)
+    input = as_tensor(input)
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    kept = input.ndim - len(shape)
+    if not shape or input.shape[max(kept, 0) :] != shape:
+        raise ValueError(f"layer_norm: {input.shape} does not end in {shape}")
+    rows = input.reshape(math.prod(input.shape[:kept]), 1, math.prod(shape))
+    output = group_norm(rows, 1, eps=eps).reshape(input.shape)
+    output = output if weight is None else output * weight
+    return output if bias is None else output + bias
+
+
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """x / (k + alpha / size sum over ``size`` channels of x^2)^beta, for (N, C, ...)."""
+    return apply(LocalResponseNorm, input, size=size, alpha=alpha, beta=beta, k=k)
 
 
 def _affine(input: Tensor, weight, bias) -> tuple:

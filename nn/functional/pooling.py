@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nn.functional.arguments import pair
 from nn.ops import pooling
-from nn.tensor import Tensor, apply
+from nn.tensor import Tensor, apply, as_tensor
 
 
 def max_pool2d(
@@ -39,5 +41,21 @@ def avg_pool2d(
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size) -> Tensor:
-    """The mean over ``output_size`` nearly equal parts; 1 is the mean of the whole map."""
-    return apply(pooling.AdaptiveAvgPool2d, input, output_size=pair(output_size))
+    """The mean over ``output_size`` nearly equal parts; 1 is the mean of the whole map.
+
+    ``output_size`` is an int or a pair; None, alone or in the pair, is the size of the input.
+    """
+    input = as_tensor(input)
+    return apply(pooling.AdaptiveAvgPool2d, input, output_size=_adaptive(input, output_size))
+
+
+def adaptive_max_pool2d(input: Tensor, output_size) -> Tensor:
+    """The largest value of each part; parts as in ``adaptive_avg_pool2d``."""
+    input = as_tensor(input)
+    return apply(pooling.AdaptiveMaxPool2d, input, output_size=_adaptive(input, output_size))
+
+
+def _adaptive(input: Tensor, output_size) -> tuple[int, int]:
+    given = output_size if isinstance(output_size, Sequence) else (output_size,) * 2
+    sizes = zip(given, input.shape[-2:], strict=True)
+    return pair([own if size is None else size for size, own in sizes])

@@ -1,4 +1,4 @@
-"""Activation functions. Each derivative is a formula of the output, which is all they keep."""
+"""Activation functions. Where the derivative is a formula of the output, that is all they keep."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.kernels import activation
 from nn.ops.layout import contiguous
-from nn.ops.operation import Operation
+from nn.ops.operation import Operation, same_shape
 
 
 class ReLU(Operation):
@@ -61,6 +61,66 @@ class Tanh(Operation):
 
     def backward(self, grad_output):
         return grad_output * (1 - self.output * self.output)
+
+
+class LeakyReLU(Operation):
+    """x where it is positive, else ``negative_slope`` x."""
+
+    output_shape = staticmethod(same_shape)
+
+    def forward(self, input, *, negative_slope):
+        self.slope = np.where(input > 0, 1, negative_slope).astype(input.dtype)
+        return input * self.slope
+
+    def backward(self, grad_output):
+        return grad_output * self.slope
+
+
+class Hardsigmoid(Operation):
+    """min(max(x + 3, 0), 6) / 6: a sigmoid of straight lines.
+
+    Source: Howard et al., MobileNetV3, 2019, section 5.2.
+    """
+
+    output_shape = staticmethod(same_shape)
+
+    def forward(self, input):
+        self.inside = np.abs(input) < 3
+        return np.clip(input + 3, 0, 6) / 6
+
+    def backward(self, grad_output):
+        return grad_output * self.inside / 6
+
+
+class Hardswish(Operation):
+    """x hardsigmoid(x), with derivative 0, x / 3 + 1/2 or 1: below -3, between, above 3.
+
+    Source: Howard et al., MobileNetV3, 2019, section 5.2.
+    """
+
+    output_shape = staticmethod(same_shape)
+
+    def forward(self, input):
+        self.input = input
+        return input * (np.clip(input + 3, 0, 6) / 6)
+
+    def backward(self, grad_output):
+        flat = np.abs(self.input) >= 3
+        return grad_output * np.where(flat, self.input > 0, self.input / 3 + 0.5)
+
+
+class SiLU(Sigmoid):
+    """x s(x) with s the sigmoid ("swish"), and the derivative s (1 + x (1 - s)).
+
+    Source: Elfwing et al., Sigmoid-weighted linear units, 2017.
+    """
+
+    def forward(self, input):
+        self.input = input
+        return input * super().forward(input)
+
+    def backward(self, grad_output):
+        return grad_output * self.output * (1 + self.input * (1 - self.output))
 
 
 class Softmax(Operation):

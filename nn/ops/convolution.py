@@ -1,7 +1,8 @@
-"""Two-dimensional convolution, forward and backward, on plain arrays.
+"""Two-dimensional convolution and its transpose, forward and backward, on plain arrays.
 
-Chooses among four kernels: depthwise (a channel sees only itself), its most common case (a stencil
-of 3 x 3 pixels), pointwise (a pixel sees only itself: a matrix product), and the general one.
+Convolution chooses among four kernels: depthwise (a channel sees only itself), its most common
+case (a stencil of 3 x 3 pixels), pointwise (a pixel sees only itself: a matrix product), and the
+general one.
 """
 
 from __future__ import annotations
@@ -109,6 +110,77 @@ class Conv2d(Operation):
         else:
             convolution.conv2d_grad_weight(self.input, grad_output, grad_weight, *self.geometry)
         return grad_weight
+
+
+class ConvTranspose2d(Operation):
+    """A convolution's gradient: each pixel is spread over the window that it would have come from.
+
+    out[n, o, y s + i d - p, ...] += weight[c, o, i, j] * input[n, c, y, x], and then + bias[o]
+
+    ``input`` (N, C, H, W), ``weight`` (C, OC / groups, KH, KW), ``bias`` (OC,) or not given; stride
+    s, padding p, dilation d and ``output_padding`` q are pairs. The output is (N, OC, OH, OW) with
+    OH = (H - 1) s - 2 p + d (KH - 1) + q + 1; several OH give the same H, and q says which.
+
+    Raises:
+        ValueError: shapes that do not go together, or an output without pixels.
+    """
+
+    @staticmethod
+    def output_shape(
+        input, weight, bias=None, *, stride, padding, output_padding, dilation, groups
+    ):
+        shapes = f"input {input}, weight {weight}, bias {bias}, groups {groups}"
+        if len(input) != 4 or len(weight) != 4:
+            raise ValueError(f"conv_transpose2d wants N C H W and C OC/groups KH KW, got {shapes}")
+        outputs = weight[1] * groups
+        if groups < 1 or input[1] != weight[0] or weight[0] % groups:
+            raise ValueError(f"conv_transpose2d channels do not match: {shapes}")
+        if bias is not None and tuple(bias) != (outputs,):
+            raise ValueError(f"conv_transpose2d bias must have shape ({outputs},): {shapes}")
+        axes = list(
+            zip(input[2:], weight[2:], stride, padding, output_padding, dilation, strict=True)
+        )
+        size = [(n - 1) * s - 2 * p + d * (k - 1) + q + 1 for n, k, s, p, q, d in axes]
+        lie = f"stride {stride}, padding {padding}, output_padding {output_padding}"
+        if min(*stride, *dilation) < 1 or min(*padding, *output_padding) < 0 or min(size) < 1:
+            raise ValueError(f"conv_transpose2d: no output for {lie}, {shapes}")
+        if any(q >= max(s, d) for _, _, s, _, q, d in axes):
+            raise ValueError(f"conv_transpose2d: output_padding is below the stride, got {lie}")
+        return input[0], outputs, *size
+
+    def forward(
+        self, input, weight, bias=None, *, stride, padding, output_padding, dilation, groups
+    ):
+        shapes = input.shape, weight.shape, None if bias is None else bias.shape
+        shape = self.output_shape(
+            *shapes, stride=stride, padding=padding, output_padding=output_padding,
+            dilation=dilation, groups=groups,
+        )  # fmt: skip
+        self.dtype = dtype = np.result_type(input, weight)
+        self.input = contiguous(input.astype(dtype, copy=False))
+        self.weight = contiguous(weight.astype(dtype, copy=False))
+        self.has_bias, self.spacing = bias is not None, (stride, padding, dilation)
+        out = np.empty(shape, dtype)
+        convolution.conv2d_grad_input(self.input, self.weight, out, *self.spacing)
+        if self.has_bias:
+            out += bias.astype(dtype, copy=False)[:, None, None]
+        return out
+
+    def backward(self, grad_output):
+        grad_output = contiguous(grad_output.astype(self.dtype, copy=False))
+        grads = [None, None]
+        if self.needs_grad[0]:
+            grads[0] = np.empty_like(self.input)
+            zeros = np.zeros(len(self.weight), self.dtype)
+            convolution.conv2d_forward(
+                grad_output, self.weight, zeros, grads[0], *self.spacing, False
+            )
+        if self.needs_grad[1]:
+            grads[1] = np.empty_like(self.weight)
+            convolution.conv2d_grad_weight(grad_output, self.input, grads[1], *self.spacing)
+        if self.has_bias:
+            grads.append(grad_output.sum((0, 2, 3)) if self.needs_grad[2] else None)
+        return tuple(grads)
 
 
 def planes(images: np.ndarray) -> np.ndarray:

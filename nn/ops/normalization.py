@@ -1,4 +1,4 @@
-"""Batch norm and group norm: values to mean 0 and variance 1, then times weight plus bias."""
+"""Normalisation: of a channel over the batch, of a group of channels, of neighbouring channels."""
 
 from __future__ import annotations
 
@@ -128,6 +128,49 @@ class GroupNorm(Operation):
             grad_input.reshape(self.group_shape), np.empty(groups), np.empty(groups),
         )  # fmt: skip
         return grad_input.reshape(grad_output.shape), grad_weight, grad_bias
+
+
+class LocalResponseNorm(Operation):
+    """x_c / (k + alpha / size sum over the ``size`` channels around c of x^2)^beta.
+
+    Args of forward: input (N, C, ...); size, alpha, beta, k. Channels beyond the ends count as 0.
+
+    Source: Krizhevsky et al., AlexNet, 2012, section 3.3, whose alpha is not divided by the size;
+    this is PyTorch's.
+    """
+
+    @staticmethod
+    def output_shape(input, **options):
+        return input
+
+    def forward(self, input, *, size, alpha, beta, k):
+        if input.ndim < 3 or size < 1:
+            raise ValueError(
+                f"local_response_norm: an input (N, C, ...) with pixels and a size of at least 1 "
+                f"expected, got {input.shape} and {size}"
+            )
+        self.input, self.around = input, (size // 2, (size - 1) // 2)
+        self.share, self.beta = alpha / size, beta
+        self.base = k + self.share * _sum_over_channels(np.square(input), *self.around)
+        self.scale = self.base**-beta
+        return input * self.scale
+
+    def backward(self, grad_output):
+        # x_c is in the sums of all the channels that have it in their windows.
+        through = grad_output * self.input * self.scale / self.base
+        windows = _sum_over_channels(through, *self.around[::-1])
+        return grad_output * self.scale - 2 * self.share * self.beta * self.input * windows
+
+
+def _sum_over_channels(array: np.ndarray, before: int, after: int) -> np.ndarray:
+    """out[:, c] = the sum of array[:, c - before] to array[:, c + after]."""
+    channels, total = array.shape[1], np.zeros_like(array)
+    for shift in range(-before, after + 1):
+        here = slice(max(-shift, 0), channels - max(shift, 0))
+        there = slice(max(shift, 0), channels - max(-shift, 0))
+        if here.start < here.stop:
+            total[:, here] += array[:, there]
+    return total
 
 
 def _planes(array: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Max and average pooling over windows, and averages over as many parts as asked for.
+"""Max and average pooling, over windows and over as many parts as asked for.
 
 Every pair is (vertical, horizontal). Inputs are (N, C, H, W) or (C, H, W).
 """
@@ -92,13 +92,47 @@ class AdaptiveAvgPool2d(_AveragePool):
 
     def forward(self, input, *, output_size):
         planes = _planes("adaptive_avg_pool2d", input)
-        if min(output_size) < 1 or min(planes.shape[1:]) < 1:
-            raise ValueError(f"adaptive_avg_pool2d: {input.shape} does not go into {output_size}")
-        inside = []
-        for size, count in zip(planes.shape[1:], output_size, strict=True):
-            part = np.arange(count)
-            inside.append(np.stack([part * size // count, -(-(part + 1) * size // count)], axis=1))
+        inside = _parts("adaptive_avg_pool2d", input, output_size)
         return self.pool(input, planes, *inside, np.outer(*(np.diff(each) for each in inside)))
+
+
+class AdaptiveMaxPool2d(Operation):
+    """The largest value of each part, parts as in ``AdaptiveAvgPool2d``; of equal ones the first.
+
+    Option output_size: the pair (OH, OW).
+    """
+
+    @staticmethod
+    def output_shape(input, *, output_size):
+        return *input[:-2], *output_size
+
+    def forward(self, input, *, output_size):
+        planes = _planes("adaptive_max_pool2d", input)
+        rows, columns = _parts("adaptive_max_pool2d", input, output_size)
+        self.shape, self.plane_shape = input.shape, planes.shape
+        out = np.empty((len(planes), *output_size), planes.dtype)
+        self.indices = np.empty(out.shape, np.int32)
+        pixels = np.arange(math.prod(planes.shape[1:])).reshape(planes.shape[1:])
+        for i, (top, bottom) in enumerate(rows):
+            for j, (left, right) in enumerate(columns):
+                part = pixels[top:bottom, left:right].reshape(-1)
+                values = planes.reshape(len(planes), pixels.size)[:, part]
+                self.indices[:, i, j] = part[values.argmax(axis=1)]
+                out[:, i, j] = values.max(axis=1)
+        return out.reshape(*input.shape[:-2], *output_size)
+
+    backward = MaxPool2d.backward
+
+
+def _parts(name: str, input: np.ndarray, output_size: tuple[int, int]) -> list[np.ndarray]:
+    """For each axis the (start, end) of its parts, (OH, 2) and (OW, 2)."""
+    if min(output_size) < 1 or min(input.shape[-2:]) < 1:
+        raise ValueError(f"{name}: {input.shape} does not go into {output_size}")
+    parts = []
+    for size, count in zip(input.shape[-2:], output_size, strict=True):
+        part = np.arange(count)
+        parts.append(np.stack([part * size // count, -(-(part + 1) * size // count)], axis=1))
+    return parts
 
 
 def _planes(name: str, input: np.ndarray) -> np.ndarray:

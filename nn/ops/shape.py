@@ -39,3 +39,50 @@ class Cat(Operation):
 
     def backward(self, grad_output):
         return tuple(np.split(grad_output, self.ends, axis=self.dim))
+
+
+class Pad(Operation):
+    """``value`` around the array; a negative width takes something off instead.
+
+    Options: widths, a pair (before, after) for each axis; value.
+    """
+
+    @staticmethod
+    def output_shape(input, *, widths, value):
+        return tuple(size + sum(width) for size, width in zip(input, widths, strict=True))
+
+    def forward(self, input, *, widths, value):
+        self.shape = input.shape
+        shape = self.output_shape(input.shape, widths=widths, value=value)
+        if min(shape, default=0) < 0:
+            raise ValueError(f"pad: {input.shape} has less than {tuple(widths)} takes off")
+        self.source = tuple(
+            slice(max(-before, 0), size - max(-after, 0))
+            for size, (before, after) in zip(input.shape, widths, strict=True)
+        )
+        self.target = tuple(
+            slice(max(before, 0), size - max(after, 0))
+            for size, (before, after) in zip(shape, widths, strict=True)
+        )
+        out = np.full(shape, value, input.dtype)
+        out[self.target] = input[self.source]
+        return out
+
+    def backward(self, grad_output):
+        grad_input = np.zeros(self.shape, grad_output.dtype)
+        grad_input[self.source] = grad_output[self.target]
+        return grad_input
+
+
+class Expand(Operation):
+    """Repeated along new axes and axes of length 1; the engine sums the gradient over them."""
+
+    @staticmethod
+    def output_shape(input, sizes):
+        return tuple(sizes)
+
+    def forward(self, input, sizes):
+        return np.broadcast_to(input, sizes)
+
+    def backward(self, grad_output):
+        return grad_output

@@ -1,32 +1,12 @@
-"""Joining, reordering and resizing feature maps."""
+"""Feature maps in another size."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from nn.functional.arguments import pair
-from nn.ops.channel_shuffle import ChannelShuffle, Interleave
 from nn.ops.interpolation import Interpolate
-from nn.ops.shape import Cat
 from nn.tensor import Tensor, apply, as_tensor
-
-
-def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """The tensors one after the other along ``dim``; their other sizes must agree."""
-    tensors = [as_tensor(tensor) for tensor in tensors]
-    if not tensors:
-        raise ValueError("cat: there is nothing to concatenate")
-    return apply(Cat, *tensors, dim=dim)
-
-
-def channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    """Channel g (C / groups) + j of (N, C, ...) becomes channel j groups + g."""
-    return apply(ChannelShuffle, input, groups=groups)
-
-
-def interleave(left: Tensor, right: Tensor) -> Tensor:
-    """The channels of two (N, C, ...) by turns: ``channel_shuffle(cat((left, right), 1), 2)``."""
-    return apply(Interleave, left, right)
 
 
 def interpolate(
@@ -34,7 +14,7 @@ def interpolate(
     size=None,
     scale_factor=None,
     mode: str = "nearest",
-    align_corners: bool = False,
+    align_corners: bool | None = False,
 ) -> Tensor:
     """(N, C, H, W) in another size: ``size``, or H and W times ``scale_factor``, rounded down.
 
@@ -54,5 +34,5 @@ def interpolate(
         size = [int(length * factor) for length, factor in zip(shape, factors, strict=True)]
         step = tuple(1.0 / factor for factor in factors)
     return apply(
-        Interpolate, input, size=pair(size), mode=mode, align_corners=align_corners, step=step
+        Interpolate, input, size=pair(size), mode=mode, align_corners=bool(align_corners), step=step
     )

@@ -131,7 +131,7 @@ def test_a_large_mean_does_not_drown_the_variance():
 def test_gradients_that_are_views():
     x, weight, bias = leaves(*inputs(2, 3, 4, 4))
     out = F.batch_norm(x, None, None, weight, bias, training=True)
-    out.transpose(0, 2, 3, 1).sum(dim=0).sum().backward()
+    out.permute(0, 2, 3, 1).sum(dim=0).sum().backward()
     np.testing.assert_allclose(bias.grad, 32)
     np.testing.assert_allclose(x.grad, 0, atol=1e-12)
 
@@ -218,8 +218,8 @@ def test_sequential_fuses_batch_norm_and_relu_unless_a_hook_wants_to_see_between
     fused = model(images)
     assert type(fused.node.inputs[0].node.operation) is BatchNorm
     seen = []
-    undo = model[1].register_forward_hook(lambda *call: seen.append(call[2].data.min()))
+    hook = model[1].register_forward_hook(lambda *call: seen.append(call[2].data.min()))
     plain = model(images)
-    undo()
+    hook.remove()
     assert len(seen) == 1 and seen[0] < 0
     np.testing.assert_allclose(fused.data, plain.data, atol=1e-6)
