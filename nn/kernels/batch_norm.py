@@ -63,10 +63,7 @@ def _affine(vector, x, mean, scale, bias):
 
 
 def _normalised(vector, x, _, mean, scale, bias, floor):
-    out = _affine(vector, x, mean, scale, bias)
-    # "less than" is false for a NaN, which so remains one.
-    below = vector.builder.fcmp_ordered("<", out, floor)
-    return vector.builder.select(below, floor, out)
+    return vector.at_least(_affine(vector, x, mean, scale, bias), floor)
 
 
 def _arriving(vector, grad, x, mean, scale, bias, floor):
