@@ -85,6 +85,23 @@ def test_loops_and_variables(count):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_float_arrives_in_the_type_of_the_first_array(dtype):
+    @emitted
+    def shift(builder, numbers, at, amount):
+        numbers[at] = builder.fadd(numbers[at], amount)
+
+    @njit
+    def call(numbers, amount):
+        shift(numbers, 1, amount)
+
+    numbers = np.array([1, 2, 3], dtype)
+    call(numbers, 0.1)
+    np.testing.assert_array_equal(
+        numbers, np.array([1, 2, 3], dtype) + np.array([0, 0.1, 0], dtype)
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_vectors_up_to_an_edge(dtype):
     @emitted
     def rectify(builder, source, target, count, wanted):

@@ -20,6 +20,7 @@ from numba import prange
 
 from nn.kernels.machine.copy_rows import fetch_rows, visible
 from nn.kernels.machine.jit import device, kernel
+from nn.kernels.machine.parts import ceil_div, multiples
 from nn.kernels.machine.register_blocks import COLUMNS, ROWS, outer_block
 from nn.kernels.matmul import (
     DOT_N_BLOCK,
@@ -27,8 +28,6 @@ from nn.kernels.matmul import (
     TILE,
     add_dot_products,
     add_sections,
-    ceil_div,
-    multiples,
     rows_per_task,
     sections_of,
     start_sums,

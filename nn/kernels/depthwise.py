@@ -18,9 +18,9 @@ from numba import prange
 from nn.kernels.convolution import patches_reference
 from nn.kernels.machine.copy_rows import copy_rows, fetch_rows, visible
 from nn.kernels.machine.jit import device, kernel
+from nn.kernels.machine.parts import ceil_div, multiples
 from nn.kernels.machine.register_blocks import make_dot_block, make_outer_block
 from nn.kernels.machine.simd import LANES
-from nn.kernels.matmul import ceil_div, multiples
 
 TAPS = 9  # taps whose gradients are summed together: a 3 x 3 kernel in one go
 TASKS = 64  # parts the planes are shared out in; each has one scratch plane for all of its planes

@@ -18,6 +18,7 @@ from numba import prange
 
 from nn.kernels.machine.copy_rows import copy_rows
 from nn.kernels.machine.jit import device, kernel
+from nn.kernels.machine.parts import ceil_div, multiples
 from nn.kernels.machine.register_blocks import (
     COLUMNS,
     DOT_COLUMNS,
@@ -34,11 +35,6 @@ DOT_N_BLOCK = 8 * DOT_COLUMNS  # rows of B that one task of dot products multipl
 DOT_M_BLOCK = 16 * DOT_ROWS  # rows of A that one task of dot products multiplies
 SHORT = 128  # elements of a row that is too short for dot products
 ENOUGH_TASKS = 8  # cut further only while there are fewer tasks than this
-
-
-@device
-def ceil_div(a, b):
-    return (a + b - 1) // b
 
 
 def matmul_reference(a, b, bias, out, transpose_a, relu):
@@ -82,15 +78,6 @@ def matmul(a, b, bias, out, transpose_a, relu):
                         bias, min(K_BLOCK, K - k), min(ROWS, M - m), min(COLUMNS, N - n),
                         k > 0, relu and k + K_BLOCK >= K,
                     )  # fmt: skip
-
-
-@device
-def multiples(step, count):
-    """0, step, 2 step, ...: where equally spaced rows begin."""
-    offsets = np.empty(count, np.int64)
-    for i in range(count):
-        offsets[i] = i * step
-    return offsets
 
 
 @device

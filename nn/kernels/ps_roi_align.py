@@ -24,9 +24,9 @@ import numpy as np
 from numba import prange
 
 from nn.kernels.machine.jit import inlined, kernel
+from nn.kernels.machine.parts import ceil_div
 from nn.kernels.machine.register_blocks import make_outer_block
 from nn.kernels.machine.simd import LANES
-from nn.kernels.matmul import ceil_div
 from nn.kernels.roi_align import cell
 
 row_block = make_outer_block(1, 1)  # one vector of one row

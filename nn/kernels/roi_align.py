@@ -13,7 +13,7 @@ import numpy as np
 from numba import prange
 
 from nn.kernels.machine.jit import kernel
-from nn.kernels.matmul import ceil_div
+from nn.kernels.machine.parts import ceil_div
 
 # The backward pass reads where the samples lie once for this many channels.
 CHANNEL_BLOCK = 8

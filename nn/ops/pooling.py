@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from nn.kernels import pooling
+from nn.kernels.machine.parts import ceil_div
 from nn.ops.layout import contiguous
 from nn.ops.operation import Operation
 
@@ -97,7 +98,8 @@ class AdaptiveAvgPool2d(_AveragePool):
         inside = []
         for size, count in zip(planes.shape[1:], output_size, strict=True):
             part = np.arange(count)
-            inside.append(np.stack([part * size // count, -(-(part + 1) * size // count)], axis=1))
+            ends = ceil_div((part + 1) * size, count)
+            inside.append(np.stack([part * size // count, ends], axis=1))
         return self.pool(input, planes, *inside, np.outer(*(np.diff(each) for each in inside)))
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from nn.kernels import ps_roi_align, region_cells, roi_align, roi_pool
+from nn.kernels.machine.parts import ceil_div
 from nn.ops.layout import contiguous
 from nn.ops.operation import Operation
 
@@ -175,7 +176,7 @@ class _Pool(Operation):
         """
         size = np.maximum(end - start + self.end_included, 1)[:, None]
         bin = np.arange(bins)
-        edges = np.stack([bin * size // bins, -(-(bin + 1) * size // bins)], axis=2)
+        edges = np.stack([bin * size // bins, ceil_div((bin + 1) * size, bins)], axis=2)
         return np.clip(edges + start[:, None, None], 0, limit)
 
     def backward(self, grad_output):

@@ -22,6 +22,7 @@ import functools
 from collections.abc import Callable, Iterator
 
 import numba
+from numba.extending import register_jitable
 
 from nn.kernels.machine.cache import compile_cached
 
@@ -64,6 +65,11 @@ def inlined(function: Callable) -> Callable:
     again, atomically, which for a few arrays takes longer than the work.
     """
     return compile_cached(function, inline="always", **FLAGS)
+
+
+def shared(function: Callable) -> Callable:
+    """Decorator: a helper that kernels call compiled and Python calls as it stands."""
+    return register_jitable(**FLAGS)(function)
 
 
 @contextlib.contextmanager
