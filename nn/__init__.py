@@ -22,7 +22,7 @@ from nn.layers import (
     ReLU6,
     Sigmoid,
 )
-from nn.module import Module, ModuleList, Parameter, Sequential
+from nn.module import Module, ModuleList, Parameter, Sequential, evaluating
 from nn.summary import Summary, summary
 from nn.tensor import Tensor, is_grad_enabled, no_grad
 
@@ -48,6 +48,7 @@ __all__ = [
     "Summary",
     "Tensor",
     "checkpoint",
+    "evaluating",
     "functional",
     "get_num_threads",
     "gradcheck",
