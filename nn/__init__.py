@@ -1,6 +1,7 @@
 """A minimal deep-learning library in NumPy and Numba: tensors, autograd, layers, optimisers.
 
-Knows nothing of detection. Names are PyTorch's, so that what a learner knows carries over.
+Knows boxes and regions of images, as torchvision.ops does, and nothing of what detects them. Names
+are PyTorch's, so that what a learner knows carries over.
 """
 
 from nn import checkpoint, functional, inference, init, kernels, models, optim, weights

@@ -38,7 +38,7 @@ ENOUGH_TASKS = 8  # cut further only while there are fewer tasks than this
 
 
 def matmul_reference(a, b, bias, out, transpose_a, relu):
-    """out[i] = A[i] B[i] + bias[:, None], the NumPy twin of ``matmul``."""
+    """out[i] = A[i] B[i] + bias[:, None]."""
     rows = a.transpose(0, 2, 1) if transpose_a else a
     np.matmul(rows, b, out=out)
     out += bias[:, None]
@@ -88,7 +88,7 @@ def rows_per_task(row_groups, column_tasks):
 
 
 def matmul_transposed_reference(a, b, bias, out):
-    """out = sum_i A[i] B[i]^T + bias[None, :], the NumPy twin of ``matmul_transposed``."""
+    """out = sum_i A[i] B[i]^T + bias[None, :]."""
     out[:] = np.matmul(a, b.transpose(0, 2, 1)).sum(0) + bias
 
 

@@ -1,7 +1,7 @@
 """Non-maximum suppression: of boxes that overlap, only the one with the highest score stays.
 
-After the region proposals and after the detector's last layer. Greedy: the best box stays, every
-box that overlaps it too much goes, and so on with the best of the rest.
+Greedy: the best box stays, every box that overlaps it too much goes, and so on with the best of the
+rest. torchvision.ops.nms.
 
     IoU(a, b) = |a intersected with b| / (|a| + |b| - |a intersected with b|)
 

@@ -86,35 +86,35 @@ def _take_larger(values, step, place, best, places):
 
 @kernel(twin=max_pool2d_forward_reference)
 def max_pool2d_forward(input, kernel_size, stride, padding, dilation, out, indices):
-    planes, height, width = input.shape
-    out_height, out_width = out.shape[1:]
+    S, H, W = input.shape
+    OH, OW = out.shape[1:]
     step = stride[1]
     is_usual = (kernel_size, stride, padding, dilation) == ((3, 3), (2, 2), (1, 1), (1, 1))
-    for s in prange(planes):
+    for s in prange(S):
         if is_usual:
             # ShuffleNet's, in vectors: 2.5 instead of 11 ms for 16 images of 224 x 224 pixels.
             largest_of_nine(
-                input.reshape(-1), s * height * width, height, width,
-                out.reshape(-1), s * out_height * out_width, out_height, out_width,
+                input.reshape(-1), s * H * W, H, W,
+                out.reshape(-1), s * OH * OW, OH, OW,
                 indices.reshape(-1),
             )  # fmt: skip
             continue
-        for y in range(out_height):
+        for y in range(OH):
             out[s, y] = -np.inf
             indices[s, y] = -1
             # One tap of the window for a whole row of windows at a time: a loop without branches.
             for ky in range(kernel_size[0]):
                 row = y * stride[0] - padding[0] + ky * dilation[0]
-                if row < 0 or row >= height:
+                if row < 0 or row >= H:
                     continue
                 for kx in range(kernel_size[1]):
                     left = kx * dilation[1] - padding[1]
                     first = max(0, (step - 1 - left) // step)
-                    last = min(out_width, (width - 1 - left) // step + 1)
+                    last = min(OW, (W - 1 - left) // step + 1)
                     if last <= first:
                         continue
                     start = first * step + left
-                    values, place = input[s, row, start:], row * width + start
+                    values, place = input[s, row, start:], row * W + start
                     best, places = out[s, y, first:last], indices[s, y, first:last]
                     # With the step a constant the compiler can use vector instructions: 3 times
                     # faster than with a variable.
@@ -159,23 +159,23 @@ def largest_of_nine(builder, plane, plane_at, H, W, out, out_at, OH, OW, indices
 
 @kernel(twin=max_pool2d_backward_reference)
 def max_pool2d_backward(grad_output, indices, grad_input):
-    planes, out_height, out_width = grad_output.shape
-    width = grad_input.shape[2]
-    for s in prange(planes):
+    S, OH, OW = grad_output.shape
+    W = grad_input.shape[2]
+    for s in prange(S):
         grad_input[s] = 0
-        for y in range(out_height):
-            for x in range(out_width):
+        for y in range(OH):
+            for x in range(OW):
                 place = indices[s, y, x]
                 if place >= 0:
-                    grad_input[s, place // width, place % width] += grad_output[s, y, x]
+                    grad_input[s, place // W, place % W] += grad_output[s, y, x]
 
 
 @kernel(twin=avg_pool2d_forward_reference)
 def avg_pool2d_forward(input, rows, columns, divisor, out):
-    planes, out_height, out_width = out.shape
-    for s in prange(planes):
-        for y in range(out_height):
-            for x in range(out_width):
+    S, OH, OW = out.shape
+    for s in prange(S):
+        for y in range(OH):
+            for x in range(OW):
                 total = 0.0
                 for row in range(rows[y, 0], rows[y, 1]):
                     for column in range(columns[x, 0], columns[x, 1]):
@@ -185,11 +185,11 @@ def avg_pool2d_forward(input, rows, columns, divisor, out):
 
 @kernel(twin=avg_pool2d_backward_reference)
 def avg_pool2d_backward(grad_output, rows, columns, divisor, grad_input):
-    planes, out_height, out_width = grad_output.shape
-    for s in prange(planes):
+    S, OH, OW = grad_output.shape
+    for s in prange(S):
         grad_input[s] = 0
-        for y in range(out_height):
-            for x in range(out_width):
+        for y in range(OH):
+            for x in range(OW):
                 share = grad_output[s, y, x] / divisor[y, x]
                 for row in range(rows[y, 0], rows[y, 1]):
                     for column in range(columns[x, 0], columns[x, 1]):

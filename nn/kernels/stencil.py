@@ -1,11 +1,10 @@
 """Depthwise 3x3 convolution with padding 1 and stride 1 or 2: ShuffleNet's, and nearly everyone's.
 
-    out[n, c, y, x] = bias[c] + sum_{i, j} weight[c, i, j] input[n, c, y s + i - 1, x s + j - 1]
-
-``nn.kernels.depthwise`` holds the twins, and kernels for any shape that go by way of a scratch
-plane with zeros around it. Here the border is a mask and the pixels come straight from the image:
-a block of sums is a few output rows high and one vector wide, and whatever is loaded serves all the
-sums that see it. Measured for one plane (one core, AVX-512), by way of the scratch plane -> here::
+The formula is in ``nn.ops.convolution``. ``nn.kernels.depthwise`` holds the twins, and kernels for
+any shape that go by way of a scratch plane with zeros around it. Here the border is a mask and the
+pixels come straight from the image: a block of sums is a few output rows high and one vector wide,
+and whatever is loaded serves all the sums that see it. Measured for one plane (one core, AVX-512),
+by way of the scratch plane -> here::
 
     pixels, stride     forward         gradient of input   gradient of weights
     7 x 7, 1           101 ->  21 ns      120 ->  24 ns       108 ->  19 ns

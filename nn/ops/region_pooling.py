@@ -1,8 +1,8 @@
 """Region pooling: from a feature map and regions of interest to one small map per region.
 
-Between the thin feature map and the detector's head. All four take an input (N, C, H, W) and rois
-(K, 5), rows of (batch index, x1, y1, x2, y2) in image pixels, and give (K, OC, PH, PW); only the
-input gets a gradient. K may be 0. The definitions are torchvision's unless said otherwise:
+All four take an input (N, C, H, W) and rois (K, 5), rows of (batch index, x1, y1, x2, y2) in image
+pixels, and give (K, OC, PH, PW); only the input gets a gradient. K may be 0. The definitions are
+torchvision's unless said otherwise:
 
 - Interpolation: points up to one pixel outside the map take the value at its edge, points further
   out are 0. (The official Light-Head R-CNN code differs: there every neighbour outside the map

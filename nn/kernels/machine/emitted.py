@@ -112,29 +112,32 @@ class Variable:
 def emitted(define: Callable) -> Callable:
     """Decorator: ``define(builder, *arguments)`` as a function of kernels.
 
-    Flat arrays arrive as ``Flat``, integers and bools as ``Index``, and floats as numbers of the
-    first array's type. To the kernel it returns the ``Index`` that ``define`` returns, else 0.
+    Flat arrays arrive as ``Flat``, integers and bools as ``Index``; floats as numbers of the first
+    array's type, and a tuple of floats as a list of them. To the kernel it returns the ``Index``
+    that ``define`` returns, else 0.
     """
 
     def typed(typing_context, *kinds):
         number = next((kind.dtype for kind in kinds if isinstance(kind, types.Array)), None)
 
-        def expected(kind):
-            if isinstance(kind, types.Array):
-                return kind
-            return number if isinstance(kind, types.Float) else types.intp
-
         def argument(context, builder, kind, value):
             if isinstance(kind, types.Array):
                 return Flat(builder, context.make_array(kind)(context, builder, value).data)
-            return value if isinstance(kind, types.Float) else Index(builder, value)
+            if isinstance(kind, types.Float):
+                return context.cast(builder, value, kind, number)
+            if isinstance(kind, types.BaseTuple):
+                parts = zip(kind, cgutils.unpack_tuple(builder, value), strict=True)
+                return [argument(context, builder, *part) for part in parts]
+            return Index(builder, value)
 
         def generate(context, builder, signature, values):
             pairs = zip(signature.args, values, strict=True)
             result = define(builder, *(argument(context, builder, *pair) for pair in pairs))
             return value_of(0 if result is None else result)
 
-        return types.intp(*map(expected, kinds)), generate
+        as_given = types.Array | types.Float | types.BaseTuple
+        given = [kind if isinstance(kind, as_given) else types.intp for kind in kinds]
+        return types.intp(*given), generate
 
     functools.update_wrapper(typed, define)
     # For error messages that name the arguments; the first is Numba's in the place of the builder.

@@ -12,7 +12,8 @@ the twin (plain NumPy, reads like the formula) and the kernel::
             out[i] = input[i] * factor
 
 Calling ``scale`` runs the compiled loop, or the twin inside ``with twins():`` and whenever the
-environment says ``NUMBA_DISABLE_JIT=1``.
+environment says ``NUMBA_DISABLE_JIT=1``. The twin is named after its kernel, with ``_reference``
+behind it, and needs no docstring where the kernel's says all.
 """
 
 from __future__ import annotations

@@ -36,14 +36,17 @@ def walk(vector, a, b, step, size, repeat, visit):
             both(start + done, rest_lanes)
 
 
-def make_map_planes(formula, count: int):
-    """Build ``map_planes`` for ``formula(vector, a, b, *numbers)`` with ``count`` numbers."""
+def make_map_planes(formula):
+    """Build ``map_planes`` for ``formula(vector, a, b, *numbers)``."""
 
     @emitted
     def map_planes(builder, a, b, at, step, size, repeat, numbers, out):
-        """``out[i] = formula(a[i], b[i], *numbers)``; all arrays flat and of one type."""
+        """``out[i] = formula(a[i], b[i], *numbers)``.
+
+        All arrays are flat and of one type, to which the tuple of ``numbers`` is rounded.
+        """
         vector = Vectors(builder, a.element)
-        splats = [vector.splat(numbers[i]) for i in range(count)]
+        splats = [vector.splat(number) for number in numbers]
         out = out.at(at)
 
         def visit(position, a_vector, b_vector, mask):
@@ -54,8 +57,8 @@ def make_map_planes(formula, count: int):
     return map_planes
 
 
-def make_sum_planes(formula, count: int):
-    """Build ``sum_planes`` for ``formula(vector, a, b, *numbers)`` with ``count`` numbers.
+def make_sum_planes(formula):
+    """Build ``sum_planes`` for ``formula(vector, a, b, *numbers)``.
 
     The formula gives two factors; what is added up is the first one and their product.
     """
@@ -68,7 +71,7 @@ def make_sum_planes(formula, count: int):
         added at the end: a fixed order.
         """
         vector, double = Vectors(builder, a.element), Vectors(builder, DOUBLE)
-        splats = [vector.splat(numbers[i]) for i in range(count)]
+        splats = [vector.splat(number) for number in numbers]
         first, second = Variable(builder, double.zero), Variable(builder, double.zero)
 
         def visit(position, a_vector, b_vector, mask):
