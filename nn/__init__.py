@@ -1,6 +1,7 @@
 """A minimal deep-learning library in NumPy and Numba: tensors, autograd, layers, optimisers.
 
-Knows nothing of detection. Names are PyTorch's, so that what a learner knows carries over.
+Knows boxes and regions of images, as torchvision.ops does, and nothing of what detects them. Names
+are PyTorch's, so that what a learner knows carries over.
 """
 
 from nn import checkpoint, functional, inference, init, kernels, models, optim, weights
@@ -38,7 +39,7 @@ from nn.layers import (
     Upsample,
     ZeroPad2d,
 )
-from nn.module import Module, ModuleList, Parameter, Sequential
+from nn.module import Module, ModuleList, Parameter, Sequential, evaluating
 from nn.summary import Summary, summary
 from nn.tensor import Tensor, is_grad_enabled, no_grad
 
@@ -80,6 +81,7 @@ __all__ = [
     "Upsample",
     "ZeroPad2d",
     "checkpoint",
+    "evaluating",
     "functional",
     "get_num_threads",
     "gradcheck",

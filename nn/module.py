@@ -6,6 +6,7 @@ keep the order in which they were assigned; that order is the order of ``state_d
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -213,6 +214,21 @@ class Module:
             return f"{type(self).__name__}({self.extra_repr()})"
         inside = "\n".join(lines).replace("\n", "\n  ")
         return f"{type(self).__name__}({self.extra_repr()}\n  {inside}\n)"
+
+
+@contextlib.contextmanager
+def evaluating(module: Module) -> Iterator[None]:
+    """Evaluation mode inside this ``with`` block, for ``module`` and all below it.
+
+    Afterwards each of them is in the mode it was in: a part frozen in evaluation stays so.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 class Sequential(Module):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nn.layers import Conv2d, ConvTranspose2d, Dropout, Identity, Linear
-from nn.module import Module
+from nn.module import Module, evaluating
 from nn.tensor import Tensor, no_grad
 
 
@@ -97,7 +97,7 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     shape = _check_shape(input_shape)
     dtype = next((parameter.dtype for parameter in model.parameters()), np.float32)
     counter = _Counter(model)
-    with counter.watching(), _evaluating(model), no_grad():
+    with counter.watching(), evaluating(model), no_grad():
         try:
             model(Tensor(np.zeros(shape, dtype)))
         except (ValueError, IndexError) as error:
@@ -196,18 +196,6 @@ def _tensors(value) -> Iterator[Tensor]:
     elif isinstance(value, dict | list | tuple):
         for part in value.values() if isinstance(value, dict) else value:
             yield from _tensors(part)
-
-
-@contextlib.contextmanager
-def _evaluating(model: Module) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards each module is in the mode it was in."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _align(cells: Sequence[str], widths: Sequence[int]) -> list[str]:

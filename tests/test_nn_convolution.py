@@ -289,7 +289,11 @@ print(json.dumps([simd.LANES, hits]))
 
 
 def test_a_processor_with_narrow_vectors_and_the_cache_in_a_second_process(tmp_path):
-    variables = {"NUMBA_CPU_NAME": "generic", "NUMBA_CACHE_DIR": str(tmp_path)}
+    variables = {
+        "NUMBA_CPU_NAME": "generic",
+        "NUMBA_CACHE_DIR": str(tmp_path),
+        "NUMBA_DISABLE_JIT": "0",  # also where the tests themselves run on the twins
+    }
     assert python(NARROW, **variables) == [4, 0]  # compiled for the narrowest vectors
     assert python(NARROW, **variables) == [4, 11]  # nothing compiled again
 

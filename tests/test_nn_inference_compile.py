@@ -321,9 +321,11 @@ def test_what_a_module_computes_from_its_weights_alone():
 
 def test_the_module_stays_as_it_was():
     module = nn.models.shufflenet_v2(0.5, 10).train()
+    module.stage2.eval()  # a part that is not to learn stays in its own mode
+    modes = [part.training for part in module.modules()]
     before = {name: array.copy() for name, array in module.state_dict().items()}
     compile_module(module, (1, 3, 32, 32))
-    assert module.training
+    assert [part.training for part in module.modules()] == modes
     for name, array in module.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
 

@@ -94,6 +94,16 @@ def test_train_eval_reach_every_module():
     assert all(module.training for module in net.modules())
 
 
+def test_evaluating_restores_every_modules_own_mode():
+    net = Net()
+    net.rest.eval()
+    modes = [module.training for module in net.modules()]
+    with pytest.raises(KeyError), nn.evaluating(net):
+        assert not any(module.training for module in net.modules())
+        raise KeyError
+    assert [module.training for module in net.modules()] == modes
+
+
 def test_repr_shows_the_tree():
     assert "(1): Linear(4, 2)" in repr(Net())
 

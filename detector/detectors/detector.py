@@ -97,13 +97,8 @@ class Detector(nn.Module):
             for each image a dict, best detection first: ``boxes`` (R, 4) float32 in its own
             pixels, ``scores`` (R,) float32 in 0..1, ``labels`` (R,) int64 in 1..num_classes.
         """
-        was_training = self.training
-        self.eval()
-        try:
-            with nn.no_grad():
-                return [self.detect(check_image(image)) for image in images]
-        finally:
-            self.train(was_training)
+        with nn.evaluating(self), nn.no_grad():
+            return [self.detect(check_image(image)) for image in images]
 
     def config(self) -> dict:
         """All constructor arguments: ``type(model)(**model.config())`` is the same detector.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from nn.module import Module
+from nn.module import Module, evaluating
 from nn.ops import (
     activation,
     arithmetic,
@@ -107,13 +107,8 @@ def trace(module: Module, input_shape: Sequence[int]) -> Trace:
         result.calls.append(Call(operation, inputs, options, value))
         return stand_in(value)
 
-    was_training = module.training
-    module.eval()
-    try:
-        with no_grad(), recording(record):
-            returned = module(stand_in(value))
-    finally:
-        module.train(was_training)
+    with evaluating(module), no_grad(), recording(record):
+        returned = module(stand_in(value))
 
     def output(tensor: Tensor) -> int:
         result.outputs.append(known[id(tensor)][1] if id(tensor) in known else tensor.data)

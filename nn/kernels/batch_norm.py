@@ -48,7 +48,8 @@ def batch_norm_backward_reference(
     grad_input[:] = grad * (weight * inverse_std)[:, None]
 
 
-# The formulas of the passes over memory, in vectors (see ``nn.kernels.machine.plane_passes``).
+# The formulas of the passes over memory, in vectors (see ``nn.kernels.machine.plane_passes``). A
+# kernel hands over their numbers as a tuple, in the order of the parameters.
 
 
 def _centred(vector, x, _, centre):
@@ -63,10 +64,7 @@ def _affine(vector, x, mean, scale, bias):
 
 
 def _normalised(vector, x, _, mean, scale, bias, floor):
-    out = _affine(vector, x, mean, scale, bias)
-    # "less than" is false for a NaN, which so remains one.
-    below = vector.builder.fcmp_ordered("<", out, floor)
-    return vector.builder.select(below, floor, out)
+    return vector.at_least(_affine(vector, x, mean, scale, bias), floor)
 
 
 def _arriving(vector, grad, x, mean, scale, bias, floor):
@@ -88,10 +86,10 @@ def _grad_input(vector, grad, x, mean, scale, bias, floor, offset, slope):
     return build.fmul(build.fsub(build.fsub(grad, offset), projection), scale)
 
 
-sum_centred = make_sum_planes(_centred, 1)
-sum_grad_and_centred = make_sum_planes(_grad_and_centred, 4)
-normalise = make_map_planes(_normalised, 4)
-map_grad_input = make_map_planes(_grad_input, 6)
+sum_centred = make_sum_planes(_centred)
+sum_grad_and_centred = make_sum_planes(_grad_and_centred)
+normalise = make_map_planes(_normalised)
+map_grad_input = make_map_planes(_grad_input)
 
 
 @kernel(twin=batch_norm_forward_reference)
@@ -102,35 +100,27 @@ def batch_norm_forward(input, weight, bias, eps, floor, mean, variance, out):
     enough for both statistics: sum (x - a) and sum (x - a)^2 for any a near the mean, here the
     channel's first value, lose no digits.
     """
-    images, channels, size = input.shape
+    N, C, P = input.shape
     flat, flat_out = input.reshape(-1), out.reshape(-1)
-    for c in prange(channels):
-        numbers, sums = np.empty(4, input.dtype), np.empty(2)
-        numbers[0] = input[0, c, 0]
-        sum_centred(
-            flat, flat, c * size, channels * size, size, images, numbers, sums
-        )  # fmt: skip
-        distance = sums[0] / (images * size)
-        mean[c] = numbers[0] + distance
-        variance[c] = max(sums[1] / (images * size) - distance * distance, 0.0)
-        numbers[0], numbers[1] = mean[c], weight[c] / np.sqrt(variance[c] + eps)
-        numbers[2], numbers[3] = bias[c], floor
-        normalise(
-            flat, flat, c * size, channels * size, size, images, numbers, flat_out
-        )  # fmt: skip
+    for c in prange(C):
+        centre, sums = input[0, c, 0], np.empty(2)
+        sum_centred(flat, flat, c * P, C * P, P, N, (centre,), sums)
+        distance = sums[0] / (N * P)
+        mean[c] = centre + distance
+        variance[c] = max(sums[1] / (N * P) - distance * distance, 0.0)
+        scale = weight[c] / np.sqrt(variance[c] + eps)
+        numbers = mean[c], scale, bias[c], floor
+        normalise(flat, flat, c * P, C * P, P, N, numbers, flat_out)
 
 
 @kernel(twin=batch_norm_apply_reference)
 def batch_norm_apply(input, mean, scale, bias, floor, out):
     """Evaluation mode: (x - mean) scale + bias with numbers that do not depend on the batch."""
-    images, channels, size = input.shape
+    N, C, P = input.shape
     flat, flat_out = input.reshape(-1), out.reshape(-1)
-    for c in prange(channels):
-        numbers = np.empty(4, input.dtype)
-        numbers[0], numbers[1], numbers[2], numbers[3] = mean[c], scale[c], bias[c], floor
-        normalise(
-            flat, flat, c * size, channels * size, size, images, numbers, flat_out
-        )  # fmt: skip
+    for c in prange(C):
+        numbers = mean[c], scale[c], bias[c], floor
+        normalise(flat, flat, c * P, C * P, P, N, numbers, flat_out)
 
 
 @kernel(twin=batch_norm_backward_reference)
@@ -144,20 +134,15 @@ def batch_norm_backward(
 
     and in evaluation they do not, so the two means drop out. g is 0 where the floor was reached.
     """
-    images, channels, size = input.shape
+    N, C, P = input.shape
     flat, flat_grad, flat_out = input.reshape(-1), grad_output.reshape(-1), grad_input.reshape(-1)
-    for c in prange(channels):
-        numbers, sums = np.empty(6, input.dtype), np.empty(2)
-        numbers[0], numbers[1] = mean[c], weight[c] * inverse_std[c]
-        numbers[2], numbers[3] = bias[c], floor
-        sum_grad_and_centred(
-            flat_grad, flat, c * size, channels * size, size, images, numbers, sums
-        )  # fmt: skip
+    for c in prange(C):
+        scale, sums = weight[c] * inverse_std[c], np.empty(2)
+        numbers = mean[c], scale, bias[c], floor
+        sum_grad_and_centred(flat_grad, flat, c * P, C * P, P, N, numbers, sums)
         grad_bias[c], grad_weight[c] = sums[0], sums[1] * inverse_std[c]
-        numbers[4] = numbers[5] = 0
+        offset = slope = 0.0
         if training:
-            numbers[4] = grad_bias[c] / (images * size)
-            numbers[5] = grad_weight[c] * inverse_std[c] / (images * size)
-        map_grad_input(
-            flat_grad, flat, c * size, channels * size, size, images, numbers, flat_out
-        )  # fmt: skip
+            offset = grad_bias[c] / (N * P)
+            slope = grad_weight[c] * inverse_std[c] / (N * P)
+        map_grad_input(flat_grad, flat, c * P, C * P, P, N, (*numbers, offset, slope), flat_out)

@@ -15,17 +15,17 @@ from nn.kernels.machine.jit import kernel
 
 
 def channel_shuffle_reference(input, groups, out):
-    images, channels, size = input.shape
-    table = input.reshape(images, groups, channels // groups, size)
+    N, C, P = input.shape
+    table = input.reshape(N, groups, C // groups, P)
     out[:] = table.swapaxes(1, 2).reshape(input.shape)
 
 
 @kernel(twin=channel_shuffle_reference)
 def channel_shuffle(input, groups, out):
-    images, channels, size = input.shape
-    columns = channels // groups
-    for plane in prange(images * channels):
-        n, c = plane // channels, plane % channels
+    N, C, P = input.shape
+    columns = C // groups
+    for plane in prange(N * C):
+        n, c = plane // C, plane % C
         source = c % groups * columns + c // groups
-        for i in range(size):
+        for i in range(P):
             out[n, c, i] = input[n, source, i]

@@ -1,9 +1,7 @@
 """Convolution with any stride, padding, dilation and groups: forward and both gradients.
 
-    out[n, o, y, x] = bias[o] + sum_{c, i, j} weight[o, c, i, j] input[n, c, row(y, i), col(x, j)]
-    row(y, i) = y stride + i dilation - padding, and col(x, j) likewise
-
-N images, C -> OC channels, H W -> OH OW pixels, KH x KW taps; K = C / groups * KH * KW.
+The formula is in ``nn.ops.convolution``. N images, C -> OC channels, H W -> OH OW pixels, KH x KW
+taps; K = C / groups * KH * KW.
 
 Every convolution is a matrix product with the matrix of patches (K, OH * OW), "im2col". That
 matrix is KH * KW times as large as the image, so it is never built: a task gathers the few columns
@@ -20,6 +18,7 @@ from numba import prange
 
 from nn.kernels.machine.copy_rows import fetch_rows, visible
 from nn.kernels.machine.jit import device, kernel
+from nn.kernels.machine.parts import ceil_div, multiples
 from nn.kernels.machine.register_blocks import COLUMNS, ROWS, outer_block
 from nn.kernels.matmul import (
     DOT_N_BLOCK,
@@ -27,8 +26,6 @@ from nn.kernels.matmul import (
     TILE,
     add_dot_products,
     add_sections,
-    ceil_div,
-    multiples,
     rows_per_task,
     sections_of,
     start_sums,
@@ -37,7 +34,7 @@ from nn.kernels.matmul import (
 )
 
 
-def patches_reference(input, kernel_size, out_size, stride, padding, dilation):
+def unfold(input, kernel_size, out_size, stride, padding, dilation):
     """The patch under every output pixel: (N, C, KH, KW, OH, OW), zero outside the image."""
     N, C, H, W = input.shape
     (KH, KW), (OH, OW) = kernel_size, out_size
@@ -61,10 +58,10 @@ def patches_reference(input, kernel_size, out_size, stride, padding, dilation):
 
 
 def conv2d_forward_reference(input, weight, bias, out, stride, padding, dilation, relu):
-    """Weight matrix times patch matrix, one product per group; twin of ``conv2d_forward``."""
+    """Weight matrix times patch matrix, one product per group."""
     N, OC, OH, OW = out.shape
     groups, K = input.shape[1] // weight.shape[1], math.prod(weight.shape[1:])
-    patches = patches_reference(input, weight.shape[2:], (OH, OW), stride, padding, dilation)
+    patches = unfold(input, weight.shape[2:], (OH, OW), stride, padding, dilation)
     products = weight.reshape(groups, OC // groups, K) @ patches.reshape(N, groups, K, OH * OW)
     out[:] = products.reshape(out.shape) + bias[:, None, None]
     if relu:
@@ -178,7 +175,7 @@ def conv2d_grad_weight_reference(input, grad_output, grad_weight, stride, paddin
     K = math.prod(grad_weight.shape[1:])
     groups = input.shape[1] // grad_weight.shape[1]
     kernel_size = grad_weight.shape[2:]
-    patches = patches_reference(input, kernel_size, (OH, OW), stride, padding, dilation)
+    patches = unfold(input, kernel_size, (OH, OW), stride, padding, dilation)
     patches = patches.reshape(N, groups, K, OH * OW).transpose(0, 1, 3, 2)
     products = grad_output.reshape(N, groups, OC // groups, OH * OW) @ patches
     grad_weight[:] = products.sum(0).reshape(grad_weight.shape)
@@ -234,7 +231,7 @@ def conv2d_grad_weight(input, grad_output, grad_weight, stride, padding, dilatio
 
 
 def turn_weights_reference(weight, turned):
-    """Taps turned by 180 degrees, channels exchanged; twin of ``turn_weights``."""
+    """Taps turned by 180 degrees, channels exchanged."""
     groups = turned.shape[0] // weight.shape[1]
     swapped = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)
     turned[:] = swapped[..., ::-1, ::-1].reshape(turned.shape)

@@ -1,12 +1,10 @@
 """Depthwise convolution: each channel has a kernel of its own; forward and both gradients.
 
-    out[n, c, y, x] = bias[c] + sum_{i, j} weight[c, i, j] input[n, c, row(y, i), column(x, j)]
-    row(y, i) = y stride + i dilation - padding, and column(x, j) likewise
-
-A task takes one plane and first spreads it over a zero-bordered scratch plane that is sorted by
-phase: rows and columns 0, s, 2s, ... come first, then 1, s + 1, ..., for stride s. There, every
-tap (i, j) meets the output pixels in steps of one, whatever the stride, and no tap has to ask
-where the border is. What remains is a product with one row of weights: the blocks of
+The formula is in ``nn.ops.convolution``; here are as many groups as channels. A task takes one
+plane and first spreads it over a zero-bordered scratch plane that is sorted by phase: rows and
+columns 0, s, 2s, ... come first, then 1, s + 1, ..., for stride s. There, every tap (i, j) meets
+the output pixels in steps of one, whatever the stride, and no tap has to ask where the border is.
+What remains is a product with one row of weights: the blocks of
 ``nn.kernels.machine.register_blocks`` again, one row high.
 """
 
@@ -15,12 +13,12 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from nn.kernels.convolution import patches_reference
+from nn.kernels.convolution import unfold
 from nn.kernels.machine.copy_rows import copy_rows, fetch_rows, visible
 from nn.kernels.machine.jit import device, kernel
+from nn.kernels.machine.parts import ceil_div, multiples
 from nn.kernels.machine.register_blocks import make_dot_block, make_outer_block
 from nn.kernels.machine.simd import LANES
-from nn.kernels.matmul import ceil_div, multiples
 
 TAPS = 9  # taps whose gradients are summed together: a 3 x 3 kernel in one go
 TASKS = 64  # parts the planes are shared out in; each has one scratch plane for all of its planes
@@ -33,9 +31,9 @@ taps_block = make_dot_block(1, TAPS)
 
 
 def depthwise_forward_reference(input, weight, bias, out, stride, padding, dilation, relu):
-    """The weighted sum of KH * KW shifted images; twin of ``depthwise_forward``."""
+    """The weighted sum of KH * KW shifted images."""
     size = out.shape[2:]
-    patches = patches_reference(input, weight.shape[2:], size, stride, padding, dilation)
+    patches = unfold(input, weight.shape[2:], size, stride, padding, dilation)
     out[:] = (patches * weight[:, 0, :, :, None, None]).sum((2, 3)) + bias[:, None, None]
     if relu:
         np.maximum(out, 0, out=out)
@@ -243,7 +241,7 @@ def weave(results, phase_size, width, target, at, target_row, count, rows, step)
 def depthwise_grad_weight_reference(input, grad_output, grad_weight, stride, padding, dilation):
     """The inner product of the output gradient with each shifted image, summed over images."""
     size = grad_output.shape[2:]
-    patches = patches_reference(input, grad_weight.shape[2:], size, stride, padding, dilation)
+    patches = unfold(input, grad_weight.shape[2:], size, stride, padding, dilation)
     grad_weight[:, 0] = (patches * grad_output[:, :, None, None]).sum((0, 4, 5))
 
 

@@ -39,11 +39,11 @@ def _matrix(neighbours, share, size):
 
 @kernel(twin=interpolate_forward_reference)
 def interpolate_forward(input, rows, columns, row_share, column_share, out):
-    planes, out_height, out_width = out.shape
-    for s in prange(planes):
-        for i in range(out_height):
+    S, OH, OW = out.shape
+    for s in prange(S):
+        for i in range(OH):
             upper, lower, v = input[s, rows[i, 0]], input[s, rows[i, 1]], row_share[i]
-            for j in range(out_width):
+            for j in range(OW):
                 low, high, u = columns[j, 0], columns[j, 1], column_share[j]
                 above = upper[low] * (1 - u) + upper[high] * u
                 below = lower[low] * (1 - u) + lower[high] * u
@@ -52,12 +52,12 @@ def interpolate_forward(input, rows, columns, row_share, column_share, out):
 
 @kernel(twin=interpolate_backward_reference)
 def interpolate_backward(grad_output, rows, columns, row_share, column_share, grad_input):
-    planes, out_height, out_width = grad_output.shape
-    for s in prange(planes):
+    S, OH, OW = grad_output.shape
+    for s in prange(S):
         grad_input[s] = 0
-        for i in range(out_height):
+        for i in range(OH):
             upper, lower, v = grad_input[s, rows[i, 0]], grad_input[s, rows[i, 1]], row_share[i]
-            for j in range(out_width):
+            for j in range(OW):
                 low, high, u = columns[j, 0], columns[j, 1], column_share[j]
                 grad = grad_output[s, i, j]
                 upper[low] += grad * (1 - v) * (1 - u)

@@ -18,6 +18,7 @@ from numba import prange
 
 from nn.kernels.machine.copy_rows import copy_rows
 from nn.kernels.machine.jit import device, kernel
+from nn.kernels.machine.parts import ceil_div, multiples
 from nn.kernels.machine.register_blocks import (
     COLUMNS,
     DOT_COLUMNS,
@@ -36,13 +37,8 @@ SHORT = 128  # elements of a row that is too short for dot products
 ENOUGH_TASKS = 8  # cut further only while there are fewer tasks than this
 
 
-@device
-def ceil_div(a, b):
-    return (a + b - 1) // b
-
-
 def matmul_reference(a, b, bias, out, transpose_a, relu):
-    """out[i] = A[i] B[i] + bias[:, None], the NumPy twin of ``matmul``."""
+    """out[i] = A[i] B[i] + bias[:, None]."""
     rows = a.transpose(0, 2, 1) if transpose_a else a
     np.matmul(rows, b, out=out)
     out += bias[:, None]
@@ -85,15 +81,6 @@ def matmul(a, b, bias, out, transpose_a, relu):
 
 
 @device
-def multiples(step, count):
-    """0, step, 2 step, ...: where equally spaced rows begin."""
-    offsets = np.empty(count, np.int64)
-    for i in range(count):
-        offsets[i] = i * step
-    return offsets
-
-
-@device
 def rows_per_task(row_groups, column_tasks):
     """Groups of rows for one task: all of them, unless the columns alone make too few tasks."""
     parts = max(1, ceil_div(ENOUGH_TASKS, max(column_tasks, 1)))
@@ -101,7 +88,7 @@ def rows_per_task(row_groups, column_tasks):
 
 
 def matmul_transposed_reference(a, b, bias, out):
-    """out = sum_i A[i] B[i]^T + bias[None, :], the NumPy twin of ``matmul_transposed``."""
+    """out = sum_i A[i] B[i]^T + bias[None, :]."""
     out[:] = np.matmul(a, b.transpose(0, 2, 1)).sum(0) + bias
 
 

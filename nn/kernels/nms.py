@@ -1,7 +1,7 @@
 """Non-maximum suppression: of boxes that overlap, only the one with the highest score stays.
 
-After the region proposals and after the detector's last layer. Greedy: the best box stays, every
-box that overlaps it too much goes, and so on with the best of the rest.
+Greedy: the best box stays, every box that overlaps it too much goes, and so on with the best of the
+rest. torchvision.ops.nms.
 
     IoU(a, b) = |a intersected with b| / (|a| + |b| - |a intersected with b|)
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from nn.kernels.machine.jit import device, kernel
+from nn.kernels.machine.parts import ceil_div
 
 # Boxes compared before looking at the answer: enough for vector instructions (3 times faster than
 # one by one), few enough to stop early, since most boxes go because of one of the first that stay.
@@ -90,7 +91,7 @@ def greedy_nms(corners, iou_threshold, kept, count):
     Each box is compared with those that stayed before it, which lie side by side in memory as
     x1, y1, x2, y2, area. Places not yet taken hold NaN, which overlaps nothing.
     """
-    blocks = (kept.size + BLOCK - 1) // BLOCK
+    blocks = ceil_div(kept.size, BLOCK)
     stayed = np.full((blocks, 5, BLOCK), np.nan, corners.dtype)
     total = 0
     for candidate in range(corners.shape[1]):
@@ -100,7 +101,7 @@ def greedy_nms(corners, iou_threshold, kept, count):
         x2, y2 = corners[2, candidate], corners[3, candidate]
         area = (x2 - x1) * (y2 - y1)
         suppressed = 0
-        for block in range((total + BLOCK - 1) // BLOCK):
+        for block in range(ceil_div(total, BLOCK)):
             suppressed = _overlaps_any(x1, y1, x2, y2, area, stayed[block], iou_threshold)
             if suppressed:
                 break

@@ -14,16 +14,16 @@ from nn.kernels.machine.jit import kernel
 
 
 def normalize_image_reference(image, scale, shift, out):
-    height, width = image.shape[:2]
+    H, W = image.shape[:2]
     normal = image.transpose(2, 0, 1) * scale[:, None, None] + shift[:, None, None]
-    out[:, :height, :width] = normal
+    out[:, :H, :W] = normal
 
 
 @kernel(twin=normalize_image_reference)
 def normalize_image(image, scale, shift, out):
-    height, width, channels = image.shape
-    for y in prange(height):
-        for c in range(channels):
+    H, W, C = image.shape
+    for y in prange(H):
+        for c in range(C):
             row = out[c, y]
-            for x in range(width):
+            for x in range(W):
                 row[x] = image[y, x, c] * scale[c] + shift[c]

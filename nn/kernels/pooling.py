@@ -16,14 +16,12 @@ and the one after the last: fixed windows, windows cut off at the border and ada
 """
 
 import numpy as np
-from llvmlite import ir
 from numba import prange
-from numba.core import types
-from numba.extending import intrinsic
 
+from nn.kernels.machine.emitted import emitted
 from nn.kernels.machine.jit import device, kernel
-from nn.kernels.machine.simd import LANES, Vectors, integer, loop, pointer_to
-from nn.kernels.machine.window import Window, numbered, parts
+from nn.kernels.machine.simd import I32, LANES, Vectors, loop, numbered
+from nn.kernels.machine.window import Window
 
 
 def max_pool2d_forward_reference(input, kernel_size, stride, padding, dilation, out, indices):
@@ -88,35 +86,35 @@ def _take_larger(values, step, place, best, places):
 
 @kernel(twin=max_pool2d_forward_reference)
 def max_pool2d_forward(input, kernel_size, stride, padding, dilation, out, indices):
-    planes, height, width = input.shape
-    out_height, out_width = out.shape[1:]
+    S, H, W = input.shape
+    OH, OW = out.shape[1:]
     step = stride[1]
     is_usual = (kernel_size, stride, padding, dilation) == ((3, 3), (2, 2), (1, 1), (1, 1))
-    for s in prange(planes):
+    for s in prange(S):
         if is_usual:
             # ShuffleNet's, in vectors: 2.5 instead of 11 ms for 16 images of 224 x 224 pixels.
             largest_of_nine(
-                input.reshape(-1), s * height * width, height, width,
-                out.reshape(-1), s * out_height * out_width, out_height, out_width,
+                input.reshape(-1), s * H * W, H, W,
+                out.reshape(-1), s * OH * OW, OH, OW,
                 indices.reshape(-1),
             )  # fmt: skip
             continue
-        for y in range(out_height):
+        for y in range(OH):
             out[s, y] = -np.inf
             indices[s, y] = -1
             # One tap of the window for a whole row of windows at a time: a loop without branches.
             for ky in range(kernel_size[0]):
                 row = y * stride[0] - padding[0] + ky * dilation[0]
-                if row < 0 or row >= height:
+                if row < 0 or row >= H:
                     continue
                 for kx in range(kernel_size[1]):
                     left = kx * dilation[1] - padding[1]
                     first = max(0, (step - 1 - left) // step)
-                    last = min(out_width, (width - 1 - left) // step + 1)
+                    last = min(OW, (W - 1 - left) // step + 1)
                     if last <= first:
                         continue
                     start = first * step + left
-                    values, place = input[s, row, start:], row * width + start
+                    values, place = input[s, row, start:], row * W + start
                     best, places = out[s, y, first:last], indices[s, y, first:last]
                     # With the step a constant the compiler can use vector instructions: 3 times
                     # faster than with a variable.
@@ -128,72 +126,56 @@ def max_pool2d_forward(input, kernel_size, stride, padding, dilation, out, indic
                         _take_larger(values, step, place, best, places)
 
 
-@intrinsic
-def largest_of_nine(
-    typing_context, plane, plane_at, H, W, out, out_at, OH, OW, indices
-):  # fmt: skip
+@emitted
+def largest_of_nine(builder, plane, plane_at, H, W, out, out_at, OH, OW, indices):
     """One plane of a max pooling with a kernel of 3, a stride of 2 and a padding of 1."""
-    i = types.intp
-    signature = types.void(plane, i, i, i, out, i, i, i, indices)
+    vector, places = Vectors(builder, plane.element), Vectors(builder, I32)
+    plane, out, indices = plane.at(plane_at), out.at(out_at), indices.at(out_at)
+    lowest = vector.splat(vector.constant(-np.inf))
 
-    def generate(context, builder, signature, values):
-        kinds = signature.args
-        plane, plane_at, H, W, out, out_at, OH, OW, indices = values
-        vector = Vectors(builder, context.get_value_type(kinds[0].dtype))
-        plane = builder.gep(pointer_to(context, builder, kinds[0], plane), [plane_at])
-        out = builder.gep(pointer_to(context, builder, kinds[4], out), [out_at])
-        indices = builder.gep(pointer_to(context, builder, kinds[8], indices), [out_at])
-        lowest = ir.Constant(vector.type, [ir.Constant(vector.element, -np.inf)] * LANES)
-        places = Vectors(builder, ir.IntType(32))
-        steps = numbered(range(0, 2 * LANES, 2))
+    def places_from(first):
+        """Every second place from ``first`` on."""
+        first = places.splat(builder.trunc(first.value, I32))
+        return builder.add(first, numbered(range(0, 2 * LANES, 2)))
 
-        def numbers(first):
-            return builder.add(places.splat(builder.trunc(first, ir.IntType(32))), steps)
-
-        with loop(builder, parts(builder, OW, LANES)) as column:
-            x = builder.mul(column, integer(LANES))
-            window = Window(vector, plane, H, W, x, 2, beyond=-np.inf)
-            mask = vector.lanes_below(builder.sub(OW, x))
-            with loop(builder, OH) as y:
-                best, place = lowest, numbered([-1] * LANES)
-                for i in range(3):
-                    row = builder.add(builder.mul(y, integer(2)), integer(i - 1))
-                    for j, pixels in enumerate(window.row(row)):
-                        here = numbers(builder.add(builder.mul(row, W), window.columns[j]))
-                        # A NaN, unordered with itself, wins as if it were the largest.
-                        wins = builder.or_(
-                            builder.fcmp_ordered(">", pixels, best),
-                            builder.fcmp_unordered("!=", pixels, pixels),
-                        )
-                        best = builder.select(wins, pixels, best)
-                        place = builder.select(wins, here, place)
-                at = builder.add(builder.mul(y, OW), x)
-                vector.store(best, builder.gep(out, [at]), mask)
-                places.store(place, builder.gep(indices, [at]), mask)
-        return context.get_dummy_value()
-
-    return signature, generate
+    with loop(OW, LANES) as x:
+        window = Window(vector, plane, H, W, x, 2, beyond=-np.inf)
+        mask = vector.lanes_below(OW - x)
+        with loop(OH) as y:
+            best, place = lowest, numbered([-1] * LANES)
+            for i in range(3):
+                row = y * 2 + (i - 1)
+                for column, pixels in zip(window.columns, window.row(row), strict=True):
+                    # A NaN, unordered with itself, wins as if it were the largest.
+                    wins = builder.or_(
+                        builder.fcmp_ordered(">", pixels, best),
+                        builder.fcmp_unordered("!=", pixels, pixels),
+                    )
+                    best = builder.select(wins, pixels, best)
+                    place = builder.select(wins, places_from(row * W + column), place)
+            vector.store(best, out.at(y * OW + x), mask)
+            places.store(place, indices.at(y * OW + x), mask)
 
 
 @kernel(twin=max_pool2d_backward_reference)
 def max_pool2d_backward(grad_output, indices, grad_input):
-    planes, out_height, out_width = grad_output.shape
-    width = grad_input.shape[2]
-    for s in prange(planes):
+    S, OH, OW = grad_output.shape
+    W = grad_input.shape[2]
+    for s in prange(S):
         grad_input[s] = 0
-        for y in range(out_height):
-            for x in range(out_width):
+        for y in range(OH):
+            for x in range(OW):
                 place = indices[s, y, x]
                 if place >= 0:
-                    grad_input[s, place // width, place % width] += grad_output[s, y, x]
+                    grad_input[s, place // W, place % W] += grad_output[s, y, x]
 
 
 @kernel(twin=avg_pool2d_forward_reference)
 def avg_pool2d_forward(input, rows, columns, divisor, out):
-    planes, out_height, out_width = out.shape
-    for s in prange(planes):
-        for y in range(out_height):
-            for x in range(out_width):
+    S, OH, OW = out.shape
+    for s in prange(S):
+        for y in range(OH):
+            for x in range(OW):
                 total = 0.0
                 for row in range(rows[y, 0], rows[y, 1]):
                     for column in range(columns[x, 0], columns[x, 1]):
@@ -203,11 +185,11 @@ def avg_pool2d_forward(input, rows, columns, divisor, out):
 
 @kernel(twin=avg_pool2d_backward_reference)
 def avg_pool2d_backward(grad_output, rows, columns, divisor, grad_input):
-    planes, out_height, out_width = grad_output.shape
-    for s in prange(planes):
+    S, OH, OW = grad_output.shape
+    for s in prange(S):
         grad_input[s] = 0
-        for y in range(out_height):
-            for x in range(out_width):
+        for y in range(OH):
+            for x in range(OW):
                 share = grad_output[s, y, x] / divisor[y, x]
                 for row in range(rows[y, 0], rows[y, 1]):
                     for column in range(columns[x, 0], columns[x, 1]):

@@ -1,8 +1,8 @@
 """PSRoIAlign: RoIAlign in which every bin has a channel of its own.
 
-Between the thin feature map and the light head (Li et al., Light-Head R-CNN, 2017, section 3;
-position-sensitive maps: Dai et al., R-FCN, 2016, section 2). Bin (ph, pw) of output channel c comes
-from input channel (c PH + ph) PW + pw; its number is the mean or the maximum of its sample points.
+Li et al., Light-Head R-CNN, 2017, section 3; position-sensitive maps: Dai et al., R-FCN, 2016,
+section 2. Bin (ph, pw) of output channel c comes from input channel (c PH + ph) PW + pw; its number
+is the mean or the maximum of its sample points.
 
 The numbers of all output channels are wanted at the same pixels, but in C planes of the input far
 apart from each other. So these planes are brought together first, one bin at a time: the channels
@@ -24,9 +24,9 @@ import numpy as np
 from numba import prange
 
 from nn.kernels.machine.jit import inlined, kernel
+from nn.kernels.machine.parts import ceil_div
 from nn.kernels.machine.register_blocks import make_outer_block
 from nn.kernels.machine.simd import LANES
-from nn.kernels.matmul import ceil_div
 from nn.kernels.roi_align import cell
 
 row_block = make_outer_block(1, 1)  # one vector of one row
@@ -67,14 +67,14 @@ def _cells(k, ph, pw, cells, rows, columns):
 
 
 @inlined
-def gather_cell(k, y, x, rows, columns, width, padded, pixels, weights):
+def gather_cell(k, y, x, rows, columns, W, padded, pixels, weights):
     """Where each pixel of cell (y, x) begins in a bin's map, and its weight; their number."""
     row_pixels, row_weights, row_counts = rows
     column_pixels, column_weights, column_counts = columns
     found = 0
     for i in range(row_counts[k, y]):
         for j in range(column_counts[k, x]):
-            pixels[found] = (row_pixels[k, y, i] * width + column_pixels[k, x, j]) * padded
+            pixels[found] = (row_pixels[k, y, i] * W + column_pixels[k, x, j]) * padded
             weights[found] = row_weights[k, y, i] * column_weights[k, x, j]
             found += 1
     return found
@@ -82,23 +82,23 @@ def gather_cell(k, y, x, rows, columns, width, padded, pixels, weights):
 
 @kernel(twin=ps_roi_align_forward_reference)
 def ps_roi_align_forward(input, images, cells, rows, columns, use_max, out, argmax):
-    batch, _, height, width = input.shape
-    count, channels, pooled_height, pooled_width = out.shape
-    padded = ceil_div(channels, LANES) * LANES
+    N, _, H, W = input.shape
+    K, C, PH, PW = out.shape
+    padded = ceil_div(C, LANES) * LANES
     most = rows[0].shape[2] * columns[0].shape[2]
     here, zero = np.zeros(1, np.int64), np.zeros(1, input.dtype)
-    for bin in prange(pooled_height * pooled_width):
-        ph, pw = bin // pooled_width, bin % pooled_width
-        pixels_first = np.zeros(height * width * padded, input.dtype)
+    for bin in prange(PH * PW):
+        ph, pw = bin // PW, bin % PW
+        pixels_first = np.zeros(H * W * padded, input.dtype)
         pixels, weights = np.empty(most, np.int64), np.empty(most, input.dtype)
         values = np.empty(padded, input.dtype)
-        for n in range(batch):
-            for c in range(channels):
-                plane = input[n, (c * pooled_height + ph) * pooled_width + pw]
-                for y in range(height):
-                    for x in range(width):
-                        pixels_first[(y * width + x) * padded + c] = plane[y, x]
-            for k in range(count):
+        for n in range(N):
+            for c in range(C):
+                plane = input[n, (c * PH + ph) * PW + pw]
+                for y in range(H):
+                    for x in range(W):
+                        pixels_first[(y * W + x) * padded + c] = plane[y, x]
+            for k in range(K):
                 if images[k] != n:
                     continue
                 down, across = cells[k]
@@ -106,13 +106,13 @@ def ps_roi_align_forward(input, images, cells, rows, columns, use_max, out, argm
                     out[k, :, ph, pw] = 0
                 for number in range(down * across):
                     y, x = ph * down + number // across, pw * across + number % across
-                    found = gather_cell(k, y, x, rows, columns, width, padded, pixels, weights)
+                    found = gather_cell(k, y, x, rows, columns, W, padded, pixels, weights)
                     for c in range(0, padded, LANES):
                         row_block(
                             weights, 0, 0, 1, pixels_first, c, pixels, values, c, here, 0, zero,
                             found, 1, LANES, False, False,
                         )  # fmt: skip
-                    for c in range(channels):
+                    for c in range(C):
                         # A NaN is larger than everything.
                         if number == 0 or values[c] > out[k, c, ph, pw] or np.isnan(values[c]):
                             out[k, c, ph, pw] = values[c]
@@ -124,26 +124,26 @@ def ps_roi_align_forward(input, images, cells, rows, columns, use_max, out, argm
 def ps_roi_align_backward(grad_output, images, cells, rows, columns, use_max, argmax, grad_input):
     """Several regions may add to one pixel, so the work is split by bins, never by regions: a
     thread owns its bins and adds the regions in their order."""
-    batch, _, height, width = grad_input.shape
-    count, channels, pooled_height, pooled_width = grad_output.shape
-    padded = ceil_div(channels, LANES) * LANES
+    N, _, H, W = grad_input.shape
+    K, C, PH, PW = grad_output.shape
+    padded = ceil_div(C, LANES) * LANES
     most = rows[0].shape[2] * columns[0].shape[2]
     here = np.zeros(1, np.int64)
-    for bin in prange(pooled_height * pooled_width):
-        ph, pw = bin // pooled_width, bin % pooled_width
-        pixels_first = np.empty(height * width * padded, grad_input.dtype)
+    for bin in prange(PH * PW):
+        ph, pw = bin // PW, bin % PW
+        pixels_first = np.empty(H * W * padded, grad_input.dtype)
         pixels, weights = np.empty(most, np.int64), np.empty(most, grad_input.dtype)
         grad = np.zeros(padded, grad_input.dtype)
-        for n in range(batch):
+        for n in range(N):
             pixels_first[:] = 0
-            for k in range(count):
+            for k in range(K):
                 if images[k] != n:
                     continue
                 down, across = cells[k]
                 for number in range(down * across):
                     y, x = ph * down + number // across, pw * across + number % across
-                    found = gather_cell(k, y, x, rows, columns, width, padded, pixels, weights)
-                    for c in range(channels):
+                    found = gather_cell(k, y, x, rows, columns, W, padded, pixels, weights)
+                    for c in range(C):
                         chosen = not use_max or argmax[k, c, ph, pw] == number
                         grad[c] = grad_output[k, c, ph, pw] if chosen else 0
                     for i in range(found):
@@ -152,8 +152,8 @@ def ps_roi_align_backward(grad_output, images, cells, rows, columns, use_max, ar
                                 weights, i, 0, 1, grad, c, here, pixels_first, c, pixels, i,
                                 weights, 1, 1, LANES, True, False,
                             )  # fmt: skip
-            for c in range(channels):
-                plane = grad_input[n, (c * pooled_height + ph) * pooled_width + pw]
-                for y in range(height):
-                    for x in range(width):
-                        plane[y, x] = pixels_first[(y * width + x) * padded + c]
+            for c in range(C):
+                plane = grad_input[n, (c * PH + ph) * PW + pw]
+                for y in range(H):
+                    for x in range(W):
+                        plane[y, x] = pixels_first[(y * W + x) * padded + c]

@@ -1,7 +1,7 @@
 """RoIAlign: every bin of a region of interest becomes the mean of its sample points.
 
-Between the feature map and the detector's head (He et al., Mask R-CNN, 2017, section 3). With the
-pixels and weights of ``nn.kernels.region_cells``, for region k and each channel c
+He et al., Mask R-CNN, 2017, section 3. With the pixels and weights of ``nn.kernels.region_cells``,
+for region k and each channel c
 
     out[k, c, ph, pw] = sum over i, j of row weight[ph, i] column weight[pw, j] input[c, y_i, x_j]
 
@@ -13,7 +13,7 @@ import numpy as np
 from numba import prange
 
 from nn.kernels.machine.jit import kernel
-from nn.kernels.matmul import ceil_div
+from nn.kernels.machine.parts import ceil_div
 
 # The backward pass reads where the samples lie once for this many channels.
 CHANNEL_BLOCK = 8
@@ -44,12 +44,12 @@ def cell(table, k, i):
 def roi_align_forward(input, images, rows, columns, out):
     y, row_weights, row_counts = rows
     x, column_weights, column_counts = columns
-    count, channels, pooled_height, pooled_width = out.shape
-    for k in prange(count):
-        for c in range(channels):
+    K, C, PH, PW = out.shape
+    for k in prange(K):
+        for c in range(C):
             plane = input[images[k], c]
-            for ph in range(pooled_height):
-                for pw in range(pooled_width):
+            for ph in range(PH):
+                for pw in range(PW):
                     total = 0.0
                     for i in range(row_counts[k, ph]):
                         for j in range(column_counts[k, pw]):
@@ -64,14 +64,14 @@ def roi_align_backward(grad_output, images, rows, columns, grad_input):
     thread owns its channels and adds the regions in their order."""
     y, row_weights, row_counts = rows
     x, column_weights, column_counts = columns
-    count, channels, pooled_height, pooled_width = grad_output.shape
-    for block in prange(ceil_div(channels, CHANNEL_BLOCK)):
+    K, C, PH, PW = grad_output.shape
+    for block in prange(ceil_div(C, CHANNEL_BLOCK)):
         first = block * CHANNEL_BLOCK
-        last = min(first + CHANNEL_BLOCK, channels)
+        last = min(first + CHANNEL_BLOCK, C)
         grad_input[:, first:last] = 0
-        for k in range(count):
-            for ph in range(pooled_height):
-                for pw in range(pooled_width):
+        for k in range(K):
+            for ph in range(PH):
+                for pw in range(PW):
                     for i in range(row_counts[k, ph]):
                         for j in range(column_counts[k, pw]):
                             weight = row_weights[k, ph, i] * column_weights[k, pw, j]

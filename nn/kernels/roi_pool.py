@@ -59,13 +59,13 @@ def roi_pool_backward_reference(
 @kernel(twin=roi_pool_forward_reference)
 def roi_pool_forward(input, images, rows, columns, position_sensitive, use_max, out, argmax):
     """``argmax`` is filled in if ``use_max``."""
-    width = input.shape[3]
-    count, channels, pooled_height, pooled_width = out.shape
-    for k in prange(count):
-        for c in range(channels):
-            for bin in range(pooled_height * pooled_width):
-                ph, pw = bin // pooled_width, bin % pooled_width
-                source = c * pooled_height * pooled_width + bin if position_sensitive else c
+    W = input.shape[3]
+    K, C, PH, PW = out.shape
+    for k in prange(K):
+        for c in range(C):
+            for bin in range(PH * PW):
+                ph, pw = bin // PW, bin % PW
+                source = c * PH * PW + bin if position_sensitive else c
                 top, bottom = rows[k, ph]
                 left, right = columns[k, pw]
                 total, largest, place = 0.0, -np.inf, -1
@@ -74,7 +74,7 @@ def roi_pool_forward(input, images, rows, columns, position_sensitive, use_max, 
                         value = input[images[k], source, y, x]
                         total += value
                         if value > largest or value != value:
-                            largest, place = value, y * width + x
+                            largest, place = value, y * W + x
                 if use_max:
                     argmax[k, c, ph, pw] = place
                 area = max(bottom - top, 0) * max(right - left, 0)
@@ -92,21 +92,21 @@ def roi_pool_backward(
 ):
     """Regions share pixels, so the work is split by output channels, whose input channels are their
     own: a thread adds the regions in their order."""
-    width = grad_input.shape[3]
-    count, channels, pooled_height, pooled_width = grad_output.shape
-    bins = pooled_height * pooled_width
+    W = grad_input.shape[3]
+    K, C, PH, PW = grad_output.shape
+    bins = PH * PW
     own = bins if position_sensitive else 1
-    for c in prange(channels):
+    for c in prange(C):
         grad_input[:, c * own : (c + 1) * own] = 0
-        for k in range(count):
+        for k in range(K):
             for bin in range(bins):
-                ph, pw = bin // pooled_width, bin % pooled_width
+                ph, pw = bin // PW, bin % PW
                 plane = grad_input[images[k], c * own + (bin if position_sensitive else 0)]
                 grad = grad_output[k, c, ph, pw]
                 if use_max:
                     place = argmax[k, c, ph, pw]
                     if place >= 0:
-                        plane[place // width, place % width] += grad
+                        plane[place // W, place % W] += grad
                     continue
                 top, bottom = rows[k, ph]
                 left, right = columns[k, pw]

@@ -27,8 +27,9 @@ import numpy as np
 
 from nn.kernels.depthwise import spread, tap_offsets, weave, weighted_sum
 from nn.kernels.machine.jit import device
+from nn.kernels.machine.parts import ceil_div
 from nn.kernels.machine.register_blocks import COLUMNS, ROWS, outer_block
-from nn.kernels.matmul import TILE, ceil_div
+from nn.kernels.matmul import TILE
 
 B = np.array([[1, 0, 0, 0], [0, 1, -1, 1], [-1, 1, 1, 0], [0, 0, 0, -1]], np.float64)
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float64)
@@ -38,7 +39,7 @@ PLACES = 16  # in a tile, row by row
 
 def tiles_of(size: int) -> int:
     """How many tiles cover ``size`` output pixels."""
-    return -(-size // 2)
+    return ceil_div(size, 2)
 
 
 def transform_weight(weight: np.ndarray) -> np.ndarray:

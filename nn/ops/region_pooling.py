@@ -1,8 +1,8 @@
 """Region pooling: from a feature map and regions of interest to one small map per region.
 
-Between the thin feature map and the detector's head. All four take an input (N, C, H, W) and rois
-(K, 5), rows of (batch index, x1, y1, x2, y2) in image pixels, and give (K, OC, PH, PW); only the
-input gets a gradient. K may be 0. The definitions are torchvision's unless said otherwise:
+All four take an input (N, C, H, W) and rois (K, 5), rows of (batch index, x1, y1, x2, y2) in image
+pixels, and give (K, OC, PH, PW); only the input gets a gradient. K may be 0. The definitions are
+torchvision's unless said otherwise:
 
 - Interpolation: points up to one pixel outside the map take the value at its edge, points further
   out are 0. (The official Light-Head R-CNN code differs: there every neighbour outside the map
@@ -20,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from nn.kernels import ps_roi_align, region_cells, roi_align, roi_pool
+from nn.kernels.machine.parts import ceil_div
 from nn.ops.layout import contiguous
 from nn.ops.operation import Operation
 
@@ -175,7 +176,7 @@ class _Pool(Operation):
         """
         size = np.maximum(end - start + self.end_included, 1)[:, None]
         bin = np.arange(bins)
-        edges = np.stack([bin * size // bins, -(-(bin + 1) * size // bins)], axis=2)
+        edges = np.stack([bin * size // bins, ceil_div((bin + 1) * size, bins)], axis=2)
         return np.clip(edges + start[:, None, None], 0, limit)
 
     def backward(self, grad_output):

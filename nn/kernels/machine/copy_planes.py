@@ -20,10 +20,10 @@ def copy_planes_reference(source, target):
 
 @kernel(twin=copy_planes_reference)
 def copy_planes(source, target):
-    images, channels, size = source.shape
+    N, C, P = source.shape
     item = source.itemsize
-    for plane in prange(images * channels):
-        n, c = plane // channels, plane % channels
+    for plane in prange(N * C):
+        n, c = plane // C, plane % C
         at = (n * source.strides[0] + c * source.strides[1]) // item
         target_at = (n * target.strides[0] + c * target.strides[1]) // item
-        copy_rows(source, at, 0, 0, size, target, target_at, 0, size, 1)
+        copy_rows(source, at, 0, 0, P, target, target_at, 0, P, 1)

@@ -12,7 +12,8 @@ the twin (plain NumPy, reads like the formula) and the kernel::
             out[i] = input[i] * factor
 
 Calling ``scale`` runs the compiled loop, or the twin inside ``with twins():`` and whenever the
-environment says ``NUMBA_DISABLE_JIT=1``.
+environment says ``NUMBA_DISABLE_JIT=1``. The twin is named after its kernel, with ``_reference``
+behind it, and needs no docstring where the kernel's says all.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import functools
 from collections.abc import Callable, Iterator
 
 import numba
+from numba.extending import register_jitable
 
 from nn.kernels.machine.cache import compile_cached
 
@@ -64,6 +66,11 @@ def inlined(function: Callable) -> Callable:
     again, atomically, which for a few arrays takes longer than the work.
     """
     return compile_cached(function, inline="always", **FLAGS)
+
+
+def shared(function: Callable) -> Callable:
+    """Decorator: a helper that kernels call compiled and Python calls as it stands."""
+    return register_jitable(**FLAGS)(function)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,9 @@ import numba
 from llvmlite import ir
 from numba.core import cgutils
 
-INT = ir.IntType(64)
+from nn.kernels.machine.emitted import INT, Index, value_of
+
+I32 = ir.IntType(32)
 
 
 def cpu_features() -> set[str]:
@@ -49,8 +51,13 @@ LANES, VECTORS = block_shape(cpu_features())
 AHEAD = 1024  # elements: how far ahead of its loads a long pass asks for memory
 
 
+def numbered(lanes):
+    """A constant vector of 32-bit integers: which lanes a shuffle picks, for one."""
+    return ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
+
+
 class Vectors:
-    """Emits loads, stores and multiply-adds of vectors of one element type.
+    """Emits loads, stores and arithmetic of vectors of one element type.
 
     float or double; and 32-bit integers, of which only loads and stores exist.
     """
@@ -68,61 +75,72 @@ class Vectors:
         function = cgutils.get_or_insert_function(self.builder.module, kind, name)
         return self.builder.call(function, arguments)
 
-    def splat(self, scalar):
-        undefined = ir.Constant(self.type, ir.Undefined)
-        first = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(first, undefined, lanes)
+    def constant(self, number):
+        return ir.Constant(self.element, number)
+
+    def splat(self, scalar, lanes=None):
+        """A vector with ``scalar`` in every lane."""
+        lanes = lanes or self.lanes
+        undefined = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, ir.Constant(I32, 0))
+        return self.builder.shuffle_vector(first, undefined, numbered([0] * lanes))
 
     def lanes_below(self, count, lanes=None):
         """The mask that is true in the lanes with a number smaller than ``count``."""
         lanes = lanes or self.lanes
-        kind = ir.VectorType(ir.IntType(32), lanes)
-        undefined = ir.Constant(kind, ir.Undefined)
-        count = self.builder.trunc(count, ir.IntType(32))
-        first = self.builder.insert_element(undefined, count, ir.Constant(ir.IntType(32), 0))
-        counts = self.builder.shuffle_vector(first, undefined, ir.Constant(kind, [0] * lanes))
-        return self.builder.icmp_signed("<", ir.Constant(kind, list(range(lanes))), counts)
+        counts = self.splat(self.builder.trunc(value_of(count), I32), lanes)
+        return self.builder.icmp_signed("<", numbered(range(lanes)), counts)
 
-    def load(self, pointer, mask=None, lanes=None):
-        """A vector; lanes outside the mask are not read and come as zeros."""
-        lanes = lanes or self.lanes
-        kind = ir.VectorType(self.element, lanes)
-        pointer = self.builder.bitcast(pointer, kind.as_pointer())
+    def lanes_between(self, first, last):
+        """The mask that is true in the lanes from ``first`` on and below ``last``."""
+        below, before = self.lanes_below(last), self.lanes_below(first)
+        return self.builder.and_(below, self.builder.not_(before))
+
+    def load(self, array, mask=None, lanes=None):
+        """The first numbers of a ``Flat``; lanes outside the mask are not read, they are zeros."""
+        kind = ir.VectorType(self.element, lanes or self.lanes)
+        pointer = self.builder.bitcast(array.pointer, kind.as_pointer())
         if mask is None:
             loaded = self.builder.load(pointer)
             loaded.align = 4
             return loaded
-        align = ir.Constant(ir.IntType(32), 4)
-        zero = ir.Constant(kind, [ir.Constant(self.element, 0.0)] * lanes)
-        name = f"llvm.masked.load.v{lanes}{self.letter}.p0"
-        return self.intrinsic(name, kind, [pointer, align, mask, zero])
+        zero = ir.Constant(kind, [self.constant(0.0)] * kind.count)
+        name = f"llvm.masked.load.v{kind.count}{self.letter}.p0"
+        return self.intrinsic(name, kind, [pointer, ir.Constant(I32, 4), mask, zero])
 
-    def store(self, value, pointer, mask=None):
-        """Write a vector; lanes outside the mask are not touched."""
-        pointer = self.builder.bitcast(pointer, value.type.as_pointer())
+    def store(self, value, array, mask=None):
+        """Write over the first numbers of a ``Flat``; lanes outside the mask are not touched."""
+        pointer = self.builder.bitcast(array.pointer, value.type.as_pointer())
         if mask is None:
             self.builder.store(value, pointer).align = 4
             return
-        align = ir.Constant(ir.IntType(32), 4)
         name = f"llvm.masked.store.v{value.type.count}{self.letter}.p0"
-        self.intrinsic(name, ir.VoidType(), [value, pointer, align, mask])
+        self.intrinsic(name, ir.VoidType(), [value, pointer, ir.Constant(I32, 4), mask])
 
-    def prefetch(self, pointer):
-        """Ask for what lies AHEAD of ``pointer`` to be brought into the cache.
+    def prefetch(self, array):
+        """Ask for what lies AHEAD of the first number to be brought into the cache.
 
         For passes over more memory than the cache holds: what the processor's own foresight makes
         of planes that are not neighbours is too little. Twice as fast where it was measured. The
         address need not exist.
         """
-        pointer = self.builder.gep(pointer, [integer(AHEAD)])
-        pointer = self.builder.bitcast(pointer, ir.IntType(8).as_pointer())
-        read, closest, data = (ir.Constant(ir.IntType(32), number) for number in (0, 3, 1))
+        pointer = self.builder.bitcast(array.at(AHEAD).pointer, ir.IntType(8).as_pointer())
+        read, closest, data = (ir.Constant(I32, number) for number in (0, 3, 1))
         self.intrinsic("llvm.prefetch.p0", ir.VoidType(), [pointer, read, closest, data])
 
     def multiply_add(self, a, b, c):
         # fmuladd, not fma: a processor without the instruction gets two, not a library call.
         return self.intrinsic(f"llvm.fmuladd.v{self.lanes}{self.letter}", self.type, [a, b, c])
+
+    def at_least(self, value, floor):
+        """max(value, floor), written as "not less than": a NaN stays a NaN."""
+        low = self.builder.fcmp_ordered("<", value, floor)
+        return self.builder.select(low, floor, value)
+
+    def relu(self, value, wanted):
+        """max(value, 0), or the value as it is if the Index ``wanted`` is 0."""
+        floors = self.constant(0.0), self.constant(float("-inf"))
+        return self.at_least(value, self.splat(self.builder.select(wanted != 0, *floors)))
 
     def sums(self, vectors):
         """One vector whose lane i is the sum of the lanes of ``vectors[i]``, in a fixed order.
@@ -148,48 +166,48 @@ class Vectors:
         """Add the second ``half`` lanes of every group of 2 * half to the first; a, then b."""
         lanes = a.type.count * (1 if b is None else 2)
         first = [lane for lane in range(lanes) if lane % (2 * half) < half]
-        kind = ir.VectorType(ir.IntType(32), len(first))
         b = ir.Constant(a.type, ir.Undefined) if b is None else b
-        low = self.builder.shuffle_vector(a, b, ir.Constant(kind, first))
-        high = self.builder.shuffle_vector(a, b, ir.Constant(kind, [x + half for x in first]))
+        low = self.builder.shuffle_vector(a, b, numbered(first))
+        high = self.builder.shuffle_vector(a, b, numbered([lane + half for lane in first]))
         return self.builder.fadd(low, high)
 
 
-def pointer_to(context, builder, array_type, array):
-    return context.make_array(array_type)(context, builder, array).data
-
-
-def integer(value):
-    return ir.Constant(INT, value)
-
-
-def smaller(builder, a, b):
-    return builder.select(builder.icmp_signed("<", a, b), a, b)
-
-
 @contextlib.contextmanager
-def loop(builder, count):
-    """Emit a loop over 0 <= index < ``count`` that the compiler leaves as it is.
+def loop(count, step=1):
+    """Emit a loop over the Index 0, step, 2 step, ... < ``count`` that stays as it is.
 
     Unrolled by two, as LLVM likes it, the blocks need more registers than there are: half the
     speed, or less, depending on where the stack happens to lie.
     """
+    builder = count.builder
     start = builder.block
     head = builder.append_basic_block("block.head")
     body = builder.append_basic_block("block.body")
     end = builder.append_basic_block("block.end")
     builder.branch(head)
     builder.position_at_end(head)
-    index = builder.phi(INT)
-    index.add_incoming(integer(0), start)
-    builder.cbranch(builder.icmp_signed("<", index, count), body, end)
+    index = Index(builder, builder.phi(INT))
+    index.value.add_incoming(value_of(0), start)
+    builder.cbranch(index < count, body, end)
     builder.position_at_end(body)
     yield index
-    following = builder.add(index, integer(1))
-    index.add_incoming(following, builder.block)
+    following = index + step
+    index.value.add_incoming(following.value, builder.block)
     module = builder.module
     keep = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
     name = module.add_metadata([keep, ir.MetaDataString(module, f"loop {len(module.metadata)}")])
     name.operands = (name, keep)  # a loop's metadata begins with itself
     builder.branch(head).set_metadata("llvm.loop", name)
     builder.position_at_end(end)
+
+
+def widths(count, most):
+    """Emit a case for every number of vectors up to ``most`` that ``count`` numbers may need.
+
+    Yields that number and how many numbers are left for the last of the vectors; in between, one
+    writes down what is to happen then.
+    """
+    for width in range(1, most + 1):
+        rest = count - (width - 1) * LANES
+        with count.builder.if_then(count.builder.and_(rest > 0, rest <= LANES)):
+            yield width, rest

@@ -8,16 +8,8 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.core import cgutils
 
-from nn.kernels.machine.simd import LANES, integer
-
-
-def numbered(lanes):
-    return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
-
-
-def parts(builder, length, size):
-    """How many parts of ``size`` cover ``length``."""
-    return builder.sdiv(builder.add(length, integer(size - 1)), integer(size))
+from nn.kernels.machine.emitted import Flat
+from nn.kernels.machine.simd import LANES, numbered
 
 
 class Window:
@@ -33,30 +25,26 @@ class Window:
         """
         self.vector, self.builder, self.stride = vector, vector.builder, stride
         self.plane, self.H, self.W = plane, H, W
-        first = self.builder.sub(self.builder.mul(x, integer(stride)), integer(1))
-        self.columns = [self.builder.add(first, integer(j)) for j in range(3)]
+        first = x * stride - 1
+        self.columns = [first + j for j in range(3)]
         self.parts = range(0, (stride + 1) * LANES, LANES)
-        self.masks = [self.on_the_plane(self.builder.add(first, integer(p))) for p in self.parts]
-        self.beyond = ir.Constant(vector.type, [ir.Constant(vector.element, beyond)] * LANES)
+        self.masks = [self.on_the_plane(first + part) for part in self.parts]
+        self.beyond = ir.Constant(vector.type, [vector.constant(beyond)] * LANES)
         # Stands in for the rows above and below the plane.
         row = ir.Constant(ir.ArrayType(vector.type, stride + 1), [self.beyond] * (stride + 1))
         row = cgutils.global_constant(self.builder, "row_beyond", row)
-        self.row_beyond = self.builder.bitcast(row, plane.type)
+        self.row_beyond = Flat(self.builder, self.builder.bitcast(row, plane.pointer.type))
 
     def on_the_plane(self, column):
         """The lanes for which 0 <= column + lane < W."""
-        below = self.vector.lanes_below(self.builder.sub(self.W, column))
-        before = self.vector.lanes_below(self.builder.neg(column))
-        return self.builder.and_(below, self.builder.not_(before))
+        return self.vector.lanes_between(-column, self.W - column)
 
     def row(self, y):
         """What the taps j = 0, 1, 2 see in row ``y``, and what lies beyond the border."""
-        builder = self.builder
-        at = builder.add(builder.mul(y, self.W), self.columns[0])
-        exists = builder.icmp_unsigned("<", y, self.H)  # unsigned: -1 is large
-        row = builder.select(exists, builder.gep(self.plane, [at]), self.row_beyond)
+        exists = self.builder.icmp_unsigned("<", y.value, self.H.value)  # unsigned: -1 is large
+        row = self.plane.at(y * self.W + self.columns[0]).where(exists, self.row_beyond)
         for part in self.parts[:-1]:
-            self.vector.prefetch(builder.gep(row, [integer(part)]))
+            self.vector.prefetch(row.at(part))
         pairs = zip(self.parts, self.masks, strict=True)
         return self.taps([self.fetch(row, part, mask) for part, mask in pairs])
 
@@ -75,5 +63,4 @@ class Window:
         return self.builder.shuffle_vector(a, b, lanes)
 
     def fetch(self, row, part, mask):
-        loaded = self.vector.load(self.builder.gep(row, [integer(part)]), mask)
-        return self.builder.select(mask, loaded, self.beyond)
+        return self.builder.select(mask, self.vector.load(row.at(part), mask), self.beyond)
