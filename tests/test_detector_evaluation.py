@@ -8,6 +8,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from small_data_set import write_coco
 
 from detector.datasets import open_dataset
@@ -131,6 +133,34 @@ def test_min_box_leaves_out_what_the_network_saw_small():
     assert restricted.figures["AP50"] == pytest.approx(1)
     everything = coco_evaluation(ground_truth, detections, min_box=32, scales={1: 2.0, 2: 2.0})
     assert everything.figures["AP50"] < 0.6
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    ids=st.lists(
+        st.integers(-2, 3) | st.integers() | st.text(max_size=3) | st.none(), min_size=3, max_size=3
+    )
+)
+@example(ids=[0, 1, 2])
+@example(ids=[5, 0, 9])
+@example(ids=[-1, -1, 2**70])
+@example(ids=["a", "", "0"])
+def test_perfect_detections_are_perfect_whatever_the_ids_of_annotations(ids):
+    boxes = [(1, 7, 10, 10, 40, 40), (1, 3, 60, 60, 50, 50), (2, 7, 5, 5, 100, 100)]
+    ground_truth = truth(boxes)
+    for entry, number in zip(ground_truth["annotations"], ids, strict=True):
+        entry["id"] = number
+    result = coco_evaluation(ground_truth, [found(i, c, 0.9, *box) for i, c, *box in boxes])
+    assert [result.figures[name] for name in ("AP", "AP50", "AR100")] == pytest.approx([1, 1, 1])
+    assert [entry.AP for entry in result.classes] == pytest.approx([1, 1])
+    assert [entry["id"] for entry in ground_truth["annotations"]] == ids
+
+
+def test_annotations_need_no_id():
+    ground_truth = truth([(1, 7, 10, 10, 40, 40)])
+    del ground_truth["annotations"][0]["id"]
+    result = coco_evaluation(ground_truth, [found(1, 7, 1, 10, 10, 40, 40)])
+    assert result.figures["AP"] == pytest.approx(1)
 
 
 def test_equals_pycocotools_from_files(tmp_path):

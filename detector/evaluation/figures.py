@@ -87,7 +87,7 @@ def coco_evaluation(
 
     Args:
         ground_truth: ``images``, ``annotations`` and ``categories`` as in COCO JSON. Only these
-            images count.
+            images count. The annotations' ids may be anything.
         detections: ``image_id``, ``category_id``, ``bbox`` (x, y, w, h) and ``score`` each.
         min_box: leave out objects with an area below min_box^2. All areas are then those of
             the boxes as the network saw them.
@@ -168,7 +168,12 @@ def _run_pycocotools(
 
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its every step
         truth = COCO()
-        truth.dataset = {"info": {}, **ground_truth}
+        # Its matching writes down the id of the object that was hit, and 0 for none: an annotation
+        # with the id 0 is never hit, and of two with one id it keeps the last.
+        annotations = [
+            {**entry, "id": number} for number, entry in enumerate(ground_truth["annotations"], 1)
+        ]
+        truth.dataset = {"info": {}, **ground_truth, "annotations": annotations}
         truth.createIndex()
         # loadRes cannot take an empty list and drops the areas we set.
         found = COCO()
