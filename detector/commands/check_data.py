@@ -14,6 +14,7 @@ from detector.commands.options import add_data, add_recipe, add_threads, names, 
 from detector.datasets import Dataset, Problem, open_dataset, read_dataset, splits
 from detector.datasets.inspection import check_pictures, duplicate_pictures
 from detector.datasets.layout import find_split
+from detector.datasets.learnable import learning_line, measuring_line
 from detector.datasets.statistics import summarize, summary_table
 from detector.errors import UserError
 from detector.progress import Progress
@@ -58,12 +59,11 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f"{args.data} cannot be used yet: {len(fatal)} mistakes are to be mended (listed above)"
         )
-    if not problems:
-        print(f"no mistakes in {' and '.join(wanted)}")
-
     train, val = choose_splits(args.data, args.split, args.split)
     session = Session(args.data, train, val, args.classes, None, name, None, 0, recipe)
     learned, measured = open_splits(session)
+    if not problems:
+        print(f"no mistakes in {' and '.join(wanted)}")
     model = build_model(session, learned)
     anchors = model.rpn.anchor_generator
     for split in wanted:
@@ -73,6 +73,10 @@ def run(args: argparse.Namespace) -> int:
             f"{recipe.short_side} pixels; {anchors.num_anchors_per_cell} anchors a cell"
         )
         sizes = (recipe.short_side, recipe.max_side)
+        if split == train:
+            print(learning_line(dataset, split, *sizes))
+        else:
+            print(measuring_line(dataset, split))
         print(summary_table(summarize(dataset, *sizes, anchors.shapes, anchors.stride)))
     if not args.no_timing:
         print("\ntiming a few iterations ...", flush=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from detector.datasets.problems import CLIPPED, LEFT_OUT
+
 TOLERANCE = 1.0  # pixels; so far off are tools that count from 1, or the last pixel twice
 
 
@@ -19,6 +21,13 @@ class CheckedBox:
     why: str = ""
     fatal: bool = False
     sticks_out: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """What became of a box that is not right but can be dealt with."""
+        if self.fatal or not self.why:
+            return ""
+        return LEFT_OUT if self.corners is None else CLIPPED
 
 
 def check_box(

@@ -154,7 +154,7 @@ class CocoReader:
             sticking_out += checked.sticks_out
             if checked.why:
                 name = f"{name} (image {record.path.name})"
-                self.complain(checked.why, name, box, checked.fatal)
+                self.complain(checked.why, name, box, checked.fatal, checked.outcome, image_id)
             if checked.corners is not None:
                 area = entry.get("area", width * height)
                 crowd = bool(entry.get("iscrowd", 0))
@@ -179,7 +179,13 @@ class CocoReader:
         return sound_entries(self.document[key], key, self.complain)
 
     def complain(
-        self, why: str, entry: str = "", box: Sequence | None = None, fatal: bool = True
+        self,
+        why: str,
+        entry: str = "",
+        box: Sequence | None = None,
+        fatal: bool = True,
+        outcome: str = "",
+        image: int | None = None,
     ) -> None:
         box = None if box is None else tuple(box)
-        self.problems.append(Problem(str(self.path), why, entry, box, fatal))
+        self.problems.append(Problem(str(self.path), why, entry, box, fatal, outcome, image))

@@ -53,6 +53,7 @@ class Dataset:
         images: in the order of the file.
         annotations: (M,) of dtype ``ANNOTATION``, in any order.
         problems: what the reader found wrong, fatal or not.
+        ignored: what the format calls objects that are neither learned nor missed.
     """
 
     def __init__(
@@ -63,8 +64,9 @@ class Dataset:
         images: Sequence[ImageRecord],
         annotations: np.ndarray,
         problems: Sequence[Problem] = (),
+        ignored: str = "crowds, iscrowd 1",
     ):
-        self.name = name
+        self.name, self.ignored = name, ignored
         self.classes, self.category_ids = list(classes), list(category_ids)
         self.images, self.problems = list(images), list(problems)
         self.annotations = annotations[np.argsort(annotations["image"], kind="stable")]
@@ -147,14 +149,17 @@ class Dataset:
         new_image[images] = np.arange(len(images))
         annotations["image"] = new_image[annotations["image"]]
         part = copy.copy(self)  # of the same class: it may read its pixels in its own way
+        records = [self.images[i] for i in images]
+        ids = {None, *(record.id for record in records)}
         Dataset.__init__(
             part,
             self.name,
             classes,
             [self.category_ids[k] for k in chosen],
-            [self.images[i] for i in images],
+            records,
             annotations[wanted & (annotations["image"] >= 0)],
-            self.problems,
+            [problem for problem in self.problems if problem.image in ids],
+            self.ignored,
         )
         return part
 

@@ -114,7 +114,8 @@ class VocReader:
         ]
         ids = range(1, len(ordered) + 1)
         where = f"{self.folder / 'Annotations'} ({split})"
-        return Dataset(where, ordered, ids, images, np.array(rows, ANNOTATION), self.problems)
+        annotations = np.array(rows, ANNOTATION)
+        return Dataset(where, ordered, ids, images, annotations, self.problems, "difficult")
 
     def split(self, split: str) -> list[str]:
         """The names of the images of a split."""
@@ -169,7 +170,10 @@ class VocReader:
             x1, y1, x2, y2 = numbers
             checked = check_box(x1 - 1, y1 - 1, x2, y2, record.width, record.height)
             if checked.why:
-                self.complain(path, checked.why, f"{where} ({name})", box, checked.fatal)
+                self.complain(
+                    path, checked.why, f"{where} ({name})", box, checked.fatal, checked.outcome,
+                    record.id,
+                )  # fmt: skip
             if checked.corners is not None:
                 left, top, right, bottom = checked.corners
                 area = (right - left) * (bottom - top)
@@ -183,8 +187,10 @@ class VocReader:
         entry: str = "",
         box: tuple | None = None,
         fatal: bool = True,
+        outcome: str = "",
+        image: int | None = None,
     ) -> None:
-        self.problems.append(Problem(str(path), why, entry, box, fatal))
+        self.problems.append(Problem(str(path), why, entry, box, fatal, outcome, image))
 
 
 def to_number(text: str | None) -> float | None:

@@ -106,11 +106,17 @@ def coco_evaluation(
     _check_ids(detections, images, {category["id"] for category in categories})
 
     warning = ""
+    objects = sum(not entry["iscrowd"] for entry in annotations)
     if not annotations:
         warning = "there is no annotated box in this split: nothing can be measured"
+    elif not objects:
+        warning = (
+            f"all {len(annotations)} annotated boxes are to be ignored (crowds, difficult): "
+            "nothing can be measured"
+        )
     elif not detections:
         warning = "the detector found nothing at all: every figure is 0"
-    if annotations and categories:
+    if objects and categories:
         if min_box:
             annotations = _with_network_areas(annotations, scales or {})
             detections = _with_network_areas(detections, scales or {})

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 import nn
 from detector.datasets import Dataset, Loader, TrainTransform, open_dataset, splits
 from detector.datasets.layout import find_split
+from detector.datasets.learnable import learning_line, measuring_line, require_boxes
+from detector.datasets.problems import warning
 from detector.datasets.statistics import network_boxes
 from detector.detectors.compiled import CompiledDetector
 from detector.detectors.light_head_rcnn import LightHeadRCNN
@@ -107,8 +109,14 @@ def choose_splits(data: str, train: str | None, val: str | None) -> tuple[str, s
 
 
 def open_splits(session: Session) -> tuple[Dataset, Dataset]:
-    """The data sets to learn from and to measure with; without a split for that, the same."""
+    """The data sets to learn from and to measure with; without a split for that, the same.
+
+    Raises:
+        UserError: there is a mistake in the data, or no box to learn from.
+    """
     train = open_dataset(session.data, session.train, session.classes, session.limit)
+    sides = session.recipe.short_side, session.recipe.max_side
+    require_boxes(train, session.train, *sides, session.classes, session.limit)
     if session.val is None or session.val == session.train:
         return train, train
     return train, open_dataset(session.data, session.val, train.classes, with_others=True)
@@ -177,6 +185,8 @@ def announce(session: Session, train: Dataset, val: Dataset, trainer: Trainer) -
         f"{len(train)} pictures to learn {len(train.classes)} classes from"
         + (f", {len(val)} to measure with" if val is not train else "; measured on the same")
     )
+    for line in data_lines(session, train, val):
+        print(line)
     print(
         f"{recipe.backbone}, setting {recipe.setting}: {parameters:,} parameters learn; "
         f"{recipe.epochs} epochs of {trainer.batches_per_epoch} iterations of {recipe.batch} "
@@ -188,6 +198,16 @@ def announce(session: Session, train: Dataset, val: Dataset, trainer: Trainer) -
             f"at the learning rate {trainer.learning_rate(trainer.position.iteration):.4g}"
         )
     print(f"everything goes to {trainer.run.path}", flush=True)
+
+
+def data_lines(session: Session, train: Dataset, val: Dataset) -> list[str]:
+    """Which boxes are learned from and measured, and an example of those that are not."""
+    recipe = session.recipe
+    lines = [learning_line(train, session.train, recipe.short_side, recipe.max_side)]
+    lines.append(warning(train.problems))
+    if val is not train:
+        lines += [measuring_line(val, session.val), warning(val.problems)]
+    return [line for line in lines if line]
 
 
 def conclude(run: RunFolder, val: Dataset) -> Evaluation:

@@ -48,11 +48,11 @@ def session_of(args: argparse.Namespace, seed: int = 0) -> tuple[Session, int]:
     """
     args.seed = seed
     session = new_session(args)
+    if args.iterations is not None and args.iterations < 1:
+        raise UserError(f"--iterations must be at least 1, not {args.iterations}")
+    train, _ = open_splits(session)  # here a mistake is one line, in a task's process it is not
     if args.iterations is not None:
-        if args.iterations < 1:
-            raise UserError(f"--iterations must be at least 1, not {args.iterations}")
         return session, args.iterations
-    train, _ = open_splits(session)
     batches = len(build_loader(session, train))
     return session, session.recipe.fitted(batches).epochs * batches
 
