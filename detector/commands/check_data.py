@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     name, recipe = recipe_of(args)
     known = splits(args.data)
-    wanted = known if args.split is None else [find_split(args.split, known, args.data)]
+    wanted = known if args.split is None else [find_split(args.split, known, args.data, "--split")]
     problems = find_problems({split: read_dataset(args.data, split) for split in wanted})
     fatal = [problem for problem in problems if problem.fatal]
     mended = [problem for problem in problems if not problem.fatal]
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f"{args.data} cannot be used yet: {len(fatal)} mistakes are to be mended (listed above)"
         )
-    train, val = choose_splits(args.data, args.split, args.split)
+    train, val = choose_splits(args.data, train_split(args), args.split)
     session = Session(args.data, train, val, args.classes, None, name, None, 0, recipe)
     learned, measured = open_splits(session)
     if not problems:
@@ -85,6 +85,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def train_split(args: argparse.Namespace) -> str | None:
+    """The split that the network is made for: --split, or "train" if there is such a one."""
+    if args.split is not None:
+        return args.split
+    known = splits(args.data)
+    return None if any(name.startswith("train") for name in known) else known[0]
+
+
 def find_problems(datasets: dict[str, Dataset]) -> list[Problem]:
     """Everything wrong with some splits: what their readers noticed, pictures, twins."""
     problems = [problem for dataset in datasets.values() for problem in dataset.problems]
@@ -92,4 +100,5 @@ def find_problems(datasets: dict[str, Dataset]) -> list[Problem]:
     with Progress("decoding", pictures, unit="images") as progress:
         for dataset in datasets.values():
             problems += check_pictures(dataset, after_image=progress.step)
-    return problems + duplicate_pictures(datasets)
+    # What concerns all splits, each of their readers has found.
+    return list(dict.fromkeys(problems + duplicate_pictures(datasets)))

@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 
 from detector.commands.options import add_data, add_threads, add_weights
-from detector.datasets import open_dataset
+from detector.datasets import open_dataset, splits
+from detector.datasets.layout import find_split
 from detector.datasets.learnable import measuring_line
 from detector.datasets.problems import warning
 from detector.detectors.compiled import CompiledDetector
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     detector = load_detector(args.weights)
-    split = args.split or "val"
+    split = find_split(args.split or "val", splits(args.data), args.data, "--split")
     dataset = open_dataset(args.data, split, detector.classes, args.limit, with_others=True)
     for line in (measuring_line(dataset, split), warning(dataset.problems)):
         if line:

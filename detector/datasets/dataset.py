@@ -7,13 +7,13 @@ have. It holds the annotations in memory (70 bytes a box) and decodes a picture 
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from detector.datasets.files import is_file
 from detector.datasets.images import read_image
 from detector.datasets.problems import Problem
 from detector.errors import UserError
@@ -35,12 +35,16 @@ ANNOTATION = np.dtype(
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image: the annotations' ``id``, where it is and its upright size in pixels."""
+    """One image: the annotations' ``id``, where it is and its upright size in pixels.
+
+    ``missing`` is what to tell about a file that is not there.
+    """
 
     id: int
     path: Path
     width: int
     height: int
+    missing: str = ""
 
 
 class Dataset:
@@ -163,6 +167,18 @@ class Dataset:
         )
         return part
 
+    def with_class(self, name: str, category_id: int) -> Dataset:
+        """The same data with one more class, of which it has no box.
+
+        Its number is ``category_id`` unless another class has that.
+        """
+        whole = copy.copy(self)
+        if category_id in self.category_ids:
+            category_id = max(self.category_ids) + 1
+        whole.classes = [*self.classes, name]
+        whole.category_ids = [*self.category_ids, category_id]
+        return whole
+
     def _known(self, classes: Sequence[str]) -> list[str]:
         classes = list(classes)
         for name in classes:
@@ -176,18 +192,14 @@ class Dataset:
 
     def missing_files(self) -> list[Problem]:
         """A fatal problem for each image whose file does not exist."""
-        there: dict[Path, set[str]] = {}
-        for folder in {record.path.parent for record in self.images}:
-            there[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
-        missing = [
-            record
-            for record in self.images
-            # The second question is for file systems that do not mind upper and lower case.
-            if record.path.name not in there[record.path.parent] and not record.path.is_file()
-        ]
         return [
-            Problem(str(record.path), f"no such file, but {self.name} lists it")
-            for record in missing
+            Problem(
+                str(record.path),
+                f"no such file, but {self.name} lists it"
+                + f" ({record.missing})" * bool(record.missing),
+            )
+            for record in self.images
+            if not is_file(record.path)
         ]
 
     def coco_ground_truth(self) -> dict:

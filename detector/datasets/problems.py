@@ -73,6 +73,5 @@ def warning(problems: Sequence[Problem]) -> str:
 
 def shorten(value: object) -> str:
     """A number or a piece of somebody's file, at most 40 characters of it."""
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    text = " ".join(text.split())
+    text = " ".join(str(value).split())
     return text if len(text) <= 40 else f"{text[:37]}..."
