@@ -10,7 +10,14 @@ from __future__ import annotations
 
 import argparse
 
-from detector.commands.options import add_data, add_recipe, add_threads, names, recipe_of
+from detector.commands.options import (
+    CLASSES_HELP,
+    add_data,
+    add_recipe,
+    add_threads,
+    names,
+    recipe_of,
+)
 from detector.datasets import Dataset, Problem, open_dataset, read_dataset, splits
 from detector.datasets.inspection import check_pictures, duplicate_pictures
 from detector.datasets.layout import find_split
@@ -37,7 +44,7 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--split", metavar="NAME", help="look at this split only")
-    parser.add_argument("--classes", type=names, metavar="A,B", help="only these (default: all)")
+    parser.add_argument("--classes", type=names, metavar="A,B", help=CLASSES_HELP)
     parser.add_argument(
         "--no-timing", action="store_true", help="do not run the iterations that are timed"
     )

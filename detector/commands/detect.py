@@ -16,6 +16,7 @@ from detector.datasets.images import SUFFIXES, read_image
 from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
 from detector.evaluation.detections import to_coco, write_detections
+from detector.evaluation.fonts import legend
 from detector.evaluation.validation import write_picture
 from detector.progress import Progress
 from detector.training.loading import load_detector
@@ -73,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
             ]
             count = int((found["scores"] >= args.score).sum())
             progress.say(f"{out / picture}  {count} objects")
+    if legend(detector.classes):
+        print(legend(detector.classes))
     if args.json:
         write_detections(args.json, with_image_ids(results))
         print(f"{len(results)} detections are in {args.json}")

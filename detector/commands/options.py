@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 
 import nn
 from detector.errors import UserError
 from detector.training.presets import PRESETS, Recipe, preset
+
+CLASSES_HELP = "only these (default: all); a name with a comma in double quotes"
 
 
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
@@ -107,5 +110,6 @@ def threads(text: str) -> int:
 
 
 def names(text: str) -> list[str]:
-    """``a,b`` as a list, blanks around the names left out."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """``a,b`` as a list, blanks around the names left out; ``"a, b",c`` are two names."""
+    row = next(csv.reader([" ".join(text.splitlines())], skipinitialspace=True), [])
+    return [name.strip() for name in row if name.strip()]

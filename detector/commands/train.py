@@ -19,7 +19,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from detector.commands.options import add_data, add_recipe, add_threads, names, recipe_of
+from detector.commands.options import (
+    CLASSES_HELP,
+    add_data,
+    add_recipe,
+    add_threads,
+    names,
+    recipe_of,
+)
 from detector.errors import UserError
 from detector.training.run_folder import RunFolder
 from detector.training.sessions import Session, choose_splits, run_session
@@ -43,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("which pictures")
     data.add_argument("--train", metavar="SPLIT", help="to learn from (default: the one named so)")
     data.add_argument("--val", metavar="SPLIT", help="to measure with (default: the one named so)")
-    data.add_argument("--classes", type=names, metavar="A,B", help="only these (default: all)")
+    data.add_argument("--classes", type=names, metavar="A,B", help=CLASSES_HELP)
     data.add_argument(
         "--limit",
         type=int,

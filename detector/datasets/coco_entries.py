@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 
+from detector.datasets.files import composed
 from detector.datasets.numbers import to_number, to_whole
 from detector.datasets.problems import shorten
 
@@ -32,12 +33,18 @@ def to_flag(value: object) -> bool | None:
     return bool(flag) if flag in (0, 1) else None
 
 
-def to_text(value: object) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
-
-
 def to_file_name(value: object) -> str | None:
-    return None if "\0" in str(value) else to_text(value)
+    return value if isinstance(value, str) and value.strip() and "\0" not in value else None
+
+
+def to_class_name(value: object) -> str | None:
+    """Composed, so that a name is the same whether a Mac wrote it or not."""
+    if not isinstance(value, str) or not value.strip():
+        return None
+    try:
+        return composed(value.encode().decode())
+    except UnicodeEncodeError:  # half of a letter: no file, no screen takes it
+        return None
 
 
 def to_box(value: object) -> list[float] | None:
@@ -52,7 +59,7 @@ Rule = tuple[Callable[[object], object], str]
 ID: Rule = (to_whole, "a whole number")
 SIDE: Rule = (to_side, "a whole number of pixels, 1 or more")
 REQUIRED: dict[str, dict[str, Rule]] = {
-    "categories": {"id": ID, "name": (to_text, "a text")},
+    "categories": {"id": ID, "name": (to_class_name, "a text")},
     "images": {
         "id": ID,
         "file_name": (to_file_name, "the name of a file inside the folder of images"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.datasets.files import is_file
+from detector.datasets.files import composed, is_file
 from detector.datasets.images import read_image
 from detector.datasets.problems import Problem
 from detector.errors import UserError
@@ -180,7 +180,12 @@ class Dataset:
         return whole
 
     def _known(self, classes: Sequence[str]) -> list[str]:
-        classes = list(classes)
+        """The classes by their own names, which may differ in blanks around and in composition."""
+        own = {composed(name.strip()): name for name in self.classes}
+        classes = [
+            name if name in self.classes else own.get(composed(name.strip()), name)
+            for name in classes
+        ]
         for name in classes:
             if name not in self.classes:
                 known = ", ".join(self.classes[:80]) + (", ..." if len(self.classes) > 80 else "")

@@ -210,7 +210,7 @@ class VocReader:
                 if name in wanted:
                     self.complain(path, str(error))
                 continue
-            classes.update(entry.findtext("name", "").strip() for entry in root.iter("object"))
+            classes.update(class_name(entry) for entry in root.iter("object"))
             file = self.file(name, root)
             if name in wanted:
                 record = self.image(number, name, path, root, file)
@@ -286,7 +286,7 @@ class VocReader:
         """
         for number, entry in enumerate(root.findall("object"), start=1):
             where = f"object {number}"
-            name = entry.findtext("name", "").strip()
+            name = class_name(entry)
             if not name:
                 self.complain(path, "the name of its class is missing", where)
                 continue
@@ -321,3 +321,8 @@ class VocReader:
         image: int | None = None,
     ) -> None:
         self.problems.append(Problem(str(path), why, entry, box, fatal, outcome, image))
+
+
+def class_name(entry: Element) -> str:
+    """Of an object; composed, so that a name is the same whether a Mac wrote it or not."""
+    return composed(entry.findtext("name", "").strip())

@@ -19,6 +19,7 @@ from detector.detectors.compiled import CompiledDetector
 from detector.detectors.light_head_rcnn import LightHeadRCNN
 from detector.errors import UserError
 from detector.evaluation.figures import Evaluation
+from detector.evaluation.fonts import legend
 from detector.evaluation.validation import measure, write_examples
 from detector.parts.anchor_fitting import spread_anchors
 from detector.training import checkpoints
@@ -223,4 +224,6 @@ def conclude(run: RunFolder, val: Dataset) -> Evaluation:
     if run.curves.exists():  # not on one site of several: the server has them
         print(f"curves: {run.curves}")
     print(f"pictures: {run.detections}")
+    if legend(val.classes):
+        print(legend(val.classes))
     return evaluation
