@@ -19,7 +19,12 @@ from detector.commands.options import (
     recipe_of,
 )
 from detector.datasets import Dataset, Problem, open_dataset, read_dataset, splits
-from detector.datasets.inspection import check_pictures, duplicate_pictures
+from detector.datasets.inspection import (
+    check_pictures,
+    doubled_annotations,
+    duplicate_pictures,
+    similar_classes,
+)
 from detector.datasets.layout import find_split
 from detector.datasets.learnable import learning_line, measuring_line
 from detector.datasets.statistics import summarize, summary_table
@@ -106,6 +111,7 @@ def find_problems(datasets: dict[str, Dataset]) -> list[Problem]:
     pictures = sum(len(dataset) for dataset in datasets.values())
     with Progress("decoding", pictures, unit="images") as progress:
         for dataset in datasets.values():
+            problems += similar_classes(dataset) + doubled_annotations(dataset)
             problems += check_pictures(dataset, after_image=progress.step)
     # What concerns all splits, each of their readers has found.
     return list(dict.fromkeys(problems + duplicate_pictures(datasets)))

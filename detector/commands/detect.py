@@ -8,10 +8,13 @@ stderr, and the exit code is then 2.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 from detector.commands.options import add_threads, add_weights
+from detector.datasets.files import files_below
 from detector.datasets.images import SUFFIXES, read_image
 from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
@@ -94,16 +97,24 @@ def find_images(given: list[str], out: Path) -> tuple[list[Path], list[str]]:
     for name in given:
         path = Path(name)
         if path.is_dir():
-            inside = sorted(
+            results = os.path.realpath(out)
+            inside = [
                 file
-                for file in path.rglob("*")
-                if file.suffix.lower() in SUFFIXES and out.resolve() not in file.resolve().parents
-            )
-            if not inside:
+                for file in files_below(path)
+                if results not in map(str, Path(os.path.realpath(file)).parents)
+            ]
+            pictures = [file for file in inside if file.suffix.lower() in SUFFIXES]
+            if not pictures:
                 complaints.append(f"there is no picture in {path} ({', '.join(SUFFIXES)})")
-            files += inside
-        elif path.exists():
-            files.append(path)
+            others = Counter(
+                file.suffix.lower() or "no suffix" for file in inside if file not in set(pictures)
+            )
+            if others:
+                counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+                print(f"passed over in {path}: {counts}")
+            files += pictures
+        elif os.path.lexists(path):
+            files.append(path)  # what is no picture is complained about when it is read
         else:
             complaints.append(f"{path} does not exist")
     return list(dict.fromkeys(files)), complaints

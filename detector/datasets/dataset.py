@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from detector.datasets.files import composed, is_file
-from detector.datasets.images import read_image
+from detector.datasets.images import is_turned, read_image
 from detector.datasets.problems import Problem
 from detector.errors import UserError
 from nn.table import did_you_mean
@@ -89,8 +89,10 @@ class Dataset:
         record = self.images[index]
         image = self.read(index)
         if image.shape[:2] != (record.height, record.width):
+            turned = is_file(record.path) and is_turned(record.path)
             raise UserError(
-                f"{record.path} is {image.shape[1]} x {image.shape[0]} pixels when upright, but "
+                f"{record.path} is {image.shape[1]} x {image.shape[0]} pixels when upright"
+                f"{' (its EXIF orientation turns it)' * turned}, but "
                 f"{self.name} says {record.width} x {record.height}: its boxes would be in wrong "
                 "places, mend the annotations or replace the picture"
             )

@@ -34,13 +34,16 @@ def folders_in(folder: Path) -> list[Path]:
     return _entries(folder)[1]
 
 
-def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """``files_in`` at any depth. Links to folders are followed, each folder once."""
+def files_below(folder: Path, suffixes: Collection[str] | None = None) -> list[Path]:
+    """``files_in`` at any depth; None: of any suffix.
+
+    Links to folders are followed, each folder once.
+    """
     found, seen = [], {os.path.realpath(folder)}
 
     def visit(place: Path) -> None:
         files, folders = _entries(place)
-        found.extend(path for path in files if path.suffix.lower() in suffixes)
+        found.extend(p for p in files if suffixes is None or p.suffix.lower() in suffixes)
         # Links last, so that a folder is found by its own name where it has one.
         for inner in sorted(folders, key=lambda path: path.is_symlink()):
             real = os.path.realpath(inner)
