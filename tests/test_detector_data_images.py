@@ -203,7 +203,9 @@ def test_truncated_files(tmp_path_factory, whole, part):
 
 @settings(max_examples=150, deadline=None)
 @given(
-    whole=st.sampled_from([JPEG, PNG, encoded("TIFF"), encoded("WEBP"), encoded("BMP")]),
+    whole=st.sampled_from(
+        [JPEG, PNG, *map(encoded, ("TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000"))]
+    ),
     changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=8),
 )
 def test_damaged_files_are_read_or_refused(tmp_path_factory, whole, changes):

@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+from field_cases import field_case
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_data_set import write_coco
@@ -255,3 +256,15 @@ def test_a_run_is_measured_on_pictures_of_other_classes_too(tmp_path):
     train, val = open_splits(session)
     assert [record.path.name for record in train.images] == ["a.png", "c.png"]
     assert [record.path.name for record in val.images] == ["a.png", "b.png", "c.png"]
+
+
+@pytest.mark.parametrize("case", ["01-ids-from-0", "01-ids-from-1"])
+def test_field_case_01(case):
+    dataset = open_dataset(field_case(case), "val")
+    ground_truth = dataset.coco_ground_truth()
+    detections = [
+        found(entry["image_id"], entry["category_id"], 0.9, *entry["bbox"])
+        for entry in ground_truth["annotations"]
+    ]
+    result = coco_evaluation(ground_truth, detections)
+    assert len(detections) == 3 and result.figures["AP"] == pytest.approx(1)

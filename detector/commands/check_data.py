@@ -1,9 +1,9 @@
 """Look for mistakes in a data set before training on it, all of them at once.
 
 Reads the annotations of every split, decodes every picture, and lists whatever makes the data
-unusable and whatever was left out or clipped. Then says how large the objects are at the size at
-which the network sees them and how well its anchors fit them, and estimates how long training
-takes from a few timed iterations. The exit code is 2 if something has to be mended.
+unusable and whatever was left out, clipped or looks suspicious. Then says how large the objects are
+at the size at which the network sees them and how well its anchors fit them, and estimates how long
+training takes from a few timed iterations. The exit code is 2 if something has to be mended.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Find objects in pictures.
 
 Writes each picture with its detections drawn in, as PNG, to the folder --out. A folder stands for
-all pictures in it and below. A picture that cannot be read does not stop the others: it is named on
-stderr, and the exit code is then 2.
+all pictures in it and below that are not hidden. A picture that cannot be read does not stop the
+others: it is named on stderr, and the exit code is then 2.
 """
 
 from __future__ import annotations
@@ -106,12 +106,12 @@ def find_images(given: list[str], out: Path) -> tuple[list[Path], list[str]]:
             pictures = [file for file in inside if file.suffix.lower() in SUFFIXES]
             if not pictures:
                 complaints.append(f"there is no picture in {path} ({', '.join(SUFFIXES)})")
-            others = Counter(
-                file.suffix.lower() or "no suffix" for file in inside if file not in set(pictures)
-            )
-            if others:
-                counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
-                print(f"passed over in {path}: {counts}")
+            others = Counter(file.suffix.lower() or "no suffix" for file in inside)
+            counts = [
+                f"{n} {suffix}" for suffix, n in sorted(others.items()) if suffix not in SUFFIXES
+            ]
+            if counts:
+                print(f"passed over in {path}: {', '.join(counts)}")
             files += pictures
         elif os.path.lexists(path):
             files.append(path)  # what is no picture is complained about when it is read

@@ -19,7 +19,8 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
         required=required,
         metavar="DIR",
         help="folder in COCO's layout (annotations/instances_*.json and pictures) or VOC's "
-        "(Annotations/*.xml and JPEGImages), or the word shapes for the built-in synthetic set",
+        "(Annotations/*.xml and JPEGImages), as downloaded from Roboflow, or with XML files beside "
+        "the pictures; or the word shapes for the built-in synthetic set",
     )
 
 
