@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interruption.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    print_any_name()
     try:
         parser, command = build_parser(arguments)
         args = parser.parse_args(arguments)
@@ -84,6 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nlighthead: aborted", file=sys.stderr)
         return 130
+
+
+def print_any_name() -> None:
+    """Whatever a file or a class is called, printing it must not end a run: what the output's
+    encoding does not have is printed as ``\\u1234``."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def build_parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, object]:

@@ -164,14 +164,14 @@ def set_box(*box):
 
 
 BAD = {
-    "no id": (lambda d: d["annotations"][0].pop("id"), "annotation number 1 of the list", "'id'"),
+    "no id": (lambda d: d["images"][2].pop("id"), "image number 3 of the list", "'id'"),
     "no box": (lambda d: d["annotations"][0].pop("bbox"), "annotation 101", "'bbox' is missing"),
-    "no size": (lambda d: d["images"][1].pop("width"), "image 7", "'width' is missing"),
+    "no size": (lambda d: d["images"][1].update(width="wide"), "image 7", "'width' must be"),
     "no name": (lambda d: d["categories"][2].pop("name"), "category 17", "'name' is missing"),
     "nan": (set_box(1, 2, float("nan"), 4), "annotation 101", "not [1, 2, nan, 4]"),
     "infinity": (set_box(1, 2, float("inf"), 4), "annotation 101", "not [1, 2, inf, 4]"),
     "overflow": (set_box(1, 2, 10**400, 4), "annotation 101", "four finite numbers"),
-    "text": (set_box(1, 2, "3", 4), "annotation 101", 'not [1, 2, "3", 4]'),
+    "text": (set_box(1, 2, "3px", 4), "annotation 101", 'not [1, 2, "3px", 4]'),
     "truth": (set_box(1, 2, True, 4), "annotation 101", "four finite numbers"),
     "three": (set_box(1, 2, 3), "annotation 101", "[1, 2, 3]"),
     "null": (lambda d: d["annotations"][0].update(bbox=None), "annotation 101", "not null"),
@@ -179,7 +179,7 @@ BAD = {
         set_box(9, 2, -3, 4), "annotation 101 (image b.png), box [9, 2, -3, 4]", "negative (-3)"
     ),
     "negative height": (set_box(9, 2, 3, -4), "annotation 101", "height is negative"),
-    "image text": (lambda d: d["annotations"][0].update(image_id="7"), "annotation 101", '"7"'),
+    "image text": (lambda d: d["annotations"][0].update(image_id="b7"), "annotation 101", '"b7"'),
     "category": (
         lambda d: d["annotations"][0].update(category_id=4),
         "annotation 101, box [4.5, 5, 10, 20]",
@@ -201,15 +201,15 @@ BAD = {
     "area": (lambda d: d["annotations"][0].update(area=-1), "annotation 101", "'area'"),
     "crowd": (lambda d: d["annotations"][0].update(iscrowd=2), "annotation 101", "'iscrowd'"),
     "no object": (lambda d: d["annotations"].append(5), "annotation number 5", "not a number"),
-    "zero side": (lambda d: d["images"][0].update(width=0), "image 50", "'width' must be"),
+    "no side": (lambda d: d["images"][0].update(width=-1), "image 50", "'width' must be"),
     "float id": (
         lambda d: d["images"].append(d["images"][0] | {"id": 5.5}), "image number 4", "'id' must be"
     ),
-    "big id": (lambda d: d["annotations"][0].update(id=2**70), "annotation number 1", "'id'"),
-    "upwards": (lambda d: d["images"][0].update(file_name="../a.png"), "image 50", "inside the"),
-    "absolute": (lambda d: d["images"][0].update(file_name="/a.png"), "image 50", "inside the"),
-    "drive": (lambda d: d["images"][0].update(file_name="C:\\a.png"), "image 50", "inside the"),
-    "backwards": (lambda d: d["images"][0].update(file_name="x\\..\\..\\a"), "image 50", "inside"),
+    "big id": (lambda d: d["images"][2].update(id=2**70), "image number 3", "'id'"),
+    "upwards": (lambda d: d["images"][0].update(file_name="../gone.png"), "image 50", "inside the"),
+    "absolute": (lambda d: d["images"][0].update(file_name="/gone.png"), "image 50", "inside the"),
+    "drive": (lambda d: d["images"][0].update(file_name="C:\\gone.png"), "image 50", "inside the"),
+    "backwards": (lambda d: d["images"][0].update(file_name="x\\..\\..\\gone"), "image 50", ""),
     "nothing": (lambda d: d["images"][0].update(file_name=""), "image 50", "inside the"),
     "zero byte": (lambda d: d["images"][0].update(file_name="a\0.png"), "image 50", "inside the"),
 }  # fmt: skip
@@ -296,6 +296,23 @@ def test_two_corners_instead_of_a_size_are_recognised(tmp_path):
         document["annotations"] = [annotation(n, 50, 90, [30 + n, 20, 60, 40]) for n in range(1, 9)]
 
     assert "are they two corners?" in str(refusal(tmp_path, broken(change)))
+
+
+PARTS = [[0.1, 0.2, 0.5, 0.25], [0, 0, 1, 1], [0.5, 0.5, 0.5, 0.5]]
+
+
+@pytest.mark.parametrize("boxes", [PARTS, PARTS[:1], [*PARTS, [3, 3, 20, 20]], [["0.5"] * 4]])
+def test_parts_of_the_picture_are_named(tmp_path, boxes):
+    document = coco_document()
+    document["annotations"] = [annotation(n, 50, 3, box) for n, box in enumerate(boxes)]
+    assert "are they parts of the picture?" in str(refusal(tmp_path, document))
+
+
+@pytest.mark.parametrize("boxes", [[[0, 0, 1, 1]], [PARTS[0], *[[9, 9, 9, 9]] * 2], []])
+def test_pixels_are_not_taken_for_parts(tmp_path, boxes):
+    document = coco_document()
+    document["annotations"] = [annotation(n, 50, 3, box) for n, box in enumerate(boxes)]
+    assert len(open_dataset(write_coco(tmp_path, document), "train")) == 3
 
 
 def test_missing_files(tmp_path):

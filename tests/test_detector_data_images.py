@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_data_set import picture
 
-from detector.datasets.images import MAX_PIXELS, read_image, read_size
+from detector.datasets.images import MAX_PIXELS, SUFFIXES, read_image, read_size, to_eight_bits
 from detector.errors import UserError
 
 RGB = picture(40, 30)
@@ -152,8 +152,8 @@ def test_missing_empty_and_foreign_files(tmp_path):
     assert "no picture" in refusal(tmp_path / "page.jpg")
     (tmp_path / "folder.jpg").mkdir()
     refusal(tmp_path / "folder.jpg")
-    Image.fromarray(RGB).save(tmp_path / "a.gif")
-    assert "JPEG, PNG" in refusal(tmp_path / "a.gif")
+    Image.fromarray(RGB).save(tmp_path / "a.tga")
+    assert "JPEG, PNG" in refusal(tmp_path / "a.tga")
     floating = save(tmp_path, Image.fromarray(np.ones((4, 4), np.float32)), "float.tif")
     assert "floating-point" in refusal(floating)
 
@@ -203,7 +203,9 @@ def test_truncated_files(tmp_path_factory, whole, part):
 
 @settings(max_examples=150, deadline=None)
 @given(
-    whole=st.sampled_from([JPEG, PNG, encoded("TIFF"), encoded("WEBP"), encoded("BMP")]),
+    whole=st.sampled_from(
+        [JPEG, PNG, *map(encoded, ("TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000"))]
+    ),
     changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=8),
 )
 def test_damaged_files_are_read_or_refused(tmp_path_factory, whole, changes):
@@ -220,3 +222,74 @@ def test_damaged_files_are_read_or_refused(tmp_path_factory, whole, changes):
         assert str(error).startswith(str(path)) and "\n" not in str(error)
     else:
         assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+
+
+# ------------------------------------------------------------------ what cameras and tools store
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.avif", "a.jp2", "a.ppm", "a.jfif", "a.mpo", "a.jpe"])
+def test_what_else_pillow_reads(tmp_path, name):
+    try:
+        path = save(tmp_path, Image.fromarray(RGB), name, quality=95)
+    except (OSError, ValueError, KeyError):
+        pytest.skip(f"this Pillow does not write {name}")
+    image = read_image(path)
+    assert image.shape == RGB.shape and np.abs(image.astype(int) - RGB).mean() < 8
+    assert path.suffix in SUFFIXES
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("kind", ["I;16", "I", "png"])
+def test_fewer_bits_in_more(tmp_path, bits, kind):
+    """White is white, however many bits the camera used."""
+    values = np.linspace(0, 2**bits - 1, 120).round().astype(np.uint16).reshape(10, 12)
+    grey = Image.fromarray(values if kind != "I" else values.astype(np.int32))
+    image = read_image(save(tmp_path, grey, "deep.png" if kind == "png" else "deep.tif"))
+    expected = np.round(values / (2**bits - 1) * 255).astype(int)
+    assert np.abs(image[:, :, 0].astype(int) - expected).max() <= 1
+    assert image.max() == 255 and image.min() == 0
+
+
+@pytest.mark.parametrize("highest", [2**31 - 1, 2**20, 70_000])
+def test_grey_of_32_bits(tmp_path, highest):
+    values = np.array([[0, highest // 2, highest, -5]], np.int32)
+    image = read_image(save(tmp_path, Image.fromarray(values), "deep.tif"))
+    assert (
+        image[0, 0, 0] == image[0, 3, 0] == 0 and (np.diff(image[0, :3, 0].astype(int)) >= 0).all()
+    )
+
+
+@given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=9))
+def test_eight_bits_keep_the_order(values):
+    grey = np.array([values], np.int32)
+    result = to_eight_bits(grey)[0].astype(int)
+    assert (np.diff(result[np.argsort(values, kind="stable")]) >= 0).all()
+    if max(values) < 256:
+        np.testing.assert_array_equal(result, np.maximum(values, 0))
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((3, 4)), np.full((2, 2), np.nan), np.ones((1, 1)) * 1e30]
+)
+def test_floating_point_pixels_are_named_as_such(tmp_path, pixels):
+    message = refusal(save(tmp_path, Image.fromarray(pixels.astype(np.float32)), "float.tif"))
+    assert "floating-point pixels" in message and "convert it to 8 bits" in message
+    assert "damaged" not in message
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\xff\xff", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"]
+)
+def test_damaged_exif_data_makes_no_noise(tmp_path, exif):
+    path = save(tmp_path, Image.fromarray(RGB), "a.jpg", exif=exif)
+    program = "import sys\nfrom detector.datasets import read_image\nread_image(sys.argv[1])\n"
+    command = [sys.executable, "-c", program, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "\ud800.png", "a\0b.png", "loop.png"])
+def test_names_that_no_file_has(tmp_path, name):
+    if name == "loop.png":
+        (tmp_path / name).symlink_to(name)
+    assert "cannot be read" in refusal(tmp_path / name)

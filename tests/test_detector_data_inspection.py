@@ -1,15 +1,23 @@
 """What check-data tells: pictures that cannot be used, duplicates, sizes and anchors."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
+from field_cases import check_data, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from small_data_set import annotation, coco_document, write_coco
 
 from detector.datasets import ShapesDataset, open_dataset, read_dataset
-from detector.datasets.inspection import check_pictures, duplicate_pictures
+from detector.datasets.inspection import (
+    check_pictures,
+    doubled_annotations,
+    duplicate_pictures,
+    similar_classes,
+)
 from detector.datasets.statistics import (
     NetworkBoxes,
     anchor_fit,
@@ -110,3 +118,81 @@ def test_a_data_set_without_boxes_has_a_summary(tmp_path):
     dataset = open_dataset(write_coco(tmp_path, document), "train")
     assert len(dataset) == 3
     summary_table(summarize(dataset, 100, 200, np.array([[32.0, 32.0]]), 16))
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8, 2])
+def test_turned_pictures_are_counted(tmp_path, orientation):
+    write_coco(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name in "ab":
+        path = tmp_path / "train" / f"{name}.png"
+        Image.open(path).resize((48, 48)).save(path, exif=exif)
+    document = coco_document()
+    for entry in document["images"][:2]:
+        entry.update(width=48, height=48)
+    path = tmp_path / "annotations" / "instances_train.json"
+    path.write_text(json.dumps(document))
+    (problem,) = check_pictures(open_dataset(tmp_path, "train"))
+    assert not problem.fatal and "2 of 3 pictures are turned by their EXIF" in problem.why
+
+
+def test_a_size_of_the_stored_pixels_names_exif(tmp_path):
+    write_coco(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "train" / "a.png"
+    Image.open(path).save(path, exif=exif)
+    (problem,) = check_pictures(open_dataset(tmp_path, "train"))
+    assert problem.fatal and "48 x 64 pixels when upright (its EXIF orientation" in problem.why
+
+
+@pytest.mark.parametrize("doubled", [1, 2, 4])
+def test_doubled_annotations_are_said(tmp_path, doubled):
+    document = coco_document()
+    for number, entry in enumerate(document["annotations"][:doubled]):
+        document["annotations"].append(entry | {"id": 900 + number})
+    (problem,) = doubled_annotations(open_dataset(write_coco(tmp_path, document), "train"))
+    assert f"{doubled} annotations repeat another" in problem.why and not problem.fatal
+
+
+def test_boxes_that_only_resemble_are_not_doubled(tmp_path):
+    document = coco_document()
+    first = document["annotations"][0]
+    for number, change in enumerate(
+        ({"category_id": 17}, {"image_id": 50}, {"iscrowd": 1}, {"bbox": [4.5, 5, 10, 20.001]})
+    ):
+        document["annotations"].append(first | {"id": 900 + number} | change)
+    assert doubled_annotations(open_dataset(write_coco(tmp_path, document), "train")) == []
+    assert doubled_annotations(ShapesDataset(3)) == similar_classes(ShapesDataset(3)) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "count"),
+    [(("Bolt", "bolt", "nut"), 1), (("a b", "ab ", "AB"), 2), (("Straße", "STRASSE", "x"), 1)],
+)
+def test_classes_that_differ_in_case_only_are_said(tmp_path, names, count):
+    document = coco_document()
+    for entry, name in zip(document["categories"], names, strict=True):
+        entry["name"] = name
+    problems = similar_classes(open_dataset(write_coco(tmp_path, document), "train"))
+    assert len(problems) == count and not any(problem.fatal for problem in problems)
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "\ud800.png", "a/" * 3000 + "gone.png"])
+def test_names_that_no_file_has_hide_nothing(capsys, tmp_path, name):
+    document = coco_document()
+    document["images"][0]["file_name"] = name
+    write_coco(tmp_path, document)
+    (tmp_path / "train" / "b.png").write_bytes(b"no picture")
+    code, text, errors = run(capsys, "check-data", "--data", tmp_path, "--no-timing")
+    assert code == 2 and errors.count("\n") == 1 and "2 mistakes" in errors
+    assert "b.png: is no picture" in text
+
+
+def test_what_check_data_says_of_all_splits_it_says_once(capsys, tmp_path):
+    document = coco_document()
+    document["categories"][0]["name"] = "CAT"
+    write_coco(tmp_path, document)
+    text = check_data(capsys, tmp_path)
+    assert text.count("'cat' and 'CAT' differ in case") == 1

@@ -1,9 +1,11 @@
 """Finding data sets: where pictures may be, how splits are named, what is said if nothing fits."""
 
+import json
 import shutil
 
 import pytest
-from small_data_set import coco_document, voc_object, voc_xml, write_coco, write_voc
+from field_cases import QUICK, check_data, complaint, field_case, run
+from small_data_set import annotation, coco_document, voc_object, voc_xml, write_coco, write_voc
 
 from detector.datasets import open_dataset, splits
 from detector.datasets.layout import find_split
@@ -104,3 +106,148 @@ def test_hints():
     assert did_you_mean("RBC", ["rbc"]) == " (did you mean 'rbc'?)"
     assert did_you_mean("house", ["cat", "zebra"]) == ""
     assert did_you_mean("x", []) == ""
+
+
+# ------------------------------------------------- classes of one split only, and grouping ones
+
+
+def with_categories(*categories, boxes=()):
+    """``categories``: (id, name, supercategory); ``boxes``: of one category each."""
+    return coco_document() | {
+        "categories": [
+            dict(zip(("id", "name", "supercategory"), c, strict=False)) for c in categories
+        ],
+        "annotations": [annotation(n, 50, c, [n, n, 20, 20]) for n, c in enumerate(boxes, start=1)],
+    }
+
+
+def two_splits(folder, train, val):
+    write_coco(folder, train)
+    return write_coco(folder, val, split="val")
+
+
+@pytest.mark.parametrize(
+    "val",
+    [
+        with_categories((1, "bolt"), boxes=[1]),
+        with_categories((2, "bolt"), (1, "washer"), boxes=[2, 1]),
+        with_categories((9, "washer"), boxes=[]),
+    ],
+    ids=["one", "other ids", "none"],
+)
+def test_a_class_that_one_split_does_not_list(capsys, tmp_path, val):
+    train = with_categories((1, "bolt"), (2, "nut"), boxes=[1, 2])
+    folder, out = two_splits(tmp_path / "data", train, val), tmp_path / "run"
+    check_data(capsys, folder, *QUICK)
+    code, _, errors = run(capsys, "train", "--data", folder, "--out", out, *QUICK)
+    assert code == 0, errors
+    code, text, errors = run(capsys, "evaluate", "--data", folder, "--weights", out)
+    assert code == 0, errors
+    (line,) = [line for line in text.splitlines() if line.startswith("nut")]
+    assert line.split() == ["nut", "0", "-", "-", "-"]
+    dataset = open_dataset(folder, "val", ["bolt", "nut"], with_others=True)
+    assert dataset.classes == ["bolt", "nut"] and len(set(dataset.category_ids)) == 2
+    expected = [entry["id"] for entry in val["categories"] if entry["name"] == "bolt"]
+    assert not expected or dataset.category_ids[:1] == expected
+
+
+def test_a_class_that_no_split_has(capsys, tmp_path):
+    folder = two_splits(
+        tmp_path, with_categories((1, "bolt"), boxes=[1]), with_categories((1, "nut"), boxes=[1])
+    )
+    with pytest.raises(UserError, match=r"no class 'bolts' \(did you mean 'bolt'\?\)"):
+        open_dataset(folder, "train", ["bolts"])
+    line = complaint(capsys, "train", "--data", folder, "--classes", "nut", "--out", tmp_path / "o")
+    assert "train has no box of nut to learn from" in line
+
+
+GROUPED = [
+    ([(0, "parts", "none"), (1, "bolt", "parts"), (2, "nut", "parts")], [1, 2], ["bolt", "nut"]),
+    ([(0, "bolt", "none"), (1, "bolt", "bolt")], [1], ["bolt"]),
+    ([(5, "a", "b"), (3, "b", "c"), (4, "c", "")], [5], ["a"]),
+    ([(1, "x"), (2, "x"), (3, "x")], [2], ["x"]),
+    ([(1, "person", "person"), (2, "cat", "animal")], [2], ["person", "cat"]),
+    ([(0, "parts", "none"), (1, "bolt", "parts")], [1, 0], ["parts", "bolt"]),
+    ([(1, "car", {}), (2, "bus", ["car"])], [2], ["car", "bus"]),
+]
+
+
+@pytest.mark.parametrize(("categories", "boxes", "classes"), GROUPED, ids=range(len(GROUPED)))
+def test_categories_that_only_group_others(tmp_path, categories, boxes, classes):
+    dataset = open_dataset(write_coco(tmp_path, with_categories(*categories, boxes=boxes)), "train")
+    assert dataset.classes == classes
+    left_out = [problem for problem in dataset.problems if "(left out)" in problem.why]
+    assert len(left_out) == len(categories) - len(classes)
+    assert [dataset.classes[label - 1] for label in dataset.target(0)["labels"]] == [
+        next(name for number, name, *_ in categories if number == box) for box in boxes
+    ]
+
+
+def test_a_box_in_another_split_keeps_the_category(tmp_path):
+    categories = [(0, "parts", "none"), (1, "bolt", "parts")]
+    folder = two_splits(
+        tmp_path,
+        with_categories(*categories, boxes=[1]),
+        with_categories(*categories, boxes=[0]),
+    )
+    for split in ("train", "val"):
+        assert open_dataset(folder, split).classes == ["parts", "bolt"]
+
+
+def as_roboflow(folder, **counts):
+    for split, boxes in counts.items():
+        write_coco(folder / "coco", with_categories(*GROUPED[0][0], boxes=boxes), split=split)
+        (folder / "coco" / split).rename(folder / split)
+        source = folder / "coco" / "annotations" / f"instances_{split}.json"
+        source.rename(folder / split / "_annotations.coco.json")
+    shutil.rmtree(folder / "coco")
+    return folder
+
+
+def test_roboflows_download(tmp_path):
+    folder = as_roboflow(tmp_path / "set", train=[1, 2], valid=[2], test=[1])
+    (folder / "README.dataset.txt").touch()
+    assert splits(folder) == ["test", "train", "valid"]
+    for split in ("train", "val", "test"):
+        dataset = open_dataset(folder, split)
+        assert len(dataset) == 3 and dataset.classes == ["bolt", "nut"]
+        assert dataset.load(0)[0].shape == (48, 64, 3)
+    assert splits(as_roboflow(tmp_path / "one", train=[1])) == ["train"]
+    assert splits(folder / "valid") == ["valid"]
+    # The pictures of one split are not those of another.
+    (folder / "train" / "b.png").unlink()
+    with pytest.raises(UserError, match="train/b.png: no such file"):
+        open_dataset(folder, "train")
+
+
+@pytest.mark.parametrize("name", ["default", "all", "my set"])
+def test_an_only_split_of_any_name(capsys, tmp_path, name):
+    folder, out = write_coco(tmp_path / "data", split=name), tmp_path / "run"
+    assert f"no mistakes in {name}" in check_data(capsys, folder, *QUICK)
+    code, _, errors = run(capsys, "train", "--data", folder, "--out", out, *QUICK)
+    assert code == 0, errors
+    line = complaint(capsys, "evaluate", "--data", folder, "--weights", out)
+    assert f"no split 'val': it has {name}; choose one with --split" in line.replace(
+        " (did you mean 'all'?)", ""
+    )
+    write_coco(folder, split="b")
+    line = complaint(capsys, "train", "--data", folder, "--out", tmp_path / "two")
+    assert "no split 'train'" in line and "choose one with --train" in line
+    assert f"{name}: 3 boxes to " in check_data(capsys, folder)
+
+
+def test_field_cases_02(capsys):
+    for name in ("02-roboflow-as-downloaded", "02-roboflow-grouping-category"):
+        folder = field_case(name)
+        assert splits(folder) == ["test", "train", "valid"]
+        assert open_dataset(folder, "train").classes == ["bolt", "nut"]
+        assert "'parts' only groups others and has no box in any split" in check_data(
+            capsys, folder
+        )
+
+
+def test_field_case_21(capsys, tmp_path):
+    folder, out = field_case("21-class-missing-in-val"), tmp_path / "run"
+    check_data(capsys, folder)
+    assert run(capsys, "train", "--data", folder, "--out", out, *QUICK)[0] == 0
+    assert json.loads((out / "evaluation.json").read_text())["classes"][1]["AP"] is None

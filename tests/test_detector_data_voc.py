@@ -1,7 +1,10 @@
 """VOC's XML: coordinates, splits, and files that are wrong or made to do harm."""
 
+import shutil
+
 import numpy as np
 import pytest
+from field_cases import check_data, complaint, field_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -191,3 +194,157 @@ def test_not_one_sound_file(tmp_path):
     write_voc(tmp_path, {"a": "<a>", "b": "<b>"}, train=["a", "b"])
     with pytest.raises(DatasetError, match="2 mistakes"):
         open_dataset(tmp_path, "train")
+
+
+# -------------------------------------------------------------- layouts that other tools write
+
+CAT = voc_xml(voc_object("cat", (1, 1, 20, 20)))
+
+
+def both(folder):
+    """Every image of a folder without lists of splits."""
+    sets = [open_dataset(folder, split) for split in splits(folder)]
+    return sets, sorted(
+        record.path.relative_to(folder).as_posix() for s in sets for record in s.images
+    )
+
+
+def put(folder, name, text=CAT, pictures="JPEGImages"):
+    for place in ("Annotations", pictures):
+        (folder / place / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / "Annotations" / f"{name}.xml").write_text(text)
+    Image.fromarray(picture()).save(folder / pictures / f"{name}.jpg")
+
+
+def test_folders_below_are_read_at_any_depth(tmp_path):
+    names = ["top", "cam1/0001", "cam2/0001", "a/b/c/deep", "a/b/Größe 1"]
+    for name in names:
+        put(tmp_path, name)
+    sets, found = both(tmp_path)
+    assert found == sorted(f"JPEGImages/{name}.jpg" for name in names)
+    assert len({record.id for s in sets for record in s.images}) == len(names)
+    assert all(s.problems == [] for s in sets)
+    only = tmp_path / "only"
+    for name in names[1:]:
+        put(only, name, pictures="images")
+    assert len(both(only)[1]) == 4
+
+
+def test_pictures_in_other_folders_than_their_xml(tmp_path):
+    for name in ("x/1", "x/2", "y/3"):
+        put(tmp_path, name)
+    (tmp_path / "JPEGImages" / "x").rename(tmp_path / "JPEGImages" / "photos")
+    assert both(tmp_path)[1] == [
+        f"JPEGImages/{name}.jpg" for name in ("photos/1", "photos/2", "y/3")
+    ]
+    # Where another XML has the picture, it is not anybody's.
+    put(tmp_path, "z/4", voc_xml(name="3.jpg"))
+    (tmp_path / "JPEGImages" / "z" / "4.jpg").unlink()
+    with pytest.raises(DatasetError, match="there is no image .*z/4"):
+        both(tmp_path)
+
+
+def test_suffixes_in_capitals(tmp_path):
+    for name in "abc":
+        put(tmp_path, name)
+        (tmp_path / "Annotations" / f"{name}.xml").rename(tmp_path / "Annotations" / f"{name}.XML")
+        (tmp_path / "JPEGImages" / f"{name}.jpg").rename(tmp_path / "JPEGImages" / f"{name}.JPEG")
+    assert len(both(tmp_path)[1]) == 3
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_xml_beside_pictures(tmp_path, flat):
+    for number in range(10):
+        name = f"{number}" if flat else f"cam{number % 2}/{number}"
+        put(tmp_path / "set", name)
+    shutil.copytree(tmp_path / "set" / "Annotations", tmp_path / "beside")
+    shutil.copytree(tmp_path / "set" / "JPEGImages", tmp_path / "beside", dirs_exist_ok=True)
+    assert splits(tmp_path / "beside") == ["train", "val"]
+    assert len(both(tmp_path / "beside")[1]) == 10
+    # Annotations may hold the pictures too.
+    shutil.copytree(tmp_path / "beside", tmp_path / "third" / "Annotations")
+    assert len(both(tmp_path / "third")[1]) == 10
+
+
+def test_folders_called_like_splits_are_the_splits(tmp_path):
+    for split, count in {"train": 4, "valid": 2, "test": 1}.items():
+        for number in range(count):
+            put(tmp_path, f"{split}/{number}.jpg.rf.{number}", pictures="Annotations")
+    folder = tmp_path / "Annotations"
+    assert splits(folder) == ["test", "train", "valid"]
+    assert [len(open_dataset(folder, split)) for split in ("train", "val", "test")] == [4, 2, 1]
+
+
+@pytest.mark.parametrize(("without", "of"), [(1, 3), (3, 5), (8, 9)])
+def test_pictures_without_xml_are_counted(tmp_path, without, of):
+    for number in range(of):
+        put(tmp_path, f"{number}")
+    for number in range(without):
+        (tmp_path / "Annotations" / f"{number}.xml").unlink()
+    sets, found = both(tmp_path)
+    assert len(found) == of - without
+    for dataset in sets:
+        assert f"{without} of {of} pictures have no XML (left out" in str(dataset.problems[0])
+
+
+def test_a_list_makes_a_picture_without_xml_a_negative(tmp_path):
+    write_voc(tmp_path, dict.fromkeys("abcd", CAT), train=["a", "c", "b"], val=["d"])
+    for name in "bc":
+        (tmp_path / "Annotations" / f"{name}.xml").unlink()
+    train = open_dataset(tmp_path, "train")
+    assert [record.path.stem for record in train.images] == ["a", "b", "c"]
+    assert [len(train.target(index)["boxes"]) for index in range(3)] == [1, 0, 0]
+    assert "2 of its pictures have no XML (taken for" in str(train.problems[0])
+    # No two images of a folder share their number.
+    numbers = [record.id for record in train.images + open_dataset(tmp_path, "val").images]
+    assert len(set(numbers)) == 4
+
+
+LINES = [
+    "{}",
+    "{}.jpg",
+    "{}.JPG",
+    "{} 1",
+    "{}  -1",
+    "{}.jpg 1",
+    "data/obj/{}.jpg",
+    "JPEGImages\\{}",
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("names", [["a", "c"], ["0001", "000012"], ["two words", "x 1"]])
+def test_lines_of_lists(tmp_path, line, names):
+    write_voc(tmp_path, dict.fromkeys([*names, "other"], CAT), train=map(line.format, names))
+    found = [record.path.stem for record in open_dataset(tmp_path, "train").images]
+    assert found == sorted(names)
+
+
+def test_two_pictures_are_one_split(tmp_path):
+    write_voc(tmp_path, dict.fromkeys("ab", CAT))
+    assert splits(tmp_path) == ["train"] and len(open_dataset(tmp_path, "train")) == 2
+
+
+PARTS = [(0.1, 0.2, 0.4, 0.9), ("0.5", "0.5", "1", "1.0"), (0, 0, 0.25, 1)]
+
+
+@pytest.mark.parametrize("more", [0, 2])
+def test_parts_of_the_picture_are_named(tmp_path, more):
+    text = voc_xml("".join(voc_object("cat", box) for box in [*PARTS, (9, 9, 20, 20)][: 3 + more]))
+    write_voc(tmp_path, {"a": text}, train=["a"])
+    with pytest.raises(DatasetError, match="are they parts of the picture"):
+        open_dataset(tmp_path, "train")
+
+
+def test_field_cases_10_and_11(capsys):
+    text = check_data(capsys, field_case("10-xml-beside-pictures"))
+    assert "no mistakes in train and val" in text and "train: 5 pictures" in text
+    text = check_data(capsys, field_case("10-pictures-without-xml"))
+    assert text.count("2 of 6 pictures have no XML (left out; a picture without objects") == 1
+    text = check_data(capsys, field_case("11-xml-below-folders"))
+    assert "train: 5 pictures" in text and "val: 1 pictures" in text
+
+
+def test_field_case_16_parts(capsys):
+    line = complaint(capsys, "train", "--data", field_case("16-boxes-as-parts-of-the-picture"))
+    assert "are they parts of the picture? COCO's bbox is in pixels" in line

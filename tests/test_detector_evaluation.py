@@ -8,6 +8,9 @@ import json
 
 import numpy as np
 import pytest
+from field_cases import field_case
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from small_data_set import write_coco
 
 from detector.datasets import open_dataset
@@ -134,6 +137,34 @@ def test_min_box_leaves_out_what_the_network_saw_small():
     assert everything.figures["AP50"] < 0.6
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    ids=st.lists(
+        st.integers(-2, 3) | st.integers() | st.text(max_size=3) | st.none(), min_size=3, max_size=3
+    )
+)
+@example(ids=[0, 1, 2])
+@example(ids=[5, 0, 9])
+@example(ids=[-1, -1, 2**70])
+@example(ids=["a", "", "0"])
+def test_perfect_detections_are_perfect_whatever_the_ids_of_annotations(ids):
+    boxes = [(1, 7, 10, 10, 40, 40), (1, 3, 60, 60, 50, 50), (2, 7, 5, 5, 100, 100)]
+    ground_truth = truth(boxes)
+    for entry, number in zip(ground_truth["annotations"], ids, strict=True):
+        entry["id"] = number
+    result = coco_evaluation(ground_truth, [found(i, c, 0.9, *box) for i, c, *box in boxes])
+    assert [result.figures[name] for name in ("AP", "AP50", "AR100")] == pytest.approx([1, 1, 1])
+    assert [entry.AP for entry in result.classes] == pytest.approx([1, 1])
+    assert [entry["id"] for entry in ground_truth["annotations"]] == ids
+
+
+def test_annotations_need_no_id():
+    ground_truth = truth([(1, 7, 10, 10, 40, 40)])
+    del ground_truth["annotations"][0]["id"]
+    result = coco_evaluation(ground_truth, [found(1, 7, 1, 10, 10, 40, 40)])
+    assert result.figures["AP"] == pytest.approx(1)
+
+
 def test_equals_pycocotools_from_files(tmp_path):
     """200 random detections of 60 random objects, some in crowds: all twelve figures."""
     from pycocotools.coco import COCO
@@ -224,3 +255,15 @@ def test_a_run_is_measured_on_pictures_of_other_classes_too(tmp_path):
     train, val = open_splits(session)
     assert [record.path.name for record in train.images] == ["a.png", "c.png"]
     assert [record.path.name for record in val.images] == ["a.png", "b.png", "c.png"]
+
+
+@pytest.mark.parametrize("case", ["01-ids-from-0", "01-ids-from-1"])
+def test_field_case_01(case):
+    dataset = open_dataset(field_case(case), "val")
+    ground_truth = dataset.coco_ground_truth()
+    detections = [
+        found(entry["image_id"], entry["category_id"], 0.9, *entry["bbox"])
+        for entry in ground_truth["annotations"]
+    ]
+    result = coco_evaluation(ground_truth, detections)
+    assert len(detections) == 3 and result.figures["AP"] == pytest.approx(1)

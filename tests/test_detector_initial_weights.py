@@ -61,3 +61,10 @@ def test_a_file_that_cannot_be_read(model, tmp_path, monkeypatch, name):
 
     monkeypatch.setattr("builtins.open", refuse)
     assert "(Permission denied)" in complaint(model, tmp_path / name)
+
+
+def test_a_checkpoint_of_lightning(model, tmp_path):
+    torch = pytest.importorskip("torch")
+    state = {f"model.{n}": torch.from_numpy(a) for n, a in model.backbone.state_dict().items()}
+    torch.save({"state_dict": state, "pytorch-lightning_version": "2"}, tmp_path / "epoch=3.ckpt")
+    assert "loaded 275 of 275" in load_initial_weights(model, tmp_path / "epoch=3.ckpt")

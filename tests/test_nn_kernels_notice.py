@@ -33,6 +33,22 @@ def test_a_file_gets_one_line():
     assert text.count("compiling kernels") == 1 and text.endswith("\n")
 
 
+def test_kernels_that_are_not_kept_are_not_promised_to_be():
+    text = compile_two(io.StringIO())  # without cache=True
+    assert "cannot be kept" in text and "NUMBA_CACHE_DIR" in text and "once" not in text
+
+    # As where a folder can be written: Numba's own cache of a function in a file.
+    @numba.njit(cache=True)
+    def kept(x):
+        return x - 2
+
+    stream = io.StringIO()
+    with compilation_notice(stream):
+        kept._cache._cache_file.flush()
+        kept(1)
+    assert "so this happens once" in stream.getvalue()
+
+
 def test_a_terminal_sees_the_kernel_and_is_left_clean():
     text = compile_two(Terminal())
     assert text.count("(outer)") == 2 and "helper" not in text

@@ -78,6 +78,36 @@ def test_a_file_of_torch_save_from_several_gpus_loads(tmp_path):
     np.testing.assert_array_equal(target.fc.weight.data, source.fc.weight.data)
 
 
+@pytest.mark.parametrize(
+    "prefix", ["backbone.", "model.", "module.", "module.model.backbone.", "net._orig_mod."]
+)
+@pytest.mark.parametrize("wrapper", ["model_state_dict", "net", "ema", "model", None])
+def test_other_programs_checkpoints(tmp_path, prefix, wrapper):
+    torch = pytest.importorskip("torch")
+    source, target = trained(shufflenet_v2(0.5)), shufflenet_v2(0.5)
+    state = {prefix + n: torch.from_numpy(a) for n, a in source.state_dict().items()}
+    state["rpn.conv1.0.weight"] = torch.ones(3)
+    whole = {"epoch": 3, "optimizer": {"lr": 0.1}, wrapper: state} if wrapper else state
+    torch.save(whole, tmp_path / "w.ckpt")
+    report = load_weights(target, tmp_path / "w.ckpt")
+    assert len(report.loaded) == 282 and report.unexpected == ["rpn.conv1.0.weight"]
+    np.testing.assert_array_equal(target.fc.weight.data, source.fc.weight.data)
+
+
+def test_a_checkpoint_without_weights_says_what_it_has(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"epoch": 3, "optimizer": {"lr": 0.1}}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="no tensors in it, .* it has 'epoch', 'optimizer'"):
+        load_weights(shufflenet_v2(0.5), tmp_path / "w.pth")
+
+
+def test_another_networks_layers_are_no_prefix(tmp_path):
+    names = ["conv1.weight", "layer1.0.conv1.weight", "layer1.0.conv2.weight"]
+    np.savez(tmp_path / "w.npz", **{name: np.zeros(3) for name in names})
+    with pytest.raises(WeightsError, match="its names begin with conv1.weight, layer1.0.conv1.wei"):
+        load_weights(shufflenet_v2(0.5), tmp_path / "w.npz")
+
+
 def test_a_classifier_for_other_classes_is_left_out_and_reported(tmp_path):
     source, target = trained(shufflenet_v2(0.5)), shufflenet_v2(0.5, num_classes=3)
     before = target.fc.weight.data.copy()
@@ -222,6 +252,13 @@ def assert_same_features(ours, theirs, tolerance):
         assert np.abs(actual - expected[:, order]).max() < tolerance
         assert np.abs(actual[:, order] - expected).max() < tolerance
         assert np.abs(actual - expected).max() > 0.1  # the order does matter
+
+
+def test_megviis_names_below_a_prefix(tmp_path):
+    target = shufflenet_v2(0.5, num_classes=None)
+    state = MegviiBackbone(target.stage_channels[1:4]).state_dict()
+    np.savez(tmp_path / "w.npz", **{f"model.backbone.{name}": a for name, a in state.items()})
+    assert len(load_weights(target, tmp_path / "w.npz").loaded) == 275
 
 
 @pytest.mark.parametrize("width", [0.5, 1.0])

@@ -1,19 +1,32 @@
 """Look for mistakes in a data set before training on it, all of them at once.
 
 Reads the annotations of every split, decodes every picture, and lists whatever makes the data
-unusable and whatever was left out or clipped. Then says how large the objects are at the size at
-which the network sees them and how well its anchors fit them, and estimates how long training
-takes from a few timed iterations. The exit code is 2 if something has to be mended.
+unusable and whatever was left out, clipped or looks suspicious. Then says how large the objects are
+at the size at which the network sees them and how well its anchors fit them, and estimates how long
+training takes from a few timed iterations. The exit code is 2 if something has to be mended.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from detector.commands.options import add_data, add_recipe, add_threads, names, recipe_of
+from detector.commands.options import (
+    CLASSES_HELP,
+    add_data,
+    add_recipe,
+    add_threads,
+    names,
+    recipe_of,
+)
 from detector.datasets import Dataset, Problem, open_dataset, read_dataset, splits
-from detector.datasets.inspection import check_pictures, duplicate_pictures
+from detector.datasets.inspection import (
+    check_pictures,
+    doubled_annotations,
+    duplicate_pictures,
+    similar_classes,
+)
 from detector.datasets.layout import find_split
+from detector.datasets.learnable import learning_line, measuring_line
 from detector.datasets.statistics import summarize, summary_table
 from detector.errors import UserError
 from detector.progress import Progress
@@ -30,7 +43,7 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--split", metavar="NAME", help="look at this split only")
-    parser.add_argument("--classes", type=names, metavar="A,B", help="only these (default: all)")
+    parser.add_argument("--classes", type=names, metavar="A,B", help=CLASSES_HELP)
     parser.add_argument(
         "--no-timing", action="store_true", help="do not run the iterations that are timed"
     )
@@ -41,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     name, recipe = recipe_of(args)
     known = splits(args.data)
-    wanted = known if args.split is None else [find_split(args.split, known, args.data)]
+    wanted = known if args.split is None else [find_split(args.split, known, args.data, "--split")]
     problems = find_problems({split: read_dataset(args.data, split) for split in wanted})
     fatal = [problem for problem in problems if problem.fatal]
     mended = [problem for problem in problems if not problem.fatal]
@@ -52,16 +65,14 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f"{args.data} cannot be used yet: {len(fatal)} mistakes are to be mended (listed above)"
         )
-    if not problems:
-        print(f"no mistakes in {' and '.join(wanted)}")
-
-    train, val = choose_splits(args.data, args.split, args.split)
+    train, val = choose_splits(args.data, train_split(args), args.split)
     session = Session(
         data=args.data, train=train, val=val, classes=args.classes, preset=name, recipe=recipe
     )
     objective = session.objective()
-    model = objective.model
-    image, anchors = recipe.model.image, model.rpn.anchor_generator
+    image, anchors = recipe.model.image, objective.model.rpn.anchor_generator
+    if not problems:
+        print(f"no mistakes in {' and '.join(wanted)}")
     for split in wanted:
         dataset = open_dataset(args.data, split, args.classes)
         print(
@@ -69,12 +80,24 @@ def run(args: argparse.Namespace) -> int:
             f"{image.short_side} pixels; {anchors.num_anchors_per_cell} anchors a cell"
         )
         sizes = (image.short_side, image.max_side)
+        if split == train:
+            print(learning_line(dataset, split, *sizes))
+        else:
+            print(measuring_line(dataset, split))
         print(summary_table(summarize(dataset, *sizes, anchors.shapes, anchors.stride)))
     if not args.no_timing:
         print("\ntiming a few iterations ...", flush=True)
-        estimate = estimate_training(model, objective.loader, recipe, objective.val)
+        estimate = estimate_training(objective.model, objective.loader, recipe, objective.val)
         print(f"training with the preset {name} takes about {estimate}")
     return 0
+
+
+def train_split(args: argparse.Namespace) -> str | None:
+    """The split that the network is made for: --split, or "train" if there is such a one."""
+    if args.split is not None:
+        return args.split
+    known = splits(args.data)
+    return None if any(name.startswith("train") for name in known) else known[0]
 
 
 def find_problems(datasets: dict[str, Dataset]) -> list[Problem]:
@@ -83,5 +106,7 @@ def find_problems(datasets: dict[str, Dataset]) -> list[Problem]:
     pictures = sum(len(dataset) for dataset in datasets.values())
     with Progress("decoding", pictures, unit="images") as progress:
         for dataset in datasets.values():
+            problems += similar_classes(dataset) + doubled_annotations(dataset)
             problems += check_pictures(dataset, after_image=progress.step)
-    return problems + duplicate_pictures(datasets)
+    # What concerns all splits, each of their readers has found.
+    return list(dict.fromkeys(problems + duplicate_pictures(datasets)))

@@ -1,8 +1,9 @@
 """Find objects in pictures.
 
 Writes each picture with its detections drawn in, as PNG, to the folder --out, where only results of
-earlier runs are replaced. A folder stands for all pictures in it and below. A picture that cannot
-be read does not stop the others: it is named on stderr, and the exit code is then 2.
+earlier runs are replaced. A folder stands for all pictures in it and below that are not hidden. A
+picture that cannot be read does not stop the others: it is named on stderr, and the exit code is
+then 2.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 from detector import own_files
 from detector.commands.options import add_threads, add_weights
+from detector.datasets.files import files_below
 from detector.datasets.images import SUFFIXES, read_image
 from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
 from detector.evaluation.detections import to_coco, write_detections
+from detector.evaluation.fonts import legend
 from detector.evaluation.validation import picture_names, write_picture
 from detector.progress import Progress
 from detector.training.loading import load_detector
@@ -79,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
             ]
             count = int((found["scores"] >= args.score).sum())
             progress.say(f"{out / picture}  {count} objects")
+    if legend(detector.classes):
+        print(legend(detector.classes))
     if args.json:
         write_detections(args.json, results)
         print(f"{len(results)} detections are in {args.json}")
@@ -101,16 +107,19 @@ def find_images(given: list[str], out: Path) -> tuple[list[Path], list[str]]:
             if place in (real_path(path), *real_path(path).parents):
                 complaints.append(f"{path} is where results go: choose another --out than {out}")
                 continue
-            inside = sorted(
-                file
-                for file in path.rglob("*")
-                if file.suffix.lower() in SUFFIXES and place not in real_path(file).parents
-            )
-            if not inside:
+            inside = [file for file in files_below(path) if place not in real_path(file).parents]
+            pictures = [file for file in inside if file.suffix.lower() in SUFFIXES]
+            if not pictures:
                 complaints.append(f"there is no picture in {path} ({', '.join(SUFFIXES)})")
-            files += inside
-        elif path.exists():
-            files.append(path)
+            others = Counter(file.suffix.lower() or "no suffix" for file in inside)
+            counts = [
+                f"{n} {suffix}" for suffix, n in sorted(others.items()) if suffix not in SUFFIXES
+            ]
+            if counts:
+                print(f"passed over in {path}: {', '.join(counts)}")
+            files += pictures
+        elif os.path.lexists(path):
+            files.append(path)  # what is no picture is complained about when it is read
         else:
             complaints.append(f"{path} does not exist")
     return list(dict.fromkeys(files)), complaints

@@ -11,7 +11,10 @@ from __future__ import annotations
 import argparse
 
 from detector.commands.options import add_data, add_threads, add_weights
-from detector.datasets import open_dataset
+from detector.datasets import open_dataset, splits
+from detector.datasets.layout import find_split
+from detector.datasets.learnable import measuring_line
+from detector.datasets.problems import warning
 from detector.detectors.compiled import CompiledDetector
 from detector.evaluation.detections import write_detections
 from detector.evaluation.validation import measure
@@ -46,8 +49,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         check_results_file(args.json, "--json")
     detector = load_detector(args.weights)
-    split = args.split or "val"
+    split = find_split(args.split or "val", splits(args.data), args.data, "--split")
     dataset = open_dataset(args.data, split, detector.classes, args.limit, with_others=True)
+    for line in (measuring_line(dataset, split), warning(dataset.problems)):
+        if line:
+            print(line)
     evaluation, detections = measure(CompiledDetector(detector.model), dataset, args.min_box)
     print(evaluation.table())
     if args.json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 
@@ -19,6 +20,8 @@ ALL_OPTIONS = (
     "evaluate_every",
 )
 
+CLASSES_HELP = "only these (default: all); a name with a comma in double quotes"
+
 
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
@@ -26,7 +29,8 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
         required=required,
         metavar="DIR",
         help="folder in COCO's layout (annotations/instances_*.json and pictures) or VOC's "
-        "(Annotations/*.xml and JPEGImages), or the word shapes for the built-in synthetic set",
+        "(Annotations/*.xml and JPEGImages), as downloaded from Roboflow, or with XML files beside "
+        "the pictures; or the word shapes for the built-in synthetic set",
     )
 
 
@@ -148,5 +152,6 @@ def threads(text: str) -> int:
 
 
 def names(text: str) -> list[str]:
-    """``a,b`` as a list, blanks around the names left out."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """``a,b`` as a list, blanks around the names left out; ``"a, b",c`` are two names."""
+    row = next(csv.reader([" ".join(text.splitlines())], skipinitialspace=True), [])
+    return [name.strip() for name in row if name.strip()]

@@ -21,6 +21,7 @@ import operator
 from pathlib import Path
 
 from detector.commands.options import (
+    CLASSES_HELP,
     add_data,
     add_recipe,
     add_threads,
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("which pictures")
     data.add_argument("--train", metavar="SPLIT", help="to learn from (default: the one named so)")
     data.add_argument("--val", metavar="SPLIT", help="to measure with (default: the one named so)")
-    data.add_argument("--classes", type=names, metavar="A,B", help="only these (default: all)")
+    data.add_argument("--classes", type=names, metavar="A,B", help=CLASSES_HELP)
     data.add_argument(
         "--limit",
         type=int,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from detector.datasets.problems import CLIPPED, LEFT_OUT
 
 TOLERANCE = 1.0  # pixels; so far off are tools that count from 1, or the last pixel twice
 
@@ -19,6 +22,13 @@ class CheckedBox:
     why: str = ""
     fatal: bool = False
     sticks_out: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """What became of a box that is not right but can be dealt with."""
+        if self.fatal or not self.why:
+            return ""
+        return LEFT_OUT if self.corners is None else CLIPPED
 
 
 def check_box(
@@ -46,3 +56,11 @@ def check_box(
         return CheckedBox(corners)
     why = f"it sticks out of its {size} image by {outside:g} pixels (clipped)"
     return CheckedBox(corners, why, sticks_out=True)
+
+
+def are_parts_of_pictures(boxes: Sequence[Sequence[float]]) -> bool:
+    """Whether most of these boxes, four numbers each as they stand in a file, are parts of their
+    pictures, from 0 to 1, and not pixels. (Whole numbers alone may be the first pixel.)"""
+    parts = [box for box in boxes if all(0 <= number <= 1 for number in box)]
+    fractions = any(number != int(number) for box in parts for number in box)
+    return fractions and len(parts) > len(boxes) / 2

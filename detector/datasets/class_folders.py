@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from detector.datasets.files import files_in, folders_in
 from detector.datasets.images import SUFFIXES, read_image
 from detector.errors import UserError
 from detector.parts.preprocess import resize
@@ -27,10 +28,7 @@ class ClassFolders:
     """
 
     def __init__(self, folder: str | os.PathLike, classes: Sequence[str] | None = None):
-        found = {
-            place.name: sorted(p for p in place.iterdir() if p.suffix.lower() in SUFFIXES)
-            for place in sorted(Path(folder).glob("*/"))
-        }
+        found = {place.name: files_in(place, SUFFIXES) for place in folders_in(Path(folder))}
         self.classes = [name for name, pictures in found.items() if pictures]
         if classes is not None:
             unknown = [name for name in self.classes if name not in classes]

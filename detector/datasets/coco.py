@@ -7,31 +7,79 @@ mistakes of a file are found at once.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from detector.datasets.box_checks import check_box
-from detector.datasets.coco_entries import REQUIRED, kind, sound_entries
+from detector.datasets.box_checks import are_parts_of_pictures, check_box
+from detector.datasets.coco_entries import REQUIRED, as_written, kind, sound_entries
 from detector.datasets.dataset import ANNOTATION, Dataset, ImageRecord
-from detector.datasets.problems import Problem
+from detector.datasets.files import files_in, folders_in
+from detector.datasets.finding import PictureFinder, is_inside
+from detector.datasets.images import read_size
+from detector.datasets.numbers import LARGEST, to_whole
+from detector.datasets.problems import Problem, shorten
 from detector.errors import UserError
 
 MAX_BYTES = 2**30  # Python needs about six times as much memory to read it
 
 
-def read_coco(path: Path, image_folders: Sequence[Path]) -> Dataset:
-    """The data set of one ``instances_*.json``.
+PREFIX = "instances_"
+ROBOFLOW = "_annotations.coco.json"
+
+
+def coco_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
+    """How to read each split of a folder in COCO's own layout; {} if it is in another.
+
+    ``annotations/instances_SPLIT.json`` with images in ``SPLIT/``, ``images/SPLIT/``, ``images/``,
+    ``JPEGImages/`` or the folder itself.
+    """
+    files = {
+        path.stem.removeprefix(PREFIX): path
+        for path in files_in(folder / "annotations", (".json",))
+        if path.name.startswith(PREFIX)
+    }
+    own = {name: [folder / name, folder / "images" / name] for name in files}
+    shared = [folder / "images", folder / "JPEGImages", folder]
+    readers = {}
+    for name, path in files.items():
+        elsewhere = [place for other in own if other != name for place in own[other]]
+        finder = PictureFinder(folder, own[name] + shared, elsewhere)
+        readers[name] = partial(read_coco, path, finder, list(files.values()))
+    return readers
+
+
+def roboflow_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
+    """The same for what Roboflow's downloads hold: a folder for each split, with its images and
+    ``_annotations.coco.json``. ``folder`` may also be one of them."""
+    holders = [place for place in (folder, *folders_in(folder)) if (place / ROBOFLOW).is_file()]
+    paths = [place / ROBOFLOW for place in holders]
+    return {
+        place.resolve().name: partial(
+            read_coco, place / ROBOFLOW, PictureFinder(place, [place]), paths
+        )
+        for place in holders
+    }
+
+
+def read_coco(path: Path, finder: PictureFinder, siblings: Sequence[Path] = ()) -> Dataset:
+    """The data set of one file of annotations.
 
     Boxes ``[x, y, width, height]`` become corners, clipped to the image. Classes are ordered by
     category id, images as in the file. ``iscrowd`` 1 makes an annotation a region to ignore.
 
+    A category that only groups others, as in Roboflow's exports, or has the name of another is left
+    out if it has no annotation in any split.
+
     Args:
         path: the file.
-        image_folders: where the images may be; the first one that holds the first image counts.
+        finder: of its images.
+        siblings: the files of all splits.
 
     Returns:
         All that is sound; what is not stands in ``.problems``. Other images are not looked for.
@@ -39,7 +87,7 @@ def read_coco(path: Path, image_folders: Sequence[Path]) -> Dataset:
     Raises:
         UserError: the file cannot be read, is no JSON, or is not an object with the three lists.
     """
-    return CocoReader(path, image_folders).dataset()
+    return CocoReader(path, finder, siblings).dataset()
 
 
 def read_json(path: Path) -> dict:
@@ -79,8 +127,8 @@ def read_json(path: Path) -> dict:
 class CocoReader:
     """The state of reading one file."""
 
-    def __init__(self, path: Path, image_folders: Sequence[Path]):
-        self.path, self.image_folders = path, list(image_folders)
+    def __init__(self, path: Path, finder: PictureFinder, siblings: Sequence[Path]):
+        self.path, self.finder, self.siblings = path, finder, siblings
         self.document = read_json(path)
         self.problems: list[Problem] = []
 
@@ -95,49 +143,95 @@ class CocoReader:
 
     def categories(self) -> dict[int, str]:
         """Names by id. Two of one name could not be told apart by ``--classes``."""
-        categories = {entry["id"]: entry["name"] for _, entry in self.sound_entries("categories")}
+        entries = [entry for _, entry in self.sound_entries("categories")]
+        categories = {entry["id"]: entry["name"] for entry in entries}
+        groups = {
+            entry["supercategory"]
+            for entry in entries
+            if isinstance(entry["supercategory"], str) and entry["supercategory"] != entry["name"]
+        }
         ids = defaultdict(list)
         for number, name in categories.items():
-            ids[name].append(str(number))
+            ids[name].append(number)
+        doubtful = {n for n, name in categories.items() if name in groups or len(ids[name]) > 1}
+        for number in sorted(doubtful - self.used_anywhere()) if doubtful else ():
+            name = categories[number]
+            twins = len(ids[name]) > 1
+            if not twins and name not in groups:
+                continue  # the other of its name has just been left out
+            why = "has the name of another" if twins else "only groups others"
+            why = f"{name!r} {why} and has no box in any split (left out)"
+            self.complain(why, f"category {number}", fatal=False)
+            del categories[number]
+            ids[name].remove(number)
         for name, numbers in ids.items():
             if len(numbers) > 1:
-                self.complain(f"the categories {', '.join(numbers)} are all called {name!r}")
+                listed = ", ".join(map(str, numbers))
+                self.complain(f"the categories {listed} are all called {name!r}")
         return categories
+
+    def used_anywhere(self) -> set[int]:
+        """The ids of the categories that have an annotation in some split."""
+        documents = [self.document]
+        documents += [read_json(path) for path in self.siblings if path != self.path]
+        return {
+            to_whole(entry.get("category_id"))
+            for document in documents
+            for entry in document["annotations"]
+            if isinstance(entry, dict)
+        }
 
     def images(self) -> list[ImageRecord]:
         """The images in the order of the file."""
-        # Files written on Windows may separate folders its way.
-        entries = [
-            {**entry, "file_name": entry["file_name"].replace("\\", "/")}
-            for _, entry in self.sound_entries("images")
-        ]
-        names = [entry["file_name"] for entry in entries]
-        folder = self.image_folder(names[0] if names else "")
-        seen: dict[str, int] = {}
-        for entry in entries:
-            first = seen.setdefault(entry["file_name"], entry["id"])
+        entries = list(self.sound_entries("images"))
+        files, guessed = self.finder.find([entry["file_name"] for _, entry in entries])
+        if not any(files) and self.finder.place == self.finder.folder:
+            looked = ", ".join(str(place) for place in self.finder.places)
+            raise UserError(f"there are no images for {self.path}: looked for a folder {looked}")
+        for name, file in list(guessed.items())[:1]:
+            self.complain(
+                f"{len(guessed)} file names do not lead to their pictures, which were found by how "
+                f"they end: {shorten(name)!r} is taken for {file}",
+                fatal=False,
+            )
+        seen: dict[Path, int] = {}
+        records = []
+        for (name, entry), file in zip(entries, files, strict=True):
+            stated = entry["file_name"].replace("\\", "/")
+            missing = "" if file else self.finder.why_not(stated)
+            if file is None and not is_inside(stated):
+                self.complain(
+                    "'file_name' must be the name of a file inside the folder of images, not "
+                    f"{as_written(entry['file_name'])}: {missing}",
+                    name,
+                )
+                continue
+            path = file or self.finder.place / stated
+            first = seen.setdefault(path, entry["id"])
             if first != entry["id"]:
                 why = f"{entry['file_name']} is also image {first} (both are kept)"
-                self.complain(why, f"image {entry['id']}", fatal=False)
-        return [
-            ImageRecord(entry["id"], folder / entry["file_name"], entry["width"], entry["height"])
-            for entry in entries
-        ]
+                self.complain(why, name, fatal=False)
+            width, height = self.size(name, entry, path, file is not None)
+            records.append(ImageRecord(entry["id"], path, width, height, missing))
+        return records
 
-    def image_folder(self, name: str) -> Path:
-        """The folder with this image; if none has it the first that exists."""
-        folders = [folder for folder in self.image_folders if folder.is_dir()]
-        if not folders:
-            looked = ", ".join(str(folder) for folder in self.image_folders)
-            raise UserError(f"there are no images for {self.path}: looked for a folder {looked}")
-        return next((folder for folder in folders if (folder / name).is_file()), folders[0])
+    def size(self, name: str, entry: dict, path: Path, is_there: bool) -> tuple[int, int]:
+        """Width and height of an image; looked up in the picture where the file has none."""
+        if entry["width"] and entry["height"]:
+            return entry["width"], entry["height"]
+        try:
+            return read_size(path)
+        except UserError as error:
+            if is_there:  # a missing one is reported as such
+                self.complain(str(error), name)
+            return int(LARGEST), int(LARGEST)  # no box sticks out of it
 
     def annotations(self, images: list[ImageRecord], category_ids: list[int]) -> np.ndarray:
         """The sound annotations as rows of dtype ``ANNOTATION``."""
         position = {record.id: i for i, record in enumerate(images)}
         label = {number: k for k, number in enumerate(category_ids, start=1)}
         listed = {key: self.listed_ids(key) for key in ("images", "categories")}
-        rows = []
+        rows, boxes = [], []
         sticking_out = 0
         for name, entry in self.sound_entries("annotations"):
             box = entry["bbox"]
@@ -154,32 +248,43 @@ class CocoReader:
             sticking_out += checked.sticks_out
             if checked.why:
                 name = f"{name} (image {record.path.name})"
-                self.complain(checked.why, name, box, checked.fatal)
+                self.complain(checked.why, name, box, checked.fatal, checked.outcome, image_id)
+            boxes.append(box)
             if checked.corners is not None:
-                area = entry.get("area", width * height)
-                crowd = bool(entry.get("iscrowd", 0))
-                place = position[image_id]
+                area = width * height if entry["area"] is None else entry["area"]
+                place, crowd = position[image_id], bool(entry["iscrowd"])
                 rows.append((entry["id"], place, label[category_id], checked.corners, area, crowd))
         if sticking_out > max(3, len(rows) / 2):
             self.complain(
                 f"{sticking_out} of {len(self.document['annotations'])} boxes stick out of their "
                 "images: are they two corners? COCO's bbox is x, y, width, height"
             )
+        if are_parts_of_pictures(boxes):
+            self.complain(
+                "its boxes lie between 0 and 1: are they parts of the picture? COCO's bbox is in "
+                "pixels, so multiply x and width by the picture's width, y and height by its height"
+            )
+        new = itertools.count(1 + max((row[0] for row in rows if row[0] is not None), default=0))
+        rows = [(next(new) if row[0] is None else row[0], *row[1:]) for row in rows]
         return np.array(rows, ANNOTATION)
 
     def listed_ids(self, key: str) -> set:
         """The ids of all entries, sound or not: one fault should not make others of its own."""
         return {
-            entry["id"]
-            for entry in self.document[key]
-            if isinstance(entry, dict) and type(entry.get("id")) is int
+            to_whole(entry.get("id")) for entry in self.document[key] if isinstance(entry, dict)
         }
 
     def sound_entries(self, key: str):
         return sound_entries(self.document[key], key, self.complain)
 
     def complain(
-        self, why: str, entry: str = "", box: Sequence | None = None, fatal: bool = True
+        self,
+        why: str,
+        entry: str = "",
+        box: Sequence | None = None,
+        fatal: bool = True,
+        outcome: str = "",
+        image: int | None = None,
     ) -> None:
         box = None if box is None else tuple(box)
-        self.problems.append(Problem(str(self.path), why, entry, box, fatal))
+        self.problems.append(Problem(str(self.path), why, entry, box, fatal, outcome, image))

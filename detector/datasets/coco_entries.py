@@ -1,80 +1,79 @@
-"""What each entry of COCO's JSON must look like, and which ones do.
+"""What each entry of COCO's JSON must look like, and what is read from those that do.
 
 The fields of https://cocodataset.org/#format-data that a detector needs; everything else in the
-file (info, licences, segmentations) is passed over.
+file (info, licences, segmentations) is passed over. Numbers may be written as other programs write
+them (``numbers.py``); what can be found out elsewhere may be missing or null.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath, PureWindowsPath
 
+from detector.datasets.files import composed
+from detector.datasets.numbers import to_number, to_whole
 from detector.datasets.problems import shorten
 
-LARGEST = 1e9  # of any coordinate, side or area; NaN and infinity are not below it either
+# Each reads a field: the value as the reader wants it, None if it is not what it must be.
 
 
-def is_number(value: object) -> bool:
-    return type(value) in (int, float) and -LARGEST <= value <= LARGEST
+def to_side(value: object) -> int | None:
+    """0 is what some tools write for a size that they do not know."""
+    side = to_whole(value, 1e9)
+    return side if side is not None and side >= 0 else None
 
 
-def is_area(value: object) -> bool:
-    return is_number(value) and value >= 0
+def to_area(value: object) -> float | None:
+    area = to_number(value)
+    return area if area is not None and area >= 0 else None
 
 
-def is_id(value: object) -> bool:
-    return type(value) is int and abs(value) < 2**63
+def to_flag(value: object) -> bool | None:
+    flag = int(value) if isinstance(value, bool) else to_whole(value)
+    return bool(flag) if flag in (0, 1) else None
 
 
-def is_side(value: object) -> bool:
-    return type(value) is int and 1 <= value <= LARGEST
+def to_file_name(value: object) -> str | None:
+    return value if isinstance(value, str) and value.strip() and "\0" not in value else None
 
 
-def is_flag(value: object) -> bool:
-    return type(value) in (int, bool) and value in (0, 1)
+def to_class_name(value: object) -> str | None:
+    """Composed, so that a name is the same whether a Mac wrote it or not."""
+    if not isinstance(value, str) or not value.strip():
+        return None
+    try:
+        return composed(value.encode().decode())
+    except UnicodeEncodeError:  # half of a letter: no file, no screen takes it
+        return None
 
 
-def is_name(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def to_box(value: object) -> list[float] | None:
+    if not isinstance(value, list) or len(value) != 4:
+        return None
+    numbers = [to_number(number) for number in value]
+    return None if None in numbers else numbers
 
 
-def is_box(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
+Rule = tuple[Callable[[object], object], str]
 
-
-def is_file_name(name: object) -> bool:
-    """Whether the file stays inside the folder of images, on every operating system."""
-    if not is_name(name) or "\0" in name:
-        return False
-    posix, windows = PurePosixPath(name), PureWindowsPath(name)
-    is_absolute = posix.is_absolute() or windows.drive or windows.root
-    return not is_absolute and ".." not in windows.parts
-
-
-Rule = tuple[Callable[[object], bool], str]
-
-ID: Rule = (is_id, "a whole number")
-SIDE: Rule = (is_side, "a whole number of pixels, 1 or more")
+ID: Rule = (to_whole, "a whole number")
+SIDE: Rule = (to_side, "a whole number of pixels, 1 or more")
 REQUIRED: dict[str, dict[str, Rule]] = {
-    "categories": {"id": ID, "name": (is_name, "a text")},
+    "categories": {"id": ID, "name": (to_class_name, "a text")},
     "images": {
         "id": ID,
-        "file_name": (is_file_name, "the name of a file inside the folder of images"),
-        "width": SIDE,
-        "height": SIDE,
+        "file_name": (to_file_name, "the name of a file inside the folder of images"),
     },
     "annotations": {
-        "id": ID,
         "image_id": ID,
         "category_id": ID,
-        "bbox": (is_box, "four finite numbers: x, y, width, height"),
+        "bbox": (to_box, "four finite numbers: x, y, width, height"),
     },
 }
 OPTIONAL: dict[str, dict[str, Rule]] = {
     "categories": {},
-    "images": {},
-    "annotations": {"area": (is_area, "a number, 0 or more"), "iscrowd": (is_flag, "0 or 1")},
+    "images": {"width": SIDE, "height": SIDE},
+    "annotations": {"area": (to_area, "a number, 0 or more"), "iscrowd": (to_flag, "0 or 1")},
 }
 SINGULAR = {"categories": "category", "images": "image", "annotations": "annotation"}
 
@@ -88,7 +87,9 @@ def sound_entries(
         complain: is called with (what is wrong, the entry's name) for every fault of the others.
 
     Yields:
-        The entry's name for messages, like "image 17", and the entry.
+        The entry's name for messages, like "image 17", and its fields: those of ``REQUIRED``, those
+        of ``OPTIONAL`` (None where they are missing or null) and ``id`` (None for an annotation
+        whose id is no whole number: nothing refers to it). A category has its ``supercategory``.
     """
     seen = set()
     for position, entry in enumerate(entries, start=1):
@@ -96,28 +97,32 @@ def sound_entries(
         if not isinstance(entry, dict):
             complain(f"must be an object, not {kind(entry)}", name)
             continue
-        if is_id(entry.get("id")):
-            name = f"{SINGULAR[key]} {entry['id']}"
-        faults = list(field_faults(entry, key))
-        if not faults and entry["id"] in seen:
-            faults = [f"the id {entry['id']} is used twice"]
+        number = to_whole(entry.get("id"))
+        if number is not None:
+            name = f"{SINGULAR[key]} {number}"
+        fields = {"id": number, "supercategory": entry.get("supercategory")}
+        faults = list(read_fields(entry, key, fields))
+        if not faults and number is not None and number in seen:
+            faults = [f"the id {number} is used twice"]
         for fault in faults:
             complain(fault, name)
         if not faults:
-            seen.add(entry["id"])
-            yield name, entry
+            seen.add(number)
+            yield name, fields
 
 
-def field_faults(entry: dict, key: str) -> Iterator[str]:
-    """What is wrong with an entry's fields, one sentence each."""
-    for field, (is_right, meaning) in REQUIRED[key].items():
-        if field not in entry:
+def read_fields(entry: dict, key: str, fields: dict) -> Iterator[str]:
+    """Put what is right into ``fields``; yield what is wrong, one sentence each."""
+    for field, (read, meaning) in (REQUIRED[key] | OPTIONAL[key]).items():
+        value = entry.get(field)
+        if value is None and field in OPTIONAL[key]:
+            fields[field] = None
+        elif field not in entry:
             yield f"the key {field!r} is missing"
-        elif not is_right(entry[field]):
-            yield f"{field!r} must be {meaning}, not {as_written(entry[field])}"
-    for field, (is_right, meaning) in OPTIONAL[key].items():
-        if field in entry and not is_right(entry[field]):
-            yield f"{field!r} must be {meaning}, not {as_written(entry[field])}"
+        else:
+            fields[field] = read(value)
+            if fields[field] is None:
+                yield f"{field!r} must be {meaning}, not {as_written(value)}"
 
 
 def as_written(value: object) -> str:
@@ -127,7 +132,7 @@ def as_written(value: object) -> str:
         return f"[{', '.join(kind(v) if isinstance(v, list) else as_written(v) for v in value)}]"
     if isinstance(value, list | dict):
         return kind(value)
-    return shorten(value if isinstance(value, float) else json.dumps(value))
+    return shorten(value if isinstance(value, float) else json.dumps(value, ensure_ascii=False))
 
 
 def kind(value: object) -> str:

@@ -7,14 +7,14 @@ have. It holds the annotations in memory (70 bytes a box) and decodes a picture 
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from detector.datasets.images import read_image
+from detector.datasets.files import composed, is_file
+from detector.datasets.images import is_turned, read_image
 from detector.datasets.problems import Problem
 from detector.errors import UserError
 from nn.table import did_you_mean
@@ -35,12 +35,16 @@ ANNOTATION = np.dtype(
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image: the annotations' ``id``, where it is and its upright size in pixels."""
+    """One image: the annotations' ``id``, where it is and its upright size in pixels.
+
+    ``missing`` is what to tell about a file that is not there.
+    """
 
     id: int
     path: Path
     width: int
     height: int
+    missing: str = ""
 
 
 class Dataset:
@@ -53,6 +57,7 @@ class Dataset:
         images: in the order of the file.
         annotations: (M,) of dtype ``ANNOTATION``, in any order.
         problems: what the reader found wrong, fatal or not.
+        ignored: what the format calls objects that are neither learned nor missed.
     """
 
     def __init__(
@@ -63,8 +68,9 @@ class Dataset:
         images: Sequence[ImageRecord],
         annotations: np.ndarray,
         problems: Sequence[Problem] = (),
+        ignored: str = "crowds, iscrowd 1",
     ):
-        self.name = name
+        self.name, self.ignored = name, ignored
         self.classes, self.category_ids = list(classes), list(category_ids)
         self.images, self.problems = list(images), list(problems)
         self.annotations = annotations[np.argsort(annotations["image"], kind="stable")]
@@ -83,8 +89,10 @@ class Dataset:
         record = self.images[index]
         image = self.read(index)
         if image.shape[:2] != (record.height, record.width):
+            turned = is_file(record.path) and is_turned(record.path)
             raise UserError(
-                f"{record.path} is {image.shape[1]} x {image.shape[0]} pixels when upright, but "
+                f"{record.path} is {image.shape[1]} x {image.shape[0]} pixels when upright"
+                f"{' (its EXIF orientation turns it)' * turned}, but "
                 f"{self.name} says {record.width} x {record.height}: its boxes would be in wrong "
                 "places, mend the annotations or replace the picture"
             )
@@ -147,19 +155,39 @@ class Dataset:
         new_image[images] = np.arange(len(images))
         annotations["image"] = new_image[annotations["image"]]
         part = copy.copy(self)  # of the same class: it may read its pixels in its own way
+        records = [self.images[i] for i in images]
+        ids = {None, *(record.id for record in records)}
         Dataset.__init__(
             part,
             self.name,
             classes,
             [self.category_ids[k] for k in chosen],
-            [self.images[i] for i in images],
+            records,
             annotations[wanted & (annotations["image"] >= 0)],
-            self.problems,
+            [problem for problem in self.problems if problem.image in ids],
+            self.ignored,
         )
         return part
 
+    def with_class(self, name: str, category_id: int) -> Dataset:
+        """The same data with one more class, of which it has no box.
+
+        Its number is ``category_id`` unless another class has that.
+        """
+        whole = copy.copy(self)
+        if category_id in self.category_ids:
+            category_id = max(self.category_ids) + 1
+        whole.classes = [*self.classes, name]
+        whole.category_ids = [*self.category_ids, category_id]
+        return whole
+
     def _known(self, classes: Sequence[str]) -> list[str]:
-        classes = list(classes)
+        """The classes by their own names, which may differ in blanks around and in composition."""
+        own = {composed(name.strip()): name for name in self.classes}
+        classes = [
+            name if name in self.classes else own.get(composed(name.strip()), name)
+            for name in classes
+        ]
         for name in classes:
             if name not in self.classes:
                 known = ", ".join(self.classes[:80]) + (", ..." if len(self.classes) > 80 else "")
@@ -171,18 +199,14 @@ class Dataset:
 
     def missing_files(self) -> list[Problem]:
         """A fatal problem for each image whose file does not exist."""
-        there: dict[Path, set[str]] = {}
-        for folder in {record.path.parent for record in self.images}:
-            there[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
-        missing = [
-            record
-            for record in self.images
-            # The second question is for file systems that do not mind upper and lower case.
-            if record.path.name not in there[record.path.parent] and not record.path.is_file()
-        ]
         return [
-            Problem(str(record.path), f"no such file, but {self.name} lists it")
-            for record in missing
+            Problem(
+                str(record.path),
+                f"no such file, but {self.name} lists it"
+                + f" ({record.missing})" * bool(record.missing),
+            )
+            for record in self.images
+            if not is_file(record.path)
         ]
 
     def coco_ground_truth(self) -> dict:

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from detector.datasets.dataset import Dataset
+from detector.datasets.files import is_file
+from detector.datasets.images import is_turned
 from detector.datasets.problems import Problem
 from detector.errors import UserError
 
@@ -18,16 +20,25 @@ def check_pictures(
 ) -> list[Problem]:
     """Decode every picture; a fatal problem for each that is missing, damaged or of another size.
 
+    One that is not fatal counts those that their EXIF orientation turns: annotations of the stored
+    pixels, as some tools write them, are then in wrong places, and nothing but a look can tell.
+
     Args:
         after_image: called after each picture, for progress or to stop by an exception.
     """
 
+    turned = []
+
     def check(index: int) -> Problem | None:
-        path = str(dataset.images[index].path)
+        record = dataset.images[index]
+        path = str(record.path)
         try:
             dataset.load(index)
+            if is_file(record.path) and is_turned(record.path):
+                turned.append(path)
         except UserError as error:
-            return Problem(path, str(error).removeprefix(path).lstrip())
+            why = str(error).removeprefix(path).lstrip()
+            return Problem(path, f"{why} ({record.missing})" if record.missing else why)
         return None
 
     problems = []
@@ -39,6 +50,45 @@ def check_pictures(
             after_image()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+    if turned:
+        why = (
+            f"{len(turned)} of {len(dataset)} pictures are turned by their EXIF orientation, e.g. "
+            f"{min(turned)}: their boxes must be those of the upright picture"
+        )
+        problems.append(Problem(dataset.name, why, fatal=False))
+    return problems
+
+
+def doubled_annotations(dataset: Dataset) -> list[Problem]:
+    """One problem, not fatal, if boxes are annotated twice: one detection then misses the other."""
+    first: dict[tuple, int] = {}
+    doubled = []
+    for row in dataset.annotations:
+        key = int(row["image"]), int(row["label"]), bool(row["crowd"]), *row["box"].tolist()
+        number = first.setdefault(key, int(row["id"]))
+        if number != row["id"]:
+            doubled.append((int(row["id"]), number))
+    if not doubled:
+        return []
+    number, other = doubled[0]
+    why = (
+        f"{len(doubled)} annotations repeat another of the same picture, class and box, e.g. "
+        f"{number} is {other} again (all are kept)"
+    )
+    return [Problem(dataset.name, why, fatal=False)]
+
+
+def similar_classes(dataset: Dataset) -> list[Problem]:
+    """A problem, not fatal, for each class that differs from another in case or blanks only."""
+    first: dict[str, str] = {}
+    problems = []
+    for name in dataset.classes:
+        other = first.setdefault("".join(name.casefold().split()), name)
+        if other != name:
+            why = (
+                f"the classes {other!r} and {name!r} differ in case or blanks only (both are kept)"
+            )
+            problems.append(Problem(dataset.name, why, fatal=False))
     return problems
 
 
@@ -56,7 +106,7 @@ def duplicate_pictures(splits: Mapping[str, Dataset]) -> list[Problem]:
     same_length: dict[int, list[tuple[str, Path]]] = defaultdict(list)
     for name, dataset in splits.items():
         for record in dataset.images:
-            if record.path.is_file():
+            if is_file(record.path):
                 same_length[record.path.stat().st_size].append((name, record.path))
     problems = []
     for files in same_length.values():

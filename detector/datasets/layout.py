@@ -6,19 +6,19 @@ The entrance to ``detector.datasets``: everything else asks for data through ``o
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from detector.datasets.coco import read_coco
 from detector.datasets.dataset import Dataset
+from detector.datasets.files import composed
+from detector.datasets.formats import FORMATS
 from detector.datasets.problems import DatasetError
 from detector.datasets.shapes import DEFAULT_COUNTS, ShapesDataset
-from detector.datasets.voc import read_voc, voc_splits
 from detector.errors import UserError
 from nn.table import did_you_mean
 
 SHAPES = "shapes"
-PREFIX = "instances_"
 
 
 def open_dataset(
@@ -31,9 +31,7 @@ def open_dataset(
     """A split of a data set, checked; every image's file exists.
 
     Args:
-        data: a folder in COCO's layout (``annotations/instances_SPLIT.json`` and images in
-            ``SPLIT/``, ``images/SPLIT/`` or ``images/``) or in VOC's (``Annotations/*.xml``,
-            ``JPEGImages/`` or ``images/``, perhaps ``ImageSets/Main/SPLIT.txt``), or "shapes".
+        data: a folder in one of the layouts of ``FORMATS``, or "shapes".
         split: its name, or the beginning of it if only one split begins so: "train" finds
             "train2017".
         classes: names of the classes to keep; label k is then ``classes[k - 1]``. Images that show
@@ -51,6 +49,8 @@ def open_dataset(
     dataset = read_dataset(data, split)
     problems = [problem for problem in dataset.problems if problem.fatal]
     # A class may seem unknown only because its category has a fault.
+    if classes is not None and not problems:
+        dataset = with_classes_of_other_splits(dataset, data, split, classes)
     dataset = dataset.select(None if problems else classes, limit, with_others)
     problems += dataset.missing_files()
     if problems:
@@ -63,28 +63,49 @@ def open_dataset(
     return dataset
 
 
+def with_classes_of_other_splits(
+    dataset: Dataset, data: str | os.PathLike, split: str, classes: Sequence[str]
+) -> Dataset:
+    """The data set with those of the classes that only other splits have, without a box.
+
+    Splits that were made one by one each list the classes that they happen to show.
+    """
+    wanted = {composed(name.strip()) for name in classes}
+    readers = split_readers(data)
+    del readers[find_split(split, list(readers), str(data))]
+    for reader in readers.values():
+        if wanted <= {composed(name.strip()) for name in dataset.classes}:
+            break
+        other = reader()
+        for name, number in zip(other.classes, other.category_ids, strict=True):
+            if composed(name.strip()) in wanted and name not in dataset.classes:
+                dataset = dataset.with_class(name, number)
+    return dataset
+
+
 def read_dataset(data: str | os.PathLike, split: str) -> Dataset:
     """As ``open_dataset``, but mistakes in the annotations only stand in ``.problems``."""
-    known = splits(data)
-    name = find_split(split, known, str(data))
-    if os.fspath(data) == SHAPES:
-        return ShapesDataset(DEFAULT_COUNTS[name], name)
-    folder = Path(data)
-    path = folder / "annotations" / f"{PREFIX}{name}.json"
-    if path.is_file():
-        places = [folder / name, folder / "images" / name, folder / "images", folder / "JPEGImages"]
-        return read_coco(path, places)
-    return read_voc(folder, name)
+    readers = split_readers(data)
+    return readers[find_split(split, list(readers), str(data))]()
 
 
 def splits(data: str | os.PathLike) -> list[str]:
     """The names of the splits of a data set.
 
     Raises:
-        UserError: there is no such folder, or neither layout is in it.
+        UserError: as ``split_readers``.
+    """
+    return list(split_readers(data))
+
+
+def split_readers(data: str | os.PathLike) -> dict[str, Callable[[], Dataset]]:
+    """For each split of a data set the function that reads it.
+
+    Raises:
+        UserError: there is no such folder, or no layout fits it.
     """
     if os.fspath(data) == SHAPES:
-        return list(DEFAULT_COUNTS)
+        return {name: partial(ShapesDataset, count, name) for name, count in DEFAULT_COUNTS.items()}
     folder = Path(data)
     if not folder.is_dir():
         hint = did_you_mean(os.fspath(data), [SHAPES])
@@ -92,19 +113,19 @@ def splits(data: str | os.PathLike) -> list[str]:
             f"there is no folder {folder}{hint}: --data takes a folder in COCO's or VOC's layout, "
             f"or {SHAPES!r}"
         )
-    coco = sorted(path.stem for path in (folder / "annotations").glob(f"{PREFIX}*.json"))
-    if coco:
-        return [stem.removeprefix(PREFIX) for stem in coco]
-    if any((folder / "Annotations").glob("*.xml")):
-        return voc_splits(folder)
-    raise UserError(
-        f"{folder} holds no data set: looked for {folder / 'annotations' / PREFIX}*.json (COCO) "
-        f"and {folder / 'Annotations' / '*.xml'} (VOC)"
-    )
+    for name in FORMATS:
+        readers = FORMATS[name](folder)
+        if readers:
+            return readers
+    looked = " and ".join(f"{FORMATS.line(name)} ({name})" for name in FORMATS)
+    raise UserError(f"{folder} holds no data set: looked in it for {looked}")
 
 
-def find_split(split: str, known: Sequence[str], data: str) -> str:
+def find_split(split: str, known: Sequence[str], data: str, option: str = "") -> str:
     """The one split of that name, or else the one whose name begins so.
+
+    Args:
+        option: of the command line that chooses another, for the message.
 
     Raises:
         UserError: none or several do.
@@ -117,4 +138,5 @@ def find_split(split: str, known: Sequence[str], data: str) -> str:
     if beginning:
         raise UserError(f"{data} has several splits {split!r}: choose {' or '.join(beginning)}")
     hint = did_you_mean(split, known)
-    raise UserError(f"{data} has no split {split!r}{hint}: it has {', '.join(known)}")
+    way_out = f"; choose one with {option}" if option else ""
+    raise UserError(f"{data} has no split {split!r}{hint}: it has {', '.join(known)}{way_out}")

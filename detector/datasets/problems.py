@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from detector.errors import UserError
 
 MOST_LISTED = 20
+LEFT_OUT, CLIPPED = "left out", "clipped"
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Problem:
     annotation: str = ""  # which entry of the file, e.g. "annotation 17 (image 000.jpg)"
     box: tuple | None = None  # as it stands in the file
     fatal: bool = True
+    outcome: str = ""  # LEFT_OUT or CLIPPED, where that happened to a box
+    image: int | None = None  # the id of the image it is in, where it is in one
 
     def __str__(self) -> str:
         box = "" if self.box is None else f", box [{', '.join(map(shorten, self.box))}]"
@@ -59,20 +62,16 @@ def listing(problems: Sequence[Problem], most: int | None = MOST_LISTED) -> str:
 
 
 def warning(problems: Sequence[Problem]) -> str:
-    """One line about what was left out or clipped; "" if nothing was."""
+    """One line about what was dealt with: the first, and how many more; "" if nothing was."""
     mended = [problem for problem in problems if not problem.fatal]
     if not mended:
         return ""
     if len(mended) == 1:
         return str(mended[0])
-    return (
-        f"{mended[0]} (and {len(mended) - 1} more left out or clipped: lighthead check-data lists "
-        "them all)"
-    )
+    return f"{mended[0]} (and {len(mended) - 1} more: lighthead check-data lists them all)"
 
 
 def shorten(value: object) -> str:
     """A number or a piece of somebody's file, at most 40 characters of it."""
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    text = " ".join(text.split())
+    text = " ".join(str(value).split())
     return text if len(text) <= 40 else f"{text[:37]}..."

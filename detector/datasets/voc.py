@@ -1,68 +1,102 @@
 """Reads annotations in Pascal VOC's format: an XML file for each image.
 
-``Annotations/NAME.xml`` belongs to ``JPEGImages/NAME.*`` (or ``images/NAME.*``), and
-``ImageSets/Main/SPLIT.txt`` names the images of a split.
+In VOC's own layout ``Annotations/NAME.xml`` belongs to ``JPEGImages/NAME.*`` or
+``images/NAME.*``, where NAME may have folders in it, and ``ImageSets/Main/SPLIT.txt`` names the
+images of a split. LabelImg and Roboflow put the XML beside the pictures.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from detector.datasets.box_checks import check_box
-from detector.datasets.coco_entries import is_file_name, is_number
+from detector.datasets.box_checks import are_parts_of_pictures, check_box
 from detector.datasets.dataset import ANNOTATION, Dataset, ImageRecord
+from detector.datasets.files import composed, files_below, files_in
+from detector.datasets.finding import PictureFinder
 from detector.datasets.images import SUFFIXES, read_size
+from detector.datasets.numbers import to_number
 from detector.datasets.problems import Problem, shorten
 from detector.datasets.xml_file import parse_xml
 from detector.errors import UserError
 
 VAL_PART = 0.2  # of the images, where the data set does not say which
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+SPLIT_FOLDERS = ("train", "training", "val", "valid", "validation", "test", "testing")
 
 
-def read_voc(folder: Path, split: str) -> Dataset:
-    """One split of a data set in VOC's layout.
+def voc_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
+    """How to read each split of a folder in VOC's layout; {} if it is in another.
 
-    Pixels count from 1 and corners include their pixel, so ``(xmin - 1, ymin - 1, xmax, ymax)`` are
-    our continuous coordinates. Objects marked ``difficult`` become regions to ignore. VOC has no
-    numbers: classes count from 1 in alphabetical order over all splits, images from 1 in
-    alphabetical order over the whole folder.
-
-    Args:
-        folder: holds ``Annotations``.
-        split: one of ``voc_splits(folder)``.
-
-    Returns:
-        All that is sound; what is not stands in ``.problems``.
+    The splits are the files of ``ImageSets/Main``, those for one class left out (``cat_train.txt``
+    lists which images of "train" show a cat). Without such files see ``split_by_name``.
 
     Raises:
-        UserError: a folder is missing, or the split names no image.
+        UserError: there is no folder of pictures.
     """
-    return VocReader(folder).dataset(split)
+    annotations = folder / "Annotations"
+    xml = by_name(annotations, (".xml",))
+    if not xml:
+        return {}
+    places = [folder / "JPEGImages", folder / "images"]
+    pictures = next((place for place in places if place.is_dir()), annotations)
+    if pictures is annotations and not files_below(annotations, SUFFIXES):
+        looked = " or ".join(str(place) for place in places)
+        raise UserError(f"there are no images for {annotations}: no folder {looked}")
+    lists = {path.stem: path for path in files_in(folder / "ImageSets" / "Main", (".txt",))}
+    whole = {
+        name: path
+        for name, path in lists.items()
+        if "_" not in name or name.rpartition("_")[2] not in lists
+    }
+    reader = partial(VocReader, folder, annotations, pictures)
+    if whole:
+        return {name: partial(read_list, reader, name, path) for name, path in whole.items()}
+    splits = split_by_name(list(xml))
+    return {
+        name: partial(read_names, reader, name, names) for name, names in splits.items() if names
+    }
 
 
-def voc_splits(folder: Path) -> list[str]:
-    """The names of the splits: the files of ``ImageSets/Main``, those for one class left out.
+def beside_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
+    """The same for XML files beside their pictures, in a folder or in folders below it.
 
-    (``cat_train.txt`` lists which images of "train" show a cat.) Without such files they are
-    "train" and "val", see ``split_by_name``.
+    Folders that are called like splits (``SPLIT_FOLDERS``) are the splits.
     """
-    lists = sorted(path.stem for path in (folder / "ImageSets" / "Main").glob("*.txt"))
-    for_one_class = {name for name in lists if "_" in name and name.rpartition("_")[2] in lists}
-    return [name for name in lists if name not in for_one_class] or ["train", "val"]
+    names = list(by_name(folder, (".xml",)))
+    pictures = by_name(folder, SUFFIXES)
+    if not any(name in pictures for name in names):
+        return {}
+    splits = split_by_name(names)
+    holders = {name.partition("/")[0] if "/" in name else "" for name in names}
+    if all(holder.lower() in SPLIT_FOLDERS for holder in holders):
+        splits = {
+            holder: [name for name in names if name.startswith(f"{holder}/")]
+            for holder in sorted(holders)
+        }
+    reader = partial(VocReader, folder, folder, folder)
+    return {
+        name: partial(read_names, reader, name, members)
+        for name, members in splits.items()
+        if members
+    }
 
 
 def split_by_name(names: list[str]) -> dict[str, list[str]]:
     """A fixed split where a data set has none: the fifth with the lowest hashes is for validation.
 
-    It depends on the names alone; a new image hardly changes where the others are.
+    It depends on the names alone; a new image hardly changes where the others are. A set so small
+    that the fifth is no image has no "val".
     """
-    by_hash = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    by_hash = sorted(
+        names, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    )
     val = set(by_hash[: round(VAL_PART * len(names))])
     return {
         "train": [name for name in names if name not in val],
@@ -70,42 +104,127 @@ def split_by_name(names: list[str]) -> dict[str, list[str]]:
     }
 
 
+def by_name(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """The files below a folder by their path in it without the suffix, "deep/er/a", sorted."""
+    files = files_below(folder, suffixes)
+    names = {path.relative_to(folder).with_suffix("").as_posix(): path for path in reversed(files)}
+    return dict(sorted(names.items()))
+
+
+def read_names(reader: Callable[[], VocReader], split: str, names: list[str]) -> Dataset:
+    """The images of these names; says how many pictures have no XML."""
+    voc = reader()
+    dataset = voc.dataset(split, names)
+    idle = len(set(voc.pictures.values()) - voc.used)
+    if idle:
+        dataset.problems.append(
+            Problem(
+                str(voc.folder),
+                f"{idle} of {len(voc.pictures)} pictures have no XML (left out; a picture without "
+                "objects needs an XML without objects, or its name in ImageSets/Main)",
+                fatal=False,
+            )
+        )
+    return dataset
+
+
+def read_list(reader: Callable[[], VocReader], split: str, path: Path) -> Dataset:
+    """The images that a file of ``ImageSets/Main`` names, a line each.
+
+    A line may have a suffix (``a.jpg``), a folder in front, or a number after it (``a 1``, as in
+    the lists for one class). A picture without XML is one without objects: the list names it.
+
+    Raises:
+        UserError: it names none.
+    """
+    voc = reader()
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    names: dict[str, None] = {}
+    empty = 0
+    for line in filter(None, map(str.strip, lines)):
+        name = voc.listed(line)
+        if name is None:
+            why = f"there is no {voc.annotations}/{shorten(line)}.xml"
+            voc.complain(path, why, f"line {shorten(line)!r}")
+        elif name not in names:
+            empty += name not in voc.xml
+            names[name] = None
+    if not names and not voc.problems:
+        raise UserError(f"{path} names no image")
+    if empty:
+        why = f"{empty} of its pictures have no XML (taken for pictures without objects)"
+        voc.complain(path, why, fatal=False)
+    return voc.dataset(split, list(names))
+
+
 class VocReader:
-    """The state of reading one folder."""
+    """The state of reading one folder.
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    Pixels count from 1 and corners include their pixel, so ``(xmin - 1, ymin - 1, xmax, ymax)`` are
+    our continuous coordinates. Objects marked ``difficult`` become regions to ignore. VOC has no
+    numbers: classes count from 1 in alphabetical order over all splits, images from 1 in
+    alphabetical order over the whole folder.
+
+    Args:
+        folder: the data folder.
+        annotations: holds the XML files, at any depth.
+        pictures: holds the pictures, in the same folders.
+    """
+
+    def __init__(self, folder: Path, annotations: Path, pictures: Path):
+        self.folder, self.annotations = folder, annotations
+        self.xml, self.pictures = by_name(annotations, (".xml",)), by_name(pictures, SUFFIXES)
+        self.finder = PictureFinder(folder, [pictures])
         self.problems: list[Problem] = []
-        self.names = sorted(path.stem for path in (folder / "Annotations").glob("*.xml"))
-        places = [folder / "JPEGImages", folder / "images"]
-        self.image_folder = next((place for place in places if place.is_dir()), None)
-        if self.image_folder is None:
-            looked = " or ".join(str(place) for place in places)
-            raise UserError(f"there are no images for {folder / 'Annotations'}: no folder {looked}")
-        self.files: dict[str, Path] = {}
-        for path in sorted(self.image_folder.iterdir()):
-            if path.suffix.lower() in SUFFIXES:
-                self.files.setdefault(path.stem, path)
+        self.used: set[Path] = set()
+        self._by_last = defaultdict(set)
+        for name in (*self.xml, *self.pictures):
+            self._by_last[composed(name.rpartition("/")[2])].add(name)
+        self._owned = {path for name, path in self.pictures.items() if name in self.xml}
+        self._composed = {composed(name): path for name, path in self.pictures.items()}
 
-    def dataset(self, split: str) -> Dataset:
-        """Read every file, because the classes are those of all splits."""
-        chosen = set(self.split(split))
-        images, objects = [], []
+    def listed(self, line: str) -> str | None:
+        """The name that a line of a list means."""
+        words = (
+            line.rpartition(" ")[0].strip() if line.rpartition(" ")[2] in ("1", "0", "-1") else line
+        )
+        for text in (line, words):
+            stem, dot, suffix = text.rpartition(".")
+            for name in (text, stem) if f".{suffix.lower()}" in SUFFIXES else (text,):
+                if name in self.xml or name in self.pictures:
+                    return name
+                alike = self._by_last[composed(name.replace("\\", "/").rpartition("/")[2])]
+                if len(alike) == 1:
+                    return next(iter(alike))
+        return None
+
+    def dataset(self, split: str, chosen: list[str]) -> Dataset:
+        """The images of these names. Every file is read: the classes are those of all splits."""
+        wanted = set(chosen)
+        images, objects, boxes = [], [], []
         classes: set[str] = set()
-        for number, name in enumerate(self.names, start=1):
-            path = self.folder / "Annotations" / f"{name}.xml"
+        for number, (name, path) in enumerate(self.xml.items(), start=1):
             try:
                 root = parse_xml(path)
             except (OSError, ValueError) as error:
-                if name in chosen:
+                if name in wanted:
                     self.complain(path, str(error))
                 continue
-            classes.update(entry.findtext("name", "").strip() for entry in root.iter("object"))
-            if name in chosen:
-                record = self.image(number, name, path, root)
+            classes.update(class_name(entry) for entry in root.iter("object"))
+            file = self.file(name, root)
+            if name in wanted:
+                record = self.image(number, name, path, root, file)
                 if record is not None:
-                    objects += self.objects(len(images), path, root, record)
+                    objects += self.objects(len(images), path, root, record, boxes)
                     images.append(record)
+        images += self.empty_images(wanted)
+        if are_parts_of_pictures(boxes):
+            self.complain(
+                self.annotations,
+                "its boxes lie between 0 and 1: are they parts of the picture? VOC's corners are "
+                "in pixels, so multiply xmin and xmax by the picture's width, ymin and ymax by its "
+                "height",
+            )
         ordered = sorted(classes - {""})
         label = {name: k for k, name in enumerate(ordered, start=1)}
         rows = [
@@ -113,33 +232,41 @@ class VocReader:
             for number, (image, name, corners, area, difficult) in enumerate(objects, start=1)
         ]
         ids = range(1, len(ordered) + 1)
-        where = f"{self.folder / 'Annotations'} ({split})"
-        return Dataset(where, ordered, ids, images, np.array(rows, ANNOTATION), self.problems)
+        where = f"{self.annotations} ({split})"
+        annotations = np.array(rows, ANNOTATION)
+        return Dataset(where, ordered, ids, images, annotations, self.problems, "difficult")
 
-    def split(self, split: str) -> list[str]:
-        """The names of the images of a split."""
-        path = self.folder / "ImageSets" / "Main" / f"{split}.txt"
-        if not path.is_file():
-            return split_by_name(self.names)[split]
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-        wanted = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
-        known = set(self.names)
-        for name in wanted:
-            if name not in known:
-                why = f"there is no {self.folder / 'Annotations'}/{name}.xml"
-                self.complain(path, why, f"line {shorten(name)!r}")
-        if not wanted:
-            raise UserError(f"{path} names no image")
-        return wanted
+    def empty_images(self, wanted: set[str]) -> Iterator[ImageRecord]:
+        """The wanted pictures without XML."""
+        without = [name for name in self.pictures if name not in self.xml]
+        for number, name in enumerate(without, start=len(self.xml) + 1):
+            if name in wanted:
+                try:
+                    yield ImageRecord(number, self.pictures[name], *read_size(self.pictures[name]))
+                except UserError as error:
+                    self.complain(self.pictures[name], str(error))
 
-    def image(self, number: int, name: str, path: Path, root: Element) -> ImageRecord | None:
+    def file(self, name: str, root: Element) -> Path | None:
+        """The picture of an XML file: of its name, of the name it states, or of its last part."""
+        file = self.pictures.get(name) or self._composed.get(composed(name))
+        stated = root.findtext("filename", "").strip()
+        if file is None and stated and "\0" not in stated:
+            (file,), _ = self.finder.find([stated])
+        if file is None:
+            alike = self._by_last[composed(name.rpartition("/")[2])] & set(self.pictures)
+            file = self.pictures[alike.pop()] if len(alike) == 1 else None
+        if file in self._owned and file != self.pictures.get(name):
+            file = None
+        if file is not None:
+            self.used.add(file)
+        return file
+
+    def image(
+        self, number: int, name: str, path: Path, root: Element, file: Path | None
+    ) -> ImageRecord | None:
         """The image of an XML file; its size is looked up in the image where the XML has none."""
-        stated = root.findtext("filename", "").strip().replace("\\", "/")
-        file = self.files.get(name)
-        if file is None and is_file_name(stated):
-            file = self.image_folder / stated
-        if file is None or not file.is_file():
-            self.complain(path, f"there is no image {self.image_folder / name}.*")
+        if file is None:
+            self.complain(path, f"there is no image {self.finder.place / name}.*")
             return None
         width, height = (to_number(root.findtext(f"size/{side}")) for side in ("width", "height"))
         if width is None or height is None or width < 1 or height < 1:
@@ -151,12 +278,15 @@ class VocReader:
         return ImageRecord(number, file, int(width), int(height))
 
     def objects(
-        self, image: int, path: Path, root: Element, record: ImageRecord
+        self, image: int, path: Path, root: Element, record: ImageRecord, boxes: list
     ) -> Iterator[tuple[int, str, tuple, float, bool]]:
-        """The sound objects: place of the image, class, corners, area, whether to ignore it."""
+        """The sound objects: place of the image, class, corners, area, whether to ignore it.
+
+        ``boxes`` collects what stands in the file.
+        """
         for number, entry in enumerate(root.findall("object"), start=1):
             where = f"object {number}"
-            name = entry.findtext("name", "").strip()
+            name = class_name(entry)
             if not name:
                 self.complain(path, "the name of its class is missing", where)
                 continue
@@ -166,14 +296,18 @@ class VocReader:
                 why = f"bndbox must have four finite numbers: {', '.join(CORNERS)}"
                 self.complain(path, why, f"{where} ({name})", box)
                 continue
+            boxes.append(numbers)
             x1, y1, x2, y2 = numbers
             checked = check_box(x1 - 1, y1 - 1, x2, y2, record.width, record.height)
             if checked.why:
-                self.complain(path, checked.why, f"{where} ({name})", box, checked.fatal)
+                self.complain(
+                    path, checked.why, f"{where} ({name})", box, checked.fatal, checked.outcome,
+                    record.id,
+                )  # fmt: skip
             if checked.corners is not None:
                 left, top, right, bottom = checked.corners
                 area = (right - left) * (bottom - top)
-                difficult = entry.findtext("difficult", "0").strip() == "1"
+                difficult = to_number(entry.findtext("difficult")) == 1
                 yield image, name, checked.corners, area, difficult
 
     def complain(
@@ -183,14 +317,12 @@ class VocReader:
         entry: str = "",
         box: tuple | None = None,
         fatal: bool = True,
+        outcome: str = "",
+        image: int | None = None,
     ) -> None:
-        self.problems.append(Problem(str(path), why, entry, box, fatal))
+        self.problems.append(Problem(str(path), why, entry, box, fatal, outcome, image))
 
 
-def to_number(text: str | None) -> float | None:
-    """The number in an element's text, None if there is no finite one."""
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if is_number(number) else None
+def class_name(entry: Element) -> str:
+    """Of an object; composed, so that a name is the same whether a Mac wrote it or not."""
+    return composed(entry.findtext("name", "").strip())

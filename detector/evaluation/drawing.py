@@ -6,10 +6,12 @@ import colorsys
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from detector.evaluation.fonts import font
 
 SMALLEST_LONG_SIDE = 480  # smaller pictures are enlarged, or the letters would cover everything
-LARGEST_LONG_SIDE = 18_000  # to go by for letters and lines: FreeType sets no letter of any size
+LARGEST_LETTERS = 300  # pixels; a font has its limits, a picture of one row of pixels has none
 
 
 def draw_detections(
@@ -26,7 +28,8 @@ def draw_detections(
         boxes: (R, 4) in pixels of ``image``.
         labels: (R,) from 1, an index into ``classes`` plus one.
         scores: (R,) in 0..1, or None for ground truth.
-        classes: the names.
+        classes: the names; one that no font of this system can write is drawn as its label, see
+            ``fonts.legend``.
 
     Returns:
         (f H, f W, 3) uint8 RGB with the whole factor f >= 1.
@@ -37,8 +40,8 @@ def draw_detections(
     if factor > 1:
         picture = picture.resize((factor * width, factor * height), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(picture)
-    long_side = min(factor * max(height, width), LARGEST_LONG_SIDE)
-    font = ImageFont.load_default(size=max(13, round(long_side / 45)))
+    long_side = factor * max(height, width)
+    height_of_letters = min(max(13, round(long_side / 45)), LARGEST_LETTERS)
     line = max(2, round(long_side / 300))
 
     # The surest detections come last and so lie on top.
@@ -48,10 +51,13 @@ def draw_detections(
         colour = class_colour(label)
         x1, y1, x2, y2 = (float(side) for side in factor * np.asarray(boxes[index], np.float64))
         pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=line)
-        text = classes[label - 1]
+        text = " ".join(classes[label - 1].split())
+        letters = font(text, height_of_letters)
+        if letters is None:
+            text, letters = str(label), font(str(label), height_of_letters)
         if scores is not None:
             text += f" {scores[index]:.2f}"
-        _write(pen, (x1, y1), text, font, colour, picture.size)
+        _write(pen, (x1, y1), text, letters, colour, picture.size)
     return np.asarray(picture)
 
 

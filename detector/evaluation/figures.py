@@ -87,7 +87,7 @@ def coco_evaluation(
 
     Args:
         ground_truth: ``images``, ``annotations`` and ``categories`` as in COCO JSON. Only these
-            images count.
+            images count. The annotations' ids may be anything.
         detections: ``image_id``, ``category_id``, ``bbox`` (x, y, w, h) and ``score`` each.
         min_box: leave out objects with an area below min_box^2. All areas are then those of
             the boxes as the network saw them.
@@ -106,11 +106,17 @@ def coco_evaluation(
     _check_ids(detections, images, {category["id"] for category in categories})
 
     warning = ""
+    objects = sum(not entry["iscrowd"] for entry in annotations)
     if not annotations:
         warning = "there is no annotated box in this split: nothing can be measured"
+    elif not objects:
+        warning = (
+            f"all {len(annotations)} annotated boxes are to be ignored (crowds, difficult): "
+            "nothing can be measured"
+        )
     elif not detections:
         warning = "the detector found nothing at all: every figure is 0"
-    if annotations and categories:
+    if objects and categories:
         if min_box:
             annotations = _with_network_areas(annotations, scales or {})
             detections = _with_network_areas(detections, scales or {})
@@ -168,7 +174,12 @@ def _run_pycocotools(
 
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its every step
         truth = COCO()
-        truth.dataset = {"info": {}, **ground_truth}
+        # Its matching writes down the id of the object that was hit, and 0 for none: an annotation
+        # with the id 0 is never hit, and of two with one id it keeps the last.
+        annotations = [
+            {**entry, "id": number} for number, entry in enumerate(ground_truth["annotations"], 1)
+        ]
+        truth.dataset = {"info": {}, **ground_truth, "annotations": annotations}
         truth.createIndex()
         # loadRes cannot take an empty list and drops the areas we set.
         found = COCO()

@@ -117,14 +117,17 @@ def run_session(session: Session, run: RunFolder) -> dict[str, float | None]:
 def choose_splits(data: str, train: str | None, val: str | None) -> tuple[str, str | None]:
     """The full names of both splits; None if there is none to validate on.
 
+    An only split is the one to learn from, whatever it is called.
+
     Raises:
         UserError: the data set does not have the split, or nothing says which one is meant.
     """
     known = splits(data)
-    train = find_split(train or "train", known, data)
+    only = known[0] if len(known) == 1 else "train"
+    train = find_split(train or only, known, data, "--train")
     if val is None and not any(name.startswith("val") for name in known):
         return train, None
-    return train, find_split(val or "val", known, data)
+    return train, find_split(val or "val", known, data, "--val")
 
 
 def announce(objective: Objective, trainer: Trainer) -> None:

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 from collections.abc import Iterator
 
-from detector.commands.options import add_data, add_recipe, add_threads, names
+from detector.commands.options import CLASSES_HELP, add_data, add_recipe, add_threads, names
 from detector.commands.train import new_session
 from detector.errors import UserError
 from detector.training.objectives.detection import build_loader, open_splits
@@ -21,7 +21,7 @@ def add_session(parser: argparse.ArgumentParser, data_required: bool = True) -> 
     data = parser.add_argument_group("which pictures")
     data.add_argument("--train", metavar="SPLIT", help="to learn from (default: the one named so)")
     data.add_argument("--val", metavar="SPLIT", help="to measure with (default: the one named so)")
-    data.add_argument("--classes", type=names, metavar="A,B", help="only these (default: all)")
+    data.add_argument("--classes", type=names, metavar="A,B", help=CLASSES_HELP)
     data.add_argument("--limit", type=int, metavar="N", help="learn from the first N pictures only")
     data.add_argument(
         "--pictures",
@@ -49,11 +49,11 @@ def session_of(args: argparse.Namespace, seed: int = 0) -> tuple[Session, int]:
     """
     args.seed = seed
     session = new_session(args)
+    if args.iterations is not None and args.iterations < 1:
+        raise UserError(f"--iterations must be at least 1, not {args.iterations}")
+    train, _ = open_splits(session)  # here a mistake is one line, in a task's process it is not
     if args.iterations is not None:
-        if args.iterations < 1:
-            raise UserError(f"--iterations must be at least 1, not {args.iterations}")
         return session, args.iterations
-    train, _ = open_splits(session)
     batches = len(build_loader(session, train))
     return session, session.recipe.steps.fitted(batches).epochs * batches
 

@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,7 @@ from nn.weights import WeightsError, read_weights
 MEGVII = Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 MEGVII_BLOCK = re.compile(r"(stage[234])\.(\d+)\.branch_(main|proj)\.(\d)\.(\w+)")
+LAYER = re.compile(r"(?:^|\.)((?:first_conv|conv1|stage[234]|conv5|fc)\..*)")
 COUNTER = "num_batches_tracked"  # how many batches a batch norm has seen; of no effect on features
 
 
@@ -105,15 +107,14 @@ def load_weights(model: Module, path: str | os.PathLike) -> LoadReport:
         OSError: there is no such file or it cannot be read.
     """
     tensors = read_weights(path)
-    if all(name.startswith("module.") for name in tensors):  # saved from several GPUs
-        tensors = {name.removeprefix("module."): array for name, array in tensors.items()}
+    own = model.state_dict()
+    tensors = _without_prefix(tensors, own)
     if any(MEGVII_BLOCK.fullmatch(name) for name in tensors):
         dialect, preprocessing = "megvii", MEGVII
         tensors = _from_megvii(path, tensors)
     else:
         dialect, preprocessing = "torchvision", IMAGENET
 
-    own = model.state_dict()
     fitting, mismatched = {}, []
     for name in own:
         if name in tensors and tensors[name].shape == own[name].shape:
@@ -133,6 +134,23 @@ def load_weights(model: Module, path: str | os.PathLike) -> LoadReport:
         mismatched=mismatched,
         preprocessing=preprocessing,
     )
+
+
+def _without_prefix(tensors: dict[str, np.ndarray], own: dict) -> dict[str, np.ndarray]:
+    """The tensors by the names they have where the network is the whole model.
+
+    It may have been a part of one, ``backbone.`` or ``model.``, or have been spread over several
+    GPUs, ``module.``; that is where most of its layers are.
+    """
+    prefixes = Counter(
+        name[: layer.start(1)] for name in tensors if (layer := LAYER.search(name)) is not None
+    )
+    for prefix, _ in prefixes.most_common(1):
+        bare = {name.removeprefix(prefix): array for name, array in tensors.items()}
+        is_known = any(name in own or MEGVII_BLOCK.fullmatch(name) for name in bare)
+        if is_known and len(bare) == len(tensors):
+            return bare
+    return tensors
 
 
 def megvii_order(channels: int) -> np.ndarray:

@@ -38,11 +38,17 @@ STORAGES = {
     "torch DoubleStorage": DTYPES["F64"],
 }
 
-WRAPPERS = ("state_dict", "model_state_dict", "model")
+# Under what training programs keep the weights, the likeliest first.
+WRAPPERS = (
+    "state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params",
+    "state_dict_ema", "model_ema", "ema_state_dict", "ema",
+)  # fmt: skip
 
 WAY_OUT = (
     "Save the tensors alone, with a PyTorch you trust: torch.save(model.state_dict(), 'new.pth')"
 )
+
+BFLOAT16 = ", after model.float(): NumPy has no bfloat16"
 
 
 def find_pickle(archive: Archive) -> str | None:
@@ -53,8 +59,8 @@ def find_pickle(archive: Archive) -> str | None:
 def read_torch_zip(archive: Archive) -> dict[str, np.ndarray]:
     """The tensors of the state dict in an open archive, by name; other values are left out.
 
-    A state dict may sit in a training checkpoint, under "state_dict", "model_state_dict" or
-    "model". The arrays look into the storages: read-only, and tied tensors share memory.
+    A state dict may sit in a training checkpoint, under one of ``WRAPPERS``. The arrays look into
+    the storages: read-only, and tied tensors share memory.
 
     Raises:
         WeightsError: when the file holds code, is inconsistent or has no tensors.
@@ -78,7 +84,8 @@ def read_torch_zip(archive: Archive) -> dict[str, np.ndarray]:
             load_persistent=tensors.load_storage,
         )
     except PickleDataError as error:
-        raise WeightsError(archive.path, f"its pickle is refused: {error}. {WAY_OUT}") from None
+        way_out = WAY_OUT + BFLOAT16 * ("BFloat16" in str(error))
+        raise WeightsError(archive.path, f"its pickle is refused: {error}. {way_out}") from None
     return _find_state_dict(archive, value)
 
 
@@ -91,11 +98,18 @@ def _find_state_dict(archive: Archive, value: object) -> dict[str, np.ndarray]:
             )
         inner = [value[key] for key in WRAPPERS if isinstance(value.get(key), dict)]
         value = inner[0] if inner else value
-    return {
+    tensors = {
         name: array
         for name, array in value.items()
         if isinstance(name, str) and isinstance(array, np.ndarray)
     }
+    if value and not tensors:
+        keys = ", ".join(repr(key)[:40] for key in list(value)[:5])
+        raise WeightsError(
+            archive.path,
+            f"no tensors in it, nor under {', '.join(WRAPPERS)}: it has {keys}. {WAY_OUT}",
+        )
+    return tensors
 
 
 def make_dict(arguments: tuple) -> dict:

@@ -10,12 +10,15 @@ import numpy as np
 
 import nn
 from detector.datasets import Batch, Dataset, Loader, open_dataset
+from detector.datasets.learnable import learning_line, measuring_line, require_boxes
+from detector.datasets.problems import warning
 from detector.datasets.statistics import network_boxes
 from detector.detectors import DETECTORS
 from detector.detectors.compiled import CompiledDetector
 from detector.detectors.detector import Detector
 from detector.errors import UserError
 from detector.evaluation.figures import Evaluation
+from detector.evaluation.fonts import legend
 from detector.evaluation.validation import measure, write_examples
 from detector.parts.anchor_fitting import spread_anchors
 from detector.training.initial_weights import load_initial_weights
@@ -99,6 +102,7 @@ class Detection(Objective):
         measured = f", {len(val)} to measure with" if val is not train else "; measured on the same"
         return [
             f"{len(train)} pictures to learn {len(train.classes)} classes from{measured}",
+            *data_lines(self.session, train, val),
             f"{recipe.detector} on {recipe.model.backbone}: {parameters:,} parameters learn",
         ]
 
@@ -107,11 +111,28 @@ class Detection(Objective):
 
 
 def open_splits(session: Session) -> tuple[Dataset, Dataset]:
-    """The data sets to learn from and to measure with; without a split for that, the same."""
+    """The data sets to learn from and to measure with; without a split for that, the same.
+
+    Raises:
+        UserError: there is a mistake in the data, or no box to learn from.
+    """
     train = open_dataset(session.data, session.train, session.classes, session.limit)
+    image = session.recipe.model.image
+    sides = image.short_side, image.max_side
+    require_boxes(train, session.train, *sides, session.classes, session.limit)
     if session.val is None or session.val == session.train:
         return train, train
     return train, open_dataset(session.data, session.val, train.classes, with_others=True)
+
+
+def data_lines(session: Session, train: Dataset, val: Dataset) -> list[str]:
+    """Which boxes are learned from and measured, and an example of those that are not."""
+    image = session.recipe.model.image
+    lines = [learning_line(train, session.train, image.short_side, image.max_side)]
+    lines.append(warning(train.problems))
+    if val is not train:
+        lines += [measuring_line(val, session.val), warning(val.problems)]
+    return [line for line in lines if line]
 
 
 def build_model(session: Session, train: Dataset) -> Detector:
@@ -160,4 +181,6 @@ def conclude(run: RunFolder, val: Dataset) -> Evaluation:
     if run.curves.exists():  # not on one site of several: the server has them
         print(f"curves: {run.curves}")
     print(f"pictures: {run.detections}")
+    if legend(val.classes):
+        print(legend(val.classes))
     return evaluation

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 
 from numba.core import event
 
+KEPT = "they are kept, so this happens once"
+NOT_KEPT = "they cannot be kept: NUMBA_CACHE_DIR can name a folder that may be written"
+
 
 class _Notice(event.Listener):
     """Writes one line to a terminal that names the kernel under way, and one line elsewhere."""
@@ -22,7 +25,9 @@ class _Notice(event.Listener):
         self.depth += 1
         if self.depth > 1:  # a helper of the kernel under way
             return
-        text = "compiling kernels for this processor; they are kept, so this happens once"
+        # Numba's own class for "no folder can be written" is NullCache.
+        is_kept = type(event.data["dispatcher"]._cache).__name__ != "NullCache"
+        text = f"compiling kernels for this processor; {KEPT if is_kept else NOT_KEPT}"
         if self.stream.isatty():
             name = event.data["dispatcher"].py_func.__name__
             self.stream.write(f"\r\033[K{text} ({name})")
