@@ -112,7 +112,9 @@ def test_a_run_detects(files, tmp_path):
     picture, found = tmp_path / "squares.png", tmp_path / "found.json"
     squares = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
     Image.fromarray(squares.repeat(20, 0).repeat(20, 1)).save(picture)
-    lighthead("detect", "--weights", files / "run", picture, "--out", tmp_path, "--json", found)
+    lighthead(
+        "detect", "--weights", files / "run", picture, "--out", tmp_path / "out", "--json", found
+    )
     predictions, expected = json.loads(found.read_text()), EXPECTED["run"]["predictions"]
     assert len(predictions) == len(expected)
     for one, other in zip(predictions, expected, strict=True):
