@@ -9,7 +9,6 @@ import numpy as np
 
 from nn.kernels import momentum as momentum_kernel
 from nn.kernels.sum_of_squares import sum_of_squares
-from nn.memory import keep_freed_memory
 from nn.module import Parameter
 
 SMALL = 2**14  # elements
@@ -108,7 +107,6 @@ class MomentumSGD:
                 f"MomentumSGD: lr {lr} and weight_decay {weight_decay} must be at least 0, "
                 f"momentum {momentum} in [0, 1)"
             )
-        keep_freed_memory()  # who makes an optimiser is going to train
         self.lr, self.momentum = lr, momentum
         groups = list(params)
         if not groups:

@@ -18,6 +18,7 @@ from detector.progress import Progress
 from detector.training.presets import Recipe
 from nn import functional as F
 from nn import optim
+from nn.memory import keep_freed_memory
 
 RECENT = 50  # iterations over which the accuracy is averaged
 
@@ -47,6 +48,7 @@ def pretrain_backbone(
     Returns:
         the part of the last crops that were classified rightly.
     """
+    keep_freed_memory()  # each step asks for what the one before it freed
     classifier = CropClassifier(model.backbone, model.num_classes).train()
     optimizer = optim.MomentumSGD(
         classifier.parameters(), recipe.crop_lr, recipe.momentum, recipe.weight_decay

@@ -24,6 +24,7 @@ from detector.training import checkpoints
 from detector.training.non_finite import NonFiniteError, explain_non_finite
 from detector.training.presets import Recipe
 from detector.training.run_folder import MetricsLog, RunFolder
+from nn.memory import keep_freed_memory
 from nn.optim import MomentumSGD, clip_grad_norm
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -112,6 +113,7 @@ class Trainer:
             NonFiniteError: a loss or gradient is not a finite number; the last checkpoint stays.
             Interrupted: Ctrl-C; everything is saved.
         """
+        keep_freed_memory()  # each step asks for what the one before it freed
         self.started = self.saved = time.monotonic()
         self.started -= self.position.seconds
         self.metrics = MetricsLog(self.run.metrics, self.position.metrics)
