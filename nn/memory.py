@@ -3,6 +3,9 @@
 A step frees hundreds of megabytes and the next one asks for them again. The C library returns such
 amounts to the system each time, and each page of 4 KB that comes back has to be filled with zeros:
 7,000 page faults, a tenth of the time of a step. The two settings below make it keep them.
+
+They hold for the whole process, so the loop of a training makes them when it begins, no layer and
+no optimiser.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from detector.training.objectives.objective import Objective
 from detector.training.run_folder import MetricsLog, RunFolder
 from detector.training.step import take_step
 from detector.training.steps import Steps
+from nn.memory import keep_freed_memory
 from nn.optim import MomentumSGD
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -91,6 +92,7 @@ class Trainer:
             NonFiniteError: a loss or gradient is not a finite number; the last checkpoint stays.
             Interrupted: Ctrl-C; everything is saved.
         """
+        keep_freed_memory()  # each step asks for what the one before it freed
         self.started = self.saved = time.monotonic()
         self.started -= self.position.seconds
         self.metrics = MetricsLog(self.run.metrics, self.position.metrics)

@@ -26,6 +26,7 @@ from multitask.server.events import stamped
 from multitask.server.snapshots import SnapshotStore
 from multitask.site.local import LocalServer, LocalSite
 from multitask.site.task import Task, TaskSite
+from nn.memory import keep_freed_memory
 
 # Neither is retried by Ray: a step taken twice would be another step. We restart from known states.
 ACTOR = {"max_restarts": 0, "max_task_retries": 0}
@@ -158,6 +159,7 @@ class SiteActor:
         self._site = TaskSite(task, RayServer(server), seed, start=False)
 
     def start(self) -> None:
+        keep_freed_memory()  # each iteration asks for what the one before it freed
         self._site.optimizer.start()
 
     def commit(self) -> dict:

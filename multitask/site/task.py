@@ -12,6 +12,7 @@ import numpy as np
 import nn
 from multitask.errors import MultitaskError
 from multitask.site.remote import RemoteMomentum
+from nn.memory import keep_freed_memory
 from nn.optim import clip_grad_norm
 
 
@@ -89,6 +90,7 @@ class TaskSite:
                 f"this is a finished training of {self.optimizer.iteration} iterations, not of "
                 f"{iterations}: start a new one in another folder"
             )
+        keep_freed_memory()  # each iteration asks for what the one before it freed
         while True:
             while self.optimizer.iteration < iterations:
                 report = self.backward()

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from nn.memory import keep_freed_memory
 from nn.module import Parameter
 
 SETTINGS = {"params", "lr", "lr_scale", "weight_decay"}
@@ -58,7 +57,6 @@ class Optimizer:
             raise ValueError(
                 f"{self.name}: lr {lr} and weight_decay {weight_decay} must be at least 0"
             )
-        keep_freed_memory()  # who makes an optimiser is going to train
         self.lr = lr
         self.groups = [
             group | {"params": list(group["params"])}

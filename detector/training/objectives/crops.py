@@ -21,6 +21,7 @@ from detector.training.recipe import Recipe
 from detector.training.step import take_step
 from nn import functional as F
 from nn import optim
+from nn.memory import keep_freed_memory
 
 RECENT = 50  # iterations over which the accuracy is averaged
 
@@ -89,6 +90,7 @@ def learn_from_crops(
     Returns:
         the part of the last crops that were classified rightly.
     """
+    keep_freed_memory()  # each step asks for what the one before it freed
     lessons, steps = recipe.crops, recipe.steps
     objective = Crops(
         CropClassifier(model, model.num_classes).train(), crop_loader(train, recipe, seed)
