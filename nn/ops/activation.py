@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.kernels import activation
 from nn.ops.layout import contiguous
-from nn.ops.operation import Operation
+from nn.ops.operation import Operation, same_shape
 
 
 class ReLU(Operation):
@@ -14,6 +14,8 @@ class ReLU(Operation):
 
     A NaN passes through both ways.
     """
+
+    output_shape = staticmethod(same_shape)
 
     ceiling = np.inf
 
@@ -42,6 +44,8 @@ class ReLU6(ReLU):
 class Sigmoid(Operation):
     """s(x) = 1 / (1 + e^-x), with derivative s (1 - s)."""
 
+    output_shape = staticmethod(same_shape)
+
     def forward(self, input):
         # e^-|x| is at most 1, so nothing overflows: 1 / (1 + e^-x) or e^x / (1 + e^x).
         small = np.exp(-np.abs(input))
@@ -55,6 +59,8 @@ class Sigmoid(Operation):
 class Tanh(Operation):
     """t(x) = tanh x, with derivative 1 - t^2."""
 
+    output_shape = staticmethod(same_shape)
+
     def forward(self, input):
         self.output = np.tanh(input)
         return self.output
@@ -65,6 +71,8 @@ class Tanh(Operation):
 
 class Softmax(Operation):
     """p_i = e^(x_i) / sum_j e^(x_j) along ``dim``; d p_i = p_i (d x_i - sum_j p_j d x_j)."""
+
+    output_shape = staticmethod(same_shape)
 
     def forward(self, input, *, dim):
         self.dim = dim
@@ -80,6 +88,8 @@ class Softmax(Operation):
 
 class LogSoftmax(Operation):
     """l_i = x_i - ln sum_j e^(x_j) along ``dim``; d l_i = d x_i - sum_j e^(l_j) d x_j."""
+
+    output_shape = staticmethod(same_shape)
 
     def forward(self, input, *, dim):
         self.dim = dim

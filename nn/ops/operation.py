@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,9 +45,12 @@ class Operation:
 
     Attributes:
         needs_grad: one bool per array argument of ``forward``, True where the gradient is wanted.
+        output_shape: the shape of the output, from those of the array arguments (None for one that
+            is absent) and the options. An operation without one can only be run to find out.
     """
 
     needs_grad: tuple[bool, ...] = ()
+    output_shape: Callable[..., tuple[int, ...]] | None = None
 
     def forward(self, *arrays: np.ndarray, **options) -> np.ndarray:
         raise NotImplementedError
@@ -58,3 +62,18 @@ class Operation:
         ``needs_grad`` is False; or a ``Part`` of it. Must not write into ``grad_output``.
         """
         raise NotImplementedError
+
+
+def same_shape(input: tuple[int, ...], *others, **options) -> tuple[int, ...]:
+    """``output_shape`` of what works element by element."""
+    return input
+
+
+def broadcast_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    """``output_shape`` of what broadcasts as in NumPy."""
+    return np.broadcast_shapes(a, b)
+
+
+def reduced_shape(input: tuple[int, ...], dim, keepdim) -> tuple[int, ...]:
+    """``output_shape`` of what reduces the dimensions ``dim`` (an int, several, None for all)."""
+    return np.broadcast_to(False, input).any(axis=dim, keepdims=keepdim).shape

@@ -22,19 +22,23 @@ class MaxPool2d(Operation):
     where no window fits and for padding above half a window.
     """
 
+    @staticmethod
+    def output_shape(input, *, kernel_size, stride, padding, dilation, ceil_mode):
+        axes = zip(input[-2:], kernel_size, stride, padding, dilation, strict=True)
+        return *input[:-2], *(output_size("max_pool2d", *axis, ceil_mode) for axis in axes)
+
     def forward(self, input, *, kernel_size, stride, padding, dilation, ceil_mode):
         planes = _planes("max_pool2d", input)
-        size = [
-            output_size("max_pool2d", *each, ceil_mode)
-            for each in zip(planes.shape[1:], kernel_size, stride, padding, dilation, strict=True)
-        ]
+        window = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
+        window |= {"dilation": dilation, "ceil_mode": ceil_mode}
+        out_shape = self.output_shape(input.shape, **window)
         self.shape, self.plane_shape = input.shape, planes.shape
-        out = np.empty((len(planes), *size), planes.dtype)
+        out = np.empty((len(planes), *out_shape[-2:]), planes.dtype)
         self.indices = np.empty(out.shape, np.int32)
         pooling.max_pool2d_forward(
             planes, kernel_size, stride, padding, dilation, out, self.indices
         )
-        return out.reshape(*input.shape[:-2], *size)
+        return out.reshape(out_shape)
 
     def backward(self, grad_output):
         grad_input = np.empty(self.plane_shape, grad_output.dtype)
@@ -68,6 +72,11 @@ class AvgPool2d(_AveragePool):
     (PyTorch's default), else the mean is over what lies on the map.
     """
 
+    @staticmethod
+    def output_shape(input, *, kernel_size, stride, padding, ceil_mode, count_include_pad=True):
+        axes = zip(input[-2:], kernel_size, stride, padding, strict=True)
+        return *input[:-2], *(output_size("avg_pool2d", *axis, 1, ceil_mode) for axis in axes)
+
     def forward(self, input, *, kernel_size, stride, padding, ceil_mode, count_include_pad=True):
         planes = _planes("avg_pool2d", input)
         inside, lengths = [], []
@@ -89,6 +98,10 @@ class AdaptiveAvgPool2d(_AveragePool):
 
     Option output_size: the pair (OH, OW).
     """
+
+    @staticmethod
+    def output_shape(input, *, output_size):
+        return *input[:-2], *output_size
 
     def forward(self, input, *, output_size):
         planes = _planes("adaptive_avg_pool2d", input)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from nn.ops.operation import Operation
+from nn.ops.operation import Operation, reduced_shape
 
 
 class Sum(Operation):
     """Every summand gets the whole gradient of the sum."""
+
+    output_shape = staticmethod(reduced_shape)
 
     def forward(self, input, dim, keepdim):
         self.shape, self.dim, self.keepdim = input.shape, dim, keepdim
@@ -20,6 +22,8 @@ class Sum(Operation):
 
 class Mean(Operation):
     """The sum divided by the number of summands."""
+
+    output_shape = staticmethod(reduced_shape)
 
     def forward(self, input, dim, keepdim):
         self.shape, self.dim, self.keepdim = input.shape, dim, keepdim
@@ -34,6 +38,8 @@ class Mean(Operation):
 
 class Max(Operation):
     """The gradient goes to the first of the largest elements."""
+
+    output_shape = staticmethod(reduced_shape)
 
     def forward(self, input, dim, keepdim):
         self.shape, self.dim, self.keepdim = input.shape, dim, keepdim
