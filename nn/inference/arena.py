@@ -22,7 +22,7 @@ class Layout:
     """Planes of ``height`` x ``width`` pixels.
 
     ``external`` planes are the network's input, an array (N, C, H, W) that is not in the arena:
-    they follow each other without a gap.
+    they follow each other without a gap, as planes of one pixel do.
     """
 
     height: int
@@ -36,7 +36,7 @@ class Layout:
     def size(self) -> int:
         """Numbers from one plane to the next."""
         size = self.height * self.width
-        if self.external:
+        if self.external or size == 1:
             return size
         size = -(-size // LINE) * LINE
         while size % CONFLICT in (0, LINE, CONFLICT - LINE):
@@ -77,17 +77,8 @@ class Plane:
         return self.layout.start + self.slot * self.layout.size
 
 
-@dataclass(eq=False)
-class Vectors:
-    """An array (N, K) in the arena."""
-
-    images: int
-    length: int
-    place: int = -1
-
-
 class Arena:
-    """Hands out planes and vectors while the plan is made; in the end each gets its place.
+    """Hands out planes while the plan is made; in the end each gets its place.
 
     ``moment`` counts the steps; whoever plans moves it on.
     """
@@ -97,7 +88,6 @@ class Arena:
         self.moment = 0
         self.layouts: dict[tuple, Layout] = {}
         self.planes: list[Plane] = []
-        self.vectors: list[Vectors] = []
 
     def new_planes(self, size: tuple[int, int], count: int, use: str = "map") -> list[Plane]:
         """Planes computed now; only those of one use ever share memory."""
@@ -105,10 +95,6 @@ class Arena:
         planes = [Plane(layout, self.moment, self.moment) for _ in range(count)]
         self.planes += planes
         return planes
-
-    def new_vectors(self, images: int, length: int) -> Vectors:
-        self.vectors.append(Vectors(images, length))
-        return self.vectors[-1]
 
     def read(self, planes: Sequence[Plane], moment: int | None = None) -> None:
         """Note that ``planes`` are needed now, or at ``moment``."""
@@ -122,9 +108,6 @@ class Arena:
         for layout in self.layouts.values():
             layout.start = size
             size += -(-self.images * layout.image // LINE) * LINE
-        for vectors in self.vectors:
-            vectors.place = size
-            size += -(-self.images * vectors.length // LINE) * LINE
         return size
 
 
@@ -166,8 +149,10 @@ def read(arena: np.ndarray, planes: list[Plane], images: int) -> np.ndarray:
 
 
 def write(arena: np.ndarray, planes: list[Plane], array: np.ndarray) -> None:
-    """Put an array (N, C, H, W) where its planes lie."""
-    _slots(arena, planes[0].layout, len(array))[:, [plane.slot for plane in planes]] = array
+    """Put an array (N, C, H, W), or (N, C), where its planes lie."""
+    slots = _slots(arena, planes[0].layout, len(array))
+    numbers = [plane.slot for plane in planes]
+    slots[:, numbers] = array.reshape(len(array), len(planes), *slots.shape[2:])
 
 
 def _slots(arena: np.ndarray, layout: Layout, images: int) -> np.ndarray:

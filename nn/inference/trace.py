@@ -37,6 +37,9 @@ class Call:
     options: dict
     output: Value
 
+    def add_to(self, plan) -> None:
+        plan.add_stage(self)
+
     def with_copies(self) -> Call:
         """The same with arrays of its own, which training the module further does not reach."""
 

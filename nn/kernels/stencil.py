@@ -26,6 +26,7 @@ from nn.kernels.depthwise import (
     depthwise_grad_input_reference,
     depthwise_grad_weight_reference,
 )
+from nn.kernels.machine.elements import clamp
 from nn.kernels.machine.jit import device, kernel
 from nn.kernels.machine.simd import LANES, Vectors, integer, loop, pointer_to
 from nn.kernels.machine.window import Window, numbered, parts
@@ -40,16 +41,16 @@ def make_weigh(stride: int, rows: int):
     @intrinsic
     def weigh(
         typing_context, plane, plane_at, H, W, weight, weight_at, bias, bias_at,
-        out, out_at, OH, OW, relu,
+        out, out_at, OH, OW, low, high,
     ):  # fmt: skip
-        """One plane of ``out``: the bias plus the weighted sum of nine shifted planes."""
-        i = types.intp
-        signature = types.void(plane, i, i, i, weight, i, bias, i, out, i, i, i, i)
+        """One plane of ``out``: the bias plus the weighted sum of nine shifted planes, clamped."""
+        i, e = types.intp, plane.dtype
+        signature = types.void(plane, i, i, i, weight, i, bias, i, out, i, i, i, e, e)
 
         def generate(context, builder, signature, values):
             kinds = signature.args
             (plane, plane_at, H, W, weight, weight_at, bias, bias_at,
-             out, out_at, OH, OW, relu) = values  # fmt: skip
+             out, out_at, OH, OW, low, high) = values  # fmt: skip
             vector = Vectors(builder, context.get_value_type(kinds[0].dtype))
             plane, weight, bias, out = (
                 builder.gep(pointer_to(context, builder, kind, array), [at])
@@ -60,7 +61,7 @@ def make_weigh(stride: int, rows: int):
             )  # fmt: skip
             factors = splats(vector, weight)
             start = vector.splat(builder.load(bias))
-            rectify = cgutils.is_true(builder, relu)
+            low, high = vector.splat(low), vector.splat(high)
             with loop(builder, parts(builder, OW, LANES)) as column:
                 x = builder.mul(column, integer(LANES))
                 window = Window(vector, plane, H, W, x, stride)
@@ -77,10 +78,7 @@ def make_weigh(stride: int, rows: int):
                                     sums[m] = vector.multiply_add(factor, seen[j], sums[m])
                     for m, total in enumerate(sums):
                         line = builder.add(y, integer(m))
-                        # "not less than": a NaN stays a NaN
-                        negative = builder.fcmp_ordered("<", total, vector.zero)
-                        rectified = builder.select(negative, vector.zero, total)
-                        total = builder.select(rectify, rectified, total)
+                        total = clamp(vector, total, low, high)
                         at = builder.add(builder.mul(line, OW), x)
                         # Every line is stored, if with no lanes: behind a branch, the compiler
                         # would put all its sums off to there, and run out of registers.
@@ -230,14 +228,15 @@ def stencil_forward(input, weight, bias, out, stride, relu):
     """
     (N, C, H, W), (OH, OW) = input.shape, out.shape[2:]
     image, flat, factors = input.reshape(-1), out.reshape(-1), weight.reshape(-1)
+    low = 0.0 if relu else -np.inf
     for plane in prange(N * C):
         c = plane % C
         if stride == 1:
             weigh(image, plane * H * W, H, W, factors, 9 * c, bias, c,
-                  flat, plane * OH * OW, OH, OW, relu)  # fmt: skip
+                  flat, plane * OH * OW, OH, OW, low, np.inf)  # fmt: skip
         else:
             weigh_by_two(image, plane * H * W, H, W, factors, 9 * c, bias, c,
-                         flat, plane * OH * OW, OH, OW, relu)  # fmt: skip
+                         flat, plane * OH * OW, OH, OW, low, np.inf)  # fmt: skip
 
 
 def stencil_grad_input_reference(grad_output, weight, grad_input, stride):
@@ -259,7 +258,7 @@ def stencil_grad_input(grad_output, weight, grad_input, stride):
         c = plane % C
         if stride == 1:
             weigh(grad, plane * H * W, H, W, reversed_factors, 9 * c, zero, 0,
-                  flat, plane * H * W, H, W, False)  # fmt: skip
+                  flat, plane * H * W, H, W, -np.inf, np.inf)  # fmt: skip
         else:
             hand_back(grad, plane * OH * OW, OH, OW, factors, 9 * c, flat, plane * H * W, H, W)
 

@@ -11,10 +11,10 @@ a buffer of gathered patches, in every second channel. Edges of any size are han
 
 from __future__ import annotations
 
-from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from nn.kernels.machine.elements import clamp
 from nn.kernels.machine.simd import LANES, VECTORS, Vectors, integer, loop, pointer_to, smaller
 
 ROWS = 6  # rows of C in a block
@@ -29,9 +29,9 @@ def make_outer_block(rows: int, vectors: int):
     @intrinsic
     def outer_block(
         typing_context, a, a_at, a_row, a_column, b, b_at, b_offsets, c, c_at, c_offsets, c_first,
-        bias, K, row_count, column_count, accumulate, relu,
+        bias, K, row_count, column_count, accumulate, low, high,
     ):  # fmt: skip
-        """One block of C = start + A B, then max(0, .) if ``relu``.
+        """One block of C = start + A B, then min(max(., low), high).
 
         A[m, k] is ``a[a_at + m * a_row + k * a_column]``, B[k, n] ``b[b_at + b_offsets[k] + n]``
         and C[m, n] ``c[c_at + c_offsets[c_first + m] + n]``, all flat arrays. The start is C itself
@@ -39,12 +39,15 @@ def make_outer_block(rows: int, vectors: int):
         much of the block exists; nothing beyond is read or written.
         """
         i = types.intp
-        signature = types.void(a, i, i, i, b, i, b_offsets, c, i, c_offsets, i, bias, i, i, i, i, i)
+        e = a.dtype
+        signature = types.void(
+            a, i, i, i, b, i, b_offsets, c, i, c_offsets, i, bias, i, i, i, i, e, e
+        )
 
         def generate(context, builder, signature, values):
             kinds = signature.args
             (a, a_at, a_row, a_column, b, b_at, b_offsets, c, c_at, c_offsets, c_first, bias,
-             K, row_count, column_count, accumulate, relu) = values  # fmt: skip
+             K, row_count, column_count, accumulate, low, high) = values  # fmt: skip
             element = context.get_value_type(kinds[0].dtype)
             vector = Vectors(builder, element)
             column = Vectors(builder, element, COLUMN_LANES)
@@ -60,14 +63,7 @@ def make_outer_block(rows: int, vectors: int):
             row = [smaller(builder, integer(m), last_row) for m in range(rows)]
             a_rows = [builder.gep(a, [builder.mul(r, a_row)]) for r in row]
             row_lanes = column.lanes_below(row_count)
-
-            infinity, zero = ir.Constant(element, float("-inf")), ir.Constant(element, 0.0)
-            floor = builder.select(cgutils.is_true(builder, relu), zero, infinity)
-
-            def rectified(vector, value):
-                # "not less than": a NaN stays a NaN
-                low = builder.fcmp_ordered("<", value, vector.splat(floor))
-                return builder.select(low, vector.splat(floor), value)
+            lowest, highest = vector.splat(low), vector.splat(high)
 
             def block(width, mask, odd=False):
                 """``width`` vectors a row, the last one masked; if ``odd``, one more column.
@@ -128,11 +124,13 @@ def make_outer_block(rows: int, vectors: int):
                         builder.store(new, odd_sums)
 
                 if odd:
-                    odd_column = rectified(column, builder.load(odd_sums))
+                    odd_column = clamp(
+                        column, builder.load(odd_sums), column.splat(low), column.splat(high)
+                    )
                 for m in range(rows):
                     with builder.if_then(builder.icmp_signed("<", integer(m), row_count)):
                         for n in range(width):
-                            value = rectified(vector, builder.load(sums[m][n]))
+                            value = clamp(vector, builder.load(sums[m][n]), lowest, highest)
                             vector.store(value, c_address(m, n), masks[n])
                         if odd:
                             value = builder.extract_element(odd_column, integer(m))
