@@ -67,7 +67,7 @@ class CompiledModule:
             if isinstance(stage, Stretch):
                 self._run(stage, input)
             elif isinstance(stage, Import):
-                write(self._arena, self.plan.planes[stage.value], arrays[stage.value])
+                write(self._arena, *self.plan.slots[stage.value], arrays[stage.value])
             else:
                 inputs = [self._array(value, arrays) for value in stage.inputs]
                 arrays[stage.output] = run(stage.operation, inputs, stage.options)
@@ -87,5 +87,5 @@ class CompiledModule:
             return value
         if value in arrays:
             return arrays[value]
-        found = read(self._arena, self.plan.planes[value], self.plan.images)
-        return np.ascontiguousarray(found.reshape(value.shape))
+        found = read(self._arena, *self.plan.slots[value], self.plan.images)
+        return found.reshape(value.shape).copy()

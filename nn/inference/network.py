@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nn.inference.alternation import alternate
 from nn.inference.convolution import Convolution
 from nn.inference.lowerings import LOWERINGS
 from nn.inference.plan import is_map
@@ -41,6 +42,7 @@ class Network:
             lower = LOWERINGS.get(call.operation)
             if lower is None or not self.are_maps(call) or not lower(self, call):
                 self.steps.append(call)
+        self.steps = alternate(self.steps, trace.outputs)
 
     def are_maps(self, call: Call) -> bool:
         """Whether all values of a call are maps of this batch and of one type."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nn.inference.arena import FOREVER, Arena, Plane, external_planes
+from nn.inference.arena import FOREVER, Arena, Plane, external_planes, slots_of
 from nn.inference.table import Row, Table
 from nn.inference.trace import Call, Trace, Value
 from nn.kernels.program.kinds import KINDS
@@ -37,7 +37,7 @@ class Plan:
     Attributes:
         stages: in order, ``Stretch``, ``Import`` or ``Call``.
         table, places, weights: as ``nn.kernels.program.interpreter.run_program`` wants them.
-        planes: what lies in the arena, and where; all other values are arrays.
+        planes, slots: what lies in the arena, and where; all other values are arrays.
         arena_size, scratch: how many numbers the arena and a thread's working memory have.
     """
 
@@ -113,6 +113,9 @@ class Plan:
                 for row in self.rows.rows[stage.first : stage.last]:
                     row.first = tasks
                     tasks += row.tasks
+        self.slots = {
+            value: (planes[0].layout, slots_of(planes)) for value, planes in self.planes.items()
+        }
         self.table, self.places, self.weights = self.rows.write()
         self.scratch = self.rows.scratch
 

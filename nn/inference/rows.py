@@ -13,10 +13,11 @@ import numpy as np
 
 from nn.inference.table import Row, Table
 from nn.inference.trace import Call
-from nn.kernels.machine.register_blocks import DOT_COLUMNS, DOT_ROWS, ROWS
+from nn.kernels.machine.register_blocks import ROWS
 from nn.kernels.matmul import TILE
 from nn.kernels.program.finish import FUNCTIONS, JOINS
 from nn.kernels.program.kinds import NUMBERS
+from nn.kernels.program.linear import IMAGES
 from nn.kernels.winograd import PLACES, tiles_of, transform_weight
 
 if TYPE_CHECKING:
@@ -57,15 +58,17 @@ def fill_scale(table: Table, row: Row, conv: Convolution) -> None:
 
 
 def fill_linear(table: Table, row: Row, conv: Convolution) -> None:
-    """A fully connected layer."""
+    """A fully connected layer; weights packed (OC / TILE, K, TILE)."""
     _fill(table, row, conv)
-    row.kind, row.weight = NUMBERS["linear"], table.constant(conv.weight)
-    K = conv.weight[0].size
-    row.offsets = [m * K for m in range(max(DOT_ROWS, DOT_COLUMNS))]
-    table.share_outputs(row, DOT_ROWS)
+    row.kind = NUMBERS["linear"]
+    weight = conv.weight.reshape(len(conv.weight), -1)
+    weight = np.pad(weight, ((0, -len(weight) % TILE), (0, 0)))
+    K = weight.shape[1]
+    row.weight = table.constant(weight.reshape(-1, TILE, K).transpose(0, 2, 1))
+    table.share_outputs(row, TILE)
     row.row_blocks = row.tasks
-    row.tasks *= -(-row.images // DOT_COLUMNS)
-    table.need_scratch(min(DOT_COLUMNS, row.images) * K + row.rows * DOT_COLUMNS)
+    row.tasks *= -(-row.images // IMAGES)
+    table.need_scratch(min(IMAGES, row.images) * (K + row.rows))
 
 
 def fill_strided(table: Table, row: Row, conv: Convolution) -> None:

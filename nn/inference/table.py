@@ -20,6 +20,7 @@ from nn.kernels.matmul import K_BLOCK, TILE
 from nn.kernels.program.step import STEP, Step
 
 LEAST_PIXELS = 4096  # a task on whole planes takes several, if they are small
+LEAST_PRODUCTS = 1 << 20  # a task of a pointwise convolution takes several tiles, if they are few
 TASKS = 4  # for each thread, so that one that is held up can leave some to the others
 
 
@@ -86,6 +87,10 @@ class Table:
         ``most``: rows of outputs in a task at most.
         """
         row.tile = min((TILE, TILE - LANES + 1), key=lambda tile: _vectors(pixels, tile))
+        if row.pointwise and row.tile == TILE:  # no working memory that it has to fit into
+            tiles = self.images * pixels // TILE // self.tasks_wanted
+            products = TILE * row.outputs * row.channels // row.groups
+            row.tile *= max(1, min(tiles, LEAST_PRODUCTS // products))
         row.tiles = -(-pixels // row.tile)
         together = ROWS if row.groups == 1 else row.outputs // row.groups
         blocks = -(-row.outputs // together)
@@ -122,6 +127,10 @@ class Table:
         for row in self.rows:
             row.external = row.source_planes[0].layout.external
             row.source, row.source_image = _addresses(row.source_planes, places)
+            row.packed = all(
+                b - a == row.height * row.width
+                for a, b in zip(places[row.source :], places[row.source + 1 :], strict=False)
+            )
             row.target, row.target_image = _addresses(row.target_planes, places)
             if row.second_planes:
                 row.second, row.second_image = _addresses(row.second_planes, places)

@@ -109,6 +109,8 @@ def make_outer_block(rows: int, vectors: int):
                         for n in range(width)
                     ]
                     a_offset = builder.mul(k, a_column)
+                    # Weights of large layers lie in no cache, in the order in which they are used.
+                    vector.prefetch(builder.gep(a, [a_offset]))
                     for m in range(rows):
                         a_value = vector.splat(builder.load(builder.gep(a_rows[m], [a_offset])))
                         for n in range(width):

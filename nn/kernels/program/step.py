@@ -30,6 +30,7 @@ class Step:
 
     source: int = 0  # in places: ``channels`` planes of height x width
     source_image: int = 0  # numbers from one image to the next
+    packed: int = 0  # its planes follow each other without a gap
     external: int = 0  # the source is the network's input, not in the arena
     channels: int = 0
     height: int = 0
