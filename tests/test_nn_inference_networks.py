@@ -2,29 +2,12 @@
 
 import numpy as np
 import pytest
+from inference_checks import Layers, plain, random, unit
 
 import nn
 from nn import functional as F
 from nn.inference import compile as compile_module
 from nn.kernels.machine.jit import twins
-
-
-class Layers(nn.Module):
-    """A module that is a function of its parts."""
-
-    def __init__(self, function, *parts):
-        super().__init__()
-        self.function, self.parts = function, nn.ModuleList(parts)
-
-    def forward(self, x):
-        return self.function(x, *self.parts)
-
-
-def unit(inputs, outputs, kernel=1, stride=1, groups=1, dilation=1, act=nn.ReLU):
-    """A convolution that keeps the size, batch norm, activation."""
-    padding = dilation * (kernel - 1) // 2
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), act())
 
 
 def residual(body, shortcut=None, act=F.relu):
@@ -178,15 +161,6 @@ def network(name):
             norm.running_mean[:] = 0.1 * rng.standard_normal(channels)
             norm.running_var[:] = rng.uniform(0.2, 0.5, channels)
     return module.eval()
-
-
-def random(shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def plain(module, x):
-    with nn.no_grad():
-        return module(nn.Tensor(x)).data
 
 
 @pytest.mark.parametrize("name", NETWORKS)
