@@ -2,7 +2,8 @@
 
 All maps of one size share a ``Layout``. It has slots, each with room for one plane of every image
 of the batch. A slot is given back when nobody needs its plane any more and taken by a later map of
-the same size.
+the same size; the whole layout's memory is taken by later layouts when its last plane is done with.
+The less memory, the more of it is in a cache.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Layout:
     """Planes of ``height`` x ``width`` pixels.
 
     ``external`` planes are the network's input, an array (N, C, H, W) that is not in the arena:
-    they follow each other without a gap.
+    they follow each other without a gap, as planes of one pixel do.
     """
 
     height: int
@@ -36,7 +37,7 @@ class Layout:
     def size(self) -> int:
         """Numbers from one plane to the next."""
         size = self.height * self.width
-        if self.external:
+        if self.external or size == 1:
             return size
         size = -(-size // LINE) * LINE
         while size % CONFLICT in (0, LINE, CONFLICT - LINE):
@@ -77,17 +78,8 @@ class Plane:
         return self.layout.start + self.slot * self.layout.size
 
 
-@dataclass(eq=False)
-class Vectors:
-    """An array (N, K) in the arena."""
-
-    images: int
-    length: int
-    place: int = -1
-
-
 class Arena:
-    """Hands out planes and vectors while the plan is made; in the end each gets its place.
+    """Hands out planes while the plan is made; in the end each gets its place.
 
     ``moment`` counts the steps; whoever plans moves it on.
     """
@@ -97,7 +89,6 @@ class Arena:
         self.moment = 0
         self.layouts: dict[tuple, Layout] = {}
         self.planes: list[Plane] = []
-        self.vectors: list[Vectors] = []
 
     def new_planes(self, size: tuple[int, int], count: int, use: str = "map") -> list[Plane]:
         """Planes computed now; only those of one use ever share memory."""
@@ -105,10 +96,6 @@ class Arena:
         planes = [Plane(layout, self.moment, self.moment) for _ in range(count)]
         self.planes += planes
         return planes
-
-    def new_vectors(self, images: int, length: int) -> Vectors:
-        self.vectors.append(Vectors(images, length))
-        return self.vectors[-1]
 
     def read(self, planes: Sequence[Plane], moment: int | None = None) -> None:
         """Note that ``planes`` are needed now, or at ``moment``."""
@@ -118,14 +105,19 @@ class Arena:
     def lay_out(self) -> int:
         """Find a place for everything; how many numbers the arena has."""
         give_slots(self.planes)
-        size = 0
-        for layout in self.layouts.values():
-            layout.start = size
-            size += -(-self.images * layout.image // LINE) * LINE
-        for vectors in self.vectors:
-            vectors.place = size
-            size += -(-self.images * vectors.length // LINE) * LINE
-        return size
+        times = {layout: [FOREVER, 0] for layout in self.layouts.values()}
+        for plane in self.planes:
+            begin, end = times[plane.layout]
+            times[plane.layout] = [min(begin, plane.first), max(end, plane.last)]
+        placed: list[tuple[int, int, Layout]] = []
+        for layout, (begin, end) in times.items():
+            size = -(-self.images * layout.image // LINE) * LINE
+            for start, stop, other in sorted(placed, key=lambda each: each[0]):
+                is_needed = times[other][0] <= end and begin <= times[other][1]
+                if is_needed and start < layout.start + size and layout.start < stop:
+                    layout.start = stop
+            placed.append((layout.start, layout.start + size, layout))
+        return max((stop for _, stop, _ in placed), default=0)
 
 
 def external_planes(channels: int, height: int, width: int) -> list[Plane]:
@@ -160,14 +152,23 @@ def give_slots(planes: list[Plane]) -> None:
             plane.layout.free.append(plane.slot)
 
 
-def read(arena: np.ndarray, planes: list[Plane], images: int) -> np.ndarray:
-    """A map as a new array (N, C, H, W)."""
-    return _slots(arena, planes[0].layout, images)[:, [plane.slot for plane in planes]]
+def slots_of(planes: Sequence[Plane]) -> slice | np.ndarray:
+    """The numbers of their slots, as an index."""
+    numbers = np.array([plane.slot for plane in planes])
+    if (np.diff(numbers) == 1).all():
+        return slice(int(numbers[0]), int(numbers[-1]) + 1)
+    return numbers
 
 
-def write(arena: np.ndarray, planes: list[Plane], array: np.ndarray) -> None:
-    """Put an array (N, C, H, W) where its planes lie."""
-    _slots(arena, planes[0].layout, len(array))[:, [plane.slot for plane in planes]] = array
+def read(arena: np.ndarray, layout: Layout, slots: slice | np.ndarray, images: int) -> np.ndarray:
+    """A map as an array (N, C, H, W)."""
+    return _slots(arena, layout, images)[:, slots]
+
+
+def write(arena: np.ndarray, layout: Layout, slots: slice | np.ndarray, array: np.ndarray) -> None:
+    """Put an array (N, C, H, W), or (N, C), where its planes lie."""
+    planes = _slots(arena, layout, len(array))
+    planes[:, slots] = array.reshape(len(array), -1, layout.height, layout.width)
 
 
 def _slots(arena: np.ndarray, layout: Layout, images: int) -> np.ndarray:

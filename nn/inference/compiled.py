@@ -1,6 +1,6 @@
 """``nn.inference.compile``: a trained module made ready for use.
 
-    module -> trace -> simplify -> plan -> a callable
+    module -> trace -> lower -> plan -> a callable
 
 Each arrow is a file of this folder.
 """
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from nn.inference.arena import read, write, zeros
+from nn.inference.network import Network
 from nn.inference.plan import Import, Plan, Stretch
-from nn.inference.simplify import simplify
 from nn.inference.trace import Value, run, trace
 from nn.kernels import get_num_threads
 from nn.kernels.program import interpreter as program
@@ -50,7 +50,7 @@ class CompiledModule:
 
     def __init__(self, module: Module, input_shape: Sequence[int]):
         self._trace = trace(module, input_shape)
-        self.plan = Plan(self._trace, simplify(self._trace))
+        self.plan = Plan(self._trace, Network(self._trace).steps)
         self.input_shape = self._trace.input.shape
         self._arena = zeros(self.plan.arena_size, self.plan.dtype)
         self._counters = np.zeros(16, np.int64)
@@ -75,7 +75,7 @@ class CompiledModule:
             if isinstance(stage, Stretch):
                 self._run(stage, input)
             elif isinstance(stage, Import):
-                write(self._arena, self.plan.planes[stage.value], arrays[stage.value])
+                write(self._arena, *self.plan.slots[stage.value], arrays[stage.value])
             else:
                 inputs = [self._array(value, arrays) for value in stage.inputs]
                 arrays[stage.output] = run(stage.operation, inputs, stage.options)
@@ -94,9 +94,5 @@ class CompiledModule:
             return value
         if value in arrays:
             return arrays[value]
-        plan = self.plan
-        if value in plan.vectors:
-            vectors = plan.vectors[value]
-            end = vectors.place + vectors.images * vectors.length
-            return self._arena[vectors.place : end].reshape(vectors.images, -1).copy()
-        return np.ascontiguousarray(read(self._arena, plan.planes[value], plan.images))
+        found = read(self._arena, *self.plan.slots[value], self.plan.images)
+        return found.reshape(value.shape).copy()

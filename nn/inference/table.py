@@ -8,20 +8,30 @@ after the other, and in the end everything gets its place and becomes the plain 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from nn.inference.arena import LINE, Plane, Vectors, zeros
+from nn.inference.arena import LINE, Plane, zeros
 from nn.kernels import get_num_threads
 from nn.kernels.machine.register_blocks import ROWS
 from nn.kernels.machine.simd import LANES
 from nn.kernels.matmul import K_BLOCK, TILE
-from nn.kernels.program.twins import STEP
+from nn.kernels.program.step import STEP, Step
 
 LEAST_PIXELS = 4096  # a task on whole planes takes several, if they are small
+LEAST_PRODUCTS = 1 << 20  # a task of a pointwise convolution takes several tiles, if they are few
 TASKS = 4  # for each thread, so that one that is held up can leave some to the others
 
-Side = Sequence[Plane] | Vectors
+
+@dataclass(eq=False)
+class Row(Step):
+    """A step whose planes are not laid out yet; ``offsets`` are what ``taps`` will point to."""
+
+    source_planes: Sequence[Plane] = ()
+    target_planes: Sequence[Plane] = ()
+    second_planes: Sequence[Plane] = ()
+    offsets: list[int] = field(default_factory=list)
 
 
 class Table:
@@ -31,30 +41,29 @@ class Table:
         dtype: of all numbers.
 
     Attributes:
-        rows: dicts with the fields of ``STEP``; ``source`` and ``target`` are planes or vectors,
-            ``taps`` a list of numbers.
+        rows: one after the other.
         scratch: how much working memory a thread needs.
     """
 
     def __init__(self, images: int, dtype: np.dtype):
         self.images, self.dtype = images, dtype
         self.tasks_wanted = TASKS * get_num_threads()
-        self.rows: list[dict] = []
+        self.rows: list[Row] = []
         self.scratch = K_BLOCK * TILE
         self._constants: list[np.ndarray] = [np.zeros(0, dtype)]
         self._constants_size = 0
 
-    def add(self, source: Side, target: Side, **fields) -> dict:
+    def add(
+        self, source: Sequence[Plane], target: Sequence[Plane], second: Sequence[Plane] | None
+    ) -> Row:
         """A new row at the end, with the geometry of ``source`` and ``target``."""
-        row = dict.fromkeys(STEP.names, 0) | {"images": self.images, "tasks": 1}
-        row |= {"source": source, "target": target, **fields}
-        for side, prefix, count in ((source, "", "channels"), (target, "out_", "outputs")):
-            if isinstance(side, Vectors):
-                row[count] = side.length
-                continue
-            layout = side[0].layout
-            row[count] = len(side)
-            row[f"{prefix}height"], row[f"{prefix}width"] = layout.height, layout.width
+        row = Row(
+            images=self.images,
+            channels=len(source), height=source[0].layout.height, width=source[0].layout.width,
+            outputs=len(target), out_height=target[0].layout.height,
+            out_width=target[0].layout.width,
+            source_planes=source, target_planes=target, second_planes=second or (),
+        )  # fmt: skip
         self.rows.append(row)
         return row
 
@@ -72,39 +81,42 @@ class Table:
 
     # Tasks
 
-    def share_tiles(self, row: dict, pixels: int, most: int = 1 << 60) -> None:
+    def share_tiles(self, row: Row, pixels: int, most: int = 1 << 60) -> None:
         """Cut a product: by tiles of pixels and, if those are few, by rows of outputs too.
 
         ``most``: rows of outputs in a task at most.
         """
-        row["tile"] = min((TILE, TILE - LANES + 1), key=lambda tile: _vectors(pixels, tile))
-        row["tiles"] = -(-pixels // row["tile"])
-        groups = -(-row["outputs"] // ROWS)
-        parts = max(
-            -(-self.tasks_wanted // (self.images * row["tiles"])), -(-row["outputs"] // most)
-        )
-        parts = min(groups, parts)
-        row["rows"] = ROWS * -(-groups // parts)
-        row["row_blocks"] = -(-row["outputs"] // row["rows"])
-        row["tasks"] = self.images * row["tiles"] * row["row_blocks"]
+        row.tile = min((TILE, TILE - LANES + 1), key=lambda tile: _vectors(pixels, tile))
+        if row.pointwise and row.tile == TILE:  # no working memory that it has to fit into
+            tiles = self.images * pixels // TILE // self.tasks_wanted
+            products = TILE * row.outputs * row.channels // row.groups
+            row.tile *= max(1, min(tiles, LEAST_PRODUCTS // products))
+        row.tiles = -(-pixels // row.tile)
+        together = ROWS if row.groups == 1 else row.outputs // row.groups
+        blocks = -(-row.outputs // together)
+        parts = max(-(-self.tasks_wanted // (self.images * row.tiles)), -(-row.outputs // most))
+        parts = min(blocks, parts)
+        row.rows = together * -(-blocks // parts)
+        row.row_blocks = -(-row.outputs // row.rows)
+        row.tasks = self.images * row.tiles * row.row_blocks
 
-    def share_planes(self, row: dict) -> None:
+    def share_planes(self, row: Row) -> None:
         """Cut a step that goes plane by plane."""
-        planes = self.images * row["channels"]
-        few = -(-LEAST_PIXELS // (row["height"] * row["width"]))
-        row["rows"] = max(1, min(few, planes), -(-planes // self.tasks_wanted))
-        row["tasks"] = -(-planes // row["rows"])
+        planes = self.images * row.channels
+        few = -(-LEAST_PIXELS // (row.height * row.width))
+        row.rows = max(1, min(few, planes), -(-planes // self.tasks_wanted))
+        row.tasks = -(-planes // row.rows)
 
-    def share_rows(self, row: dict, most: int) -> None:
+    def share_rows(self, row: Row, most: int) -> None:
         """Cut a step that goes by rows of the target, at most so many a task."""
-        row["rows"] = max(1, min(most, -(-row["out_height"] // self.tasks_wanted)))
-        row["tiles"] = -(-row["out_height"] // row["rows"])
-        row["tasks"] = self.images * row["tiles"]
+        row.rows = max(1, min(most, -(-row.out_height // self.tasks_wanted)))
+        row.tiles = -(-row.out_height // row.rows)
+        row.tasks = self.images * row.tiles
 
-    def share_outputs(self, row: dict, together: int) -> None:
+    def share_outputs(self, row: Row, together: int) -> None:
         """Cut a fully connected layer by its outputs, which are computed so many at a time."""
-        row["rows"] = together * -(-row["outputs"] // (together * self.tasks_wanted))
-        row["tasks"] = -(-row["outputs"] // row["rows"])
+        row.rows = together * -(-row.outputs // (together * self.tasks_wanted))
+        row.tasks = -(-row.outputs // row.rows)
 
     # In the end
 
@@ -113,27 +125,27 @@ class Table:
         places = list(range(0, K_BLOCK * TILE, TILE))
         lines = []
         for row in self.rows:
-            line = dict(row)
-            for side in ("source", "target"):
-                line[side], line[f"{side}_image"] = _addresses(row[side], places)
-            if row["taps"]:
-                line["taps"] = len(places)
-                places += row["taps"]
-            source = row["source"]
-            line["external"] = not isinstance(source, Vectors) and source[0].layout.external
-            lines.append(tuple(int(line[name]) for name in STEP.names))
+            row.external = row.source_planes[0].layout.external
+            row.source, row.source_image = _addresses(row.source_planes, places)
+            row.packed = all(
+                b - a == row.height * row.width
+                for a, b in zip(places[row.source :], places[row.source + 1 :], strict=False)
+            )
+            row.target, row.target_image = _addresses(row.target_planes, places)
+            if row.second_planes:
+                row.second, row.second_image = _addresses(row.second_planes, places)
+            row.taps = len(places)
+            places += row.offsets
+            lines.append(tuple(getattr(row, name) for name in STEP.names))
         weights = zeros(self._constants_size, self.dtype)
         np.concatenate(self._constants, out=weights)
         return np.array(lines, STEP), np.array(places, np.int64), weights
 
 
-def _addresses(side: Side, places: list[int]) -> tuple[int, int]:
+def _addresses(planes: Sequence[Plane], places: list[int]) -> tuple[int, int]:
     """Append to ``places``; where the list begins, and numbers from one image to the next."""
-    if isinstance(side, Vectors):
-        places.append(side.place)
-        return len(places) - 1, side.length
-    places += [plane.place for plane in side]
-    return len(places) - len(side), side[0].layout.image
+    places += [plane.place for plane in planes]
+    return len(places) - len(planes), planes[0].layout.image
 
 
 def _vectors(pixels: int, tile: int) -> float:

@@ -1,9 +1,10 @@
 """What a module computes, written down as a list of operations without computing it.
 
 The first step of ``nn.inference.compile``. The module is run once in evaluation mode, but every
-operation that says how large its output is (``SHAPES``) only leaves its name and a shape; an array
-of zeros that takes no memory stands for the values. So a trace takes milliseconds at any image
-size. What a module decides by looking at shapes is thereby decided; it must not look at values.
+operation that says how large its output is (``output_shape``) only leaves its name and a shape; an
+array of zeros that takes no memory stands for the values. So a trace takes milliseconds at any
+image size. What a module decides by looking at shapes is thereby decided; it must not look at
+values.
 """
 
 from __future__ import annotations
@@ -16,15 +17,10 @@ import numpy as np
 from nn.module import Module, evaluating
 from nn.ops import (
     activation,
-    arithmetic,
     channel_shuffle,
     normalization,
-    pooling,
-    reduction,
     shape,
 )
-from nn.ops.convolution import Conv2d, output_size
-from nn.ops.indexing import Index
 from nn.ops.operation import Operation
 from nn.tensor import Tensor, no_grad, recording
 
@@ -45,6 +41,9 @@ class Call:
     inputs: tuple[Value | np.ndarray, ...]
     options: dict
     output: Value
+
+    def add_to(self, plan) -> None:
+        plan.add_stage(self)
 
     def with_copies(self) -> Call:
         """The same with arrays of its own, which training the module further does not reach."""
@@ -122,9 +121,9 @@ def trace(module: Module, input_shape: Sequence[int]) -> Trace:
 
 def output_of(operation: type[Operation], arrays: list[np.ndarray], options: dict) -> np.ndarray:
     """An array of the shape and dtype of the operation's output."""
-    if operation in SHAPES:
-        dtype = np.result_type(*arrays)
-        return np.broadcast_to(np.zeros((), dtype), SHAPES[operation](*arrays, **options))
+    if operation.output_shape is not None:
+        shape = operation.output_shape(*(array.shape for array in arrays), **options)
+        return np.broadcast_to(np.zeros((), np.result_type(*arrays)), shape)
     return np.asarray(run(operation, [np.ascontiguousarray(array) for array in arrays], options))
 
 
@@ -133,42 +132,6 @@ def run(operation: type[Operation], arrays: list[np.ndarray], options: dict) -> 
     instance = operation()
     instance.needs_grad = (False,) * len(arrays)
     return instance.forward(*arrays, **options)
-
-
-def _cat(*arrays, dim):
-    shape = list(arrays[0].shape)
-    shape[dim] = sum(array.shape[dim] for array in arrays)
-    return tuple(shape)
-
-
-def _convolution(input, weight, bias=None, *, stride, padding, dilation, groups):
-    size = output_size(input, weight, bias, stride, padding, dilation, groups)
-    return input.shape[0], weight.shape[0], *size
-
-
-def _max_pool(input, *, kernel_size, stride, padding, dilation, ceil_mode):
-    sizes = zip(input.shape[-2:], kernel_size, stride, padding, dilation, strict=True)
-    return *input.shape[:-2], *(pooling.output_size("max_pool2d", *s, ceil_mode) for s in sizes)
-
-
-def _mean(input, *, dim, keepdim):
-    return np.empty(input.shape, np.bool_).any(axis=dim, keepdims=keepdim).shape
-
-
-# Operation -> the shape of its output, for those whose zeros would cost time or memory.
-SHAPES: dict[type[Operation], Callable] = {
-    Conv2d: _convolution,
-    pooling.MaxPool2d: _max_pool,
-    Index: lambda input, index: input[index].shape,
-    arithmetic.Add: lambda a, b: np.broadcast_shapes(a.shape, b.shape),
-    activation.ReLU: lambda input: input.shape,
-    normalization.BatchNorm: lambda input, *affine, **options: input.shape,
-    channel_shuffle.ChannelShuffle: lambda input, groups: input.shape,
-    shape.Cat: _cat,
-    shape.Reshape: lambda input, sizes: input.reshape(sizes).shape,
-    shape.Transpose: lambda input, axes: input.transpose(axes).shape,
-    reduction.Mean: _mean,
-}
 
 
 def _structure(returned, output: Callable) -> Callable:

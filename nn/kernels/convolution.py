@@ -109,7 +109,7 @@ def conv2d_forward(input, weight, bias, out, stride, padding, dilation, relu):
                         panel.reshape(-1), x, panel_offsets,
                         flat_out, n * OC * pixels + pixel + x, out_offsets, group * M + m,
                         bias, depth, min(ROWS, last - m), min(COLUMNS, count - x),
-                        k > 0, relu and k + K_BLOCK >= K,
+                        k > 0, 0.0 if relu and k + K_BLOCK >= K else -np.inf, np.inf,
                     )  # fmt: skip
 
 

@@ -51,6 +51,7 @@ def depthwise_forward(input, weight, bias, out, stride, padding, dilation, relu)
     height, width = phase_size(OH, OW, KH, KW, stride, dilation)
     offsets = tap_offsets(KH, KW, height, width, stride, dilation)
     order = multiples(1, KH * KW)
+    low = 0.0 if relu else -np.inf
     band = max(1, BAND // width)
     tasks = min(N * C, TASKS)
     for task in prange(tasks):
@@ -63,7 +64,7 @@ def depthwise_forward(input, weight, bias, out, stride, padding, dilation, relu)
                 rows = min(band, OH - top)
                 weighted_sum(
                     weight[c].reshape(-1), order, KH * KW, scratch, top * width, offsets,
-                    bias[c : c + 1], result, 0, (rows - 1) * width + OW, relu,
+                    bias[c : c + 1], result, 0, (rows - 1) * width + OW, low, np.inf,
                 )  # fmt: skip
                 target = (plane * OH + top) * OW
                 copy_rows(result, 0, width, 0, OW, out.reshape(-1), target, OW, OW, rows)
@@ -118,8 +119,10 @@ def spread(plane, stride, padding, height, width, scratch):
 
 
 @device
-def weighted_sum(factors, order, taps, scratch, at, offsets, bias, result, result_at, length, relu):
-    """result[x] = bias + sum over t < ``taps`` of factors[t] scratch[at + offsets[t] + x].
+def weighted_sum(
+    factors, order, taps, scratch, at, offsets, bias, result, result_at, length, low, high
+):
+    """result[x] = bias + sum over t < ``taps`` of factors[t] scratch[at + offsets[t] + x], clamped.
 
     Many rows of the scratch plane count as one long row, so that narrow planes fill the vectors
     too; what falls between two rows is computed and dropped.
@@ -127,7 +130,7 @@ def weighted_sum(factors, order, taps, scratch, at, offsets, bias, result, resul
     for x in range(0, length, COLUMNS):
         row_block(
             factors, 0, 0, 1, scratch, at + x, offsets, result, result_at + x, order, 0,
-            bias, taps, 1, min(COLUMNS, length - x), False, relu,
+            bias, taps, 1, min(COLUMNS, length - x), False, low, high,
         )  # fmt: skip
 
 
@@ -188,7 +191,7 @@ def depthwise_grad_input(grad_output, weight, grad_input, stride, padding, dilat
                         weighted_sum(
                             factors, order, counts[phase], scratch, first * width, offsets[phase],
                             zero, results, q * band * width, (rows - 1) * width + ceil_div(W, SW),
-                            False,
+                            -np.inf, np.inf,
                         )  # fmt: skip
                     at = (plane * H + p + first * SH) * W
                     weave(results, band * width, width, flat_grad, at, SH * W, W, rows, SW)

@@ -76,7 +76,7 @@ def matmul(a, b, bias, out, transpose_a, relu):
                         flat_b, (i * K + k) * N + n, b_offsets,
                         flat_out, i * M * N + n, out_offsets, m,
                         bias, min(K_BLOCK, K - k), min(ROWS, M - m), min(COLUMNS, N - n),
-                        k > 0, relu and k + K_BLOCK >= K,
+                        k > 0, 0.0 if relu and k + K_BLOCK >= K else -np.inf, np.inf,
                     )  # fmt: skip
 
 

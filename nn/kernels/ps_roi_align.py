@@ -110,7 +110,7 @@ def ps_roi_align_forward(input, images, cells, rows, columns, use_max, out, argm
                     for c in range(0, padded, LANES):
                         row_block(
                             weights, 0, 0, 1, pixels_first, c, pixels, values, c, here, 0, zero,
-                            found, 1, LANES, False, False,
+                            found, 1, LANES, False, -np.inf, np.inf,
                         )  # fmt: skip
                     for c in range(C):
                         # A NaN is larger than everything.
@@ -150,7 +150,7 @@ def ps_roi_align_backward(grad_output, images, cells, rows, columns, use_max, ar
                         for c in range(0, padded, LANES):
                             row_block(
                                 weights, i, 0, 1, grad, c, here, pixels_first, c, pixels, i,
-                                weights, 1, 1, LANES, True, False,
+                                weights, 1, 1, LANES, True, -np.inf, np.inf,
                             )  # fmt: skip
             for c in range(C):
                 plane = grad_input[n, (c * PH + ph) * PW + pw]

@@ -37,12 +37,14 @@ def make_weigh(stride: int, rows: int):
 
     @emitted
     def weigh(
-        builder, plane, plane_at, H, W, weight, weight_at, bias, bias_at, out, out_at, OH, OW, relu
-    ):
-        """One plane of ``out``: the bias plus the weighted sum of nine shifted planes."""
+        builder, plane, plane_at, H, W, weight, weight_at, bias, bias_at, out, out_at, OH, OW,
+        low, high,
+    ):  # fmt: skip
+        """One plane of ``out``: the bias plus the weighted sum of nine shifted planes, clamped."""
         vector = Vectors(builder, plane.element)
         plane, out = plane.at(plane_at), out.at(out_at)
         factors, start = splats(vector, weight.at(weight_at)), vector.splat(bias[bias_at])
+        low, high = vector.splat(low), vector.splat(high)
         with loop(OW, LANES) as x:
             window = Window(vector, plane, H, W, x, stride)
             with loop(OH, rows) as y:
@@ -59,7 +61,7 @@ def make_weigh(stride: int, rows: int):
                     # put all its sums off to there, and run out of registers.
                     lanes = (OW - x).where(y + m < OH, 0)
                     place = out.at((y + m) * OW + x)
-                    vector.store(vector.relu(total, relu), place, vector.lanes_below(lanes))
+                    vector.store(vector.clamp(total, low, high), place, vector.lanes_below(lanes))
 
     return weigh
 
@@ -160,14 +162,15 @@ def stencil_forward(input, weight, bias, out, stride, relu):
     """
     (N, C, H, W), (OH, OW) = input.shape, out.shape[2:]
     image, flat, factors = input.reshape(-1), out.reshape(-1), weight.reshape(-1)
+    low = 0.0 if relu else -np.inf
     for plane in prange(N * C):
         c = plane % C
         if stride == 1:
             weigh(image, plane * H * W, H, W, factors, 9 * c, bias, c,
-                  flat, plane * OH * OW, OH, OW, relu)  # fmt: skip
+                  flat, plane * OH * OW, OH, OW, low, np.inf)  # fmt: skip
         else:
             weigh_by_two(image, plane * H * W, H, W, factors, 9 * c, bias, c,
-                         flat, plane * OH * OW, OH, OW, relu)  # fmt: skip
+                         flat, plane * OH * OW, OH, OW, low, np.inf)  # fmt: skip
 
 
 def stencil_grad_input_reference(grad_output, weight, grad_input, stride):
@@ -189,7 +192,7 @@ def stencil_grad_input(grad_output, weight, grad_input, stride):
         c = plane % C
         if stride == 1:
             weigh(grad, plane * H * W, H, W, reversed_factors, 9 * c, zero, 0,
-                  flat, plane * H * W, H, W, False)  # fmt: skip
+                  flat, plane * H * W, H, W, -np.inf, np.inf)  # fmt: skip
         else:
             hand_back(grad, plane * OH * OW, OH, OW, factors, 9 * c, flat, plane * H * W, H, W)
 

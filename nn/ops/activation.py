@@ -15,6 +15,8 @@ class ReLU(Operation):
     A NaN passes through both ways.
     """
 
+    output_shape = staticmethod(same_shape)
+
     ceiling = np.inf
 
     def forward(self, input):
@@ -42,6 +44,8 @@ class ReLU6(ReLU):
 class Sigmoid(Operation):
     """s(x) = 1 / (1 + e^-x), with derivative s (1 - s)."""
 
+    output_shape = staticmethod(same_shape)
+
     def forward(self, input):
         # e^-|x| is at most 1, so nothing overflows: 1 / (1 + e^-x) or e^x / (1 + e^x).
         small = np.exp(-np.abs(input))
@@ -54,6 +58,8 @@ class Sigmoid(Operation):
 
 class Tanh(Operation):
     """t(x) = tanh x, with derivative 1 - t^2."""
+
+    output_shape = staticmethod(same_shape)
 
     def forward(self, input):
         self.output = np.tanh(input)
@@ -126,6 +132,8 @@ class SiLU(Sigmoid):
 class Softmax(Operation):
     """p_i = e^(x_i) / sum_j e^(x_j) along ``dim``; d p_i = p_i (d x_i - sum_j p_j d x_j)."""
 
+    output_shape = staticmethod(same_shape)
+
     def forward(self, input, *, dim):
         self.dim = dim
         # The maximum cancels in the fraction and keeps the exponentials at 1 or below.
@@ -140,6 +148,8 @@ class Softmax(Operation):
 
 class LogSoftmax(Operation):
     """l_i = x_i - ln sum_j e^(x_j) along ``dim``; d l_i = d x_i - sum_j e^(l_j) d x_j."""
+
+    output_shape = staticmethod(same_shape)
 
     def forward(self, input, *, dim):
         self.dim = dim

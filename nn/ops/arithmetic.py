@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from nn.ops.operation import Operation
+from nn.ops.operation import Operation, broadcast_shape, same_shape
 
 
 class Add(Operation):
     """a + b"""
+
+    output_shape = staticmethod(broadcast_shape)
 
     def forward(self, a, b):
         return a + b
@@ -20,6 +22,8 @@ class Add(Operation):
 class Subtract(Operation):
     """a - b"""
 
+    output_shape = staticmethod(broadcast_shape)
+
     def forward(self, a, b):
         return a - b
 
@@ -29,6 +33,8 @@ class Subtract(Operation):
 
 class Multiply(Operation):
     """a b, with d(a b) = b da + a db"""
+
+    output_shape = staticmethod(broadcast_shape)
 
     def forward(self, a, b):
         self.a, self.b = a, b
@@ -44,6 +50,8 @@ class Multiply(Operation):
 class Divide(Operation):
     """a / b, with d(a / b) = da / b - a db / b^2"""
 
+    output_shape = staticmethod(broadcast_shape)
+
     def forward(self, a, b):
         self.a, self.b = a, b
         return a / b
@@ -58,6 +66,8 @@ class Divide(Operation):
 class Negate(Operation):
     """-a"""
 
+    output_shape = staticmethod(same_shape)
+
     def forward(self, a):
         return -a
 
@@ -67,6 +77,8 @@ class Negate(Operation):
 
 class Power(Operation):
     """a^n for a number n, with d(a^n) = n a^(n-1) da"""
+
+    output_shape = staticmethod(same_shape)
 
     def forward(self, a, exponent):
         self.a, self.exponent = a, exponent

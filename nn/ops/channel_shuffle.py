@@ -8,7 +8,7 @@ import numpy as np
 
 from nn.kernels import channel_shuffle
 from nn.ops.layout import assign, contiguous
-from nn.ops.operation import Operation
+from nn.ops.operation import Operation, same_shape
 
 
 class ChannelShuffle(Operation):
@@ -17,6 +17,8 @@ class ChannelShuffle(Operation):
     Source: Zhang et al., ShuffleNet, 2017, figure 1. Raises ValueError if ``groups`` does not
     divide C.
     """
+
+    output_shape = staticmethod(same_shape)
 
     def forward(self, input, *, groups):
         if input.ndim < 2 or groups < 1 or input.shape[1] % groups:
@@ -37,6 +39,10 @@ class Interleave(Operation):
     The same as to concatenate them and to shuffle the channels in 2 groups, but every element moves
     only once, and backward not at all. Raises ValueError if the shapes differ.
     """
+
+    @staticmethod
+    def output_shape(left, right):
+        return left[0], 2 * left[1], *left[2:]
 
     def forward(self, left, right):
         if left.shape != right.shape or left.ndim < 2:

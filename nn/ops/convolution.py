@@ -11,12 +11,9 @@ import numpy as np
 
 from nn.kernels import convolution, depthwise, stencil
 from nn.kernels.matmul import matmul, matmul_transposed
+from nn.ops.geometry import Geometry, Pair
 from nn.ops.layout import contiguous
 from nn.ops.operation import Operation
-
-Pair = tuple[int, int]
-# Stride, padding and dilation of the depthwise 3 x 3 convolutions with kernels of their own.
-STENCILS = [((1, 1), (1, 1), (1, 1)), ((2, 2), (1, 1), (1, 1))]
 
 
 class Conv2d(Operation):
@@ -30,6 +27,32 @@ class Conv2d(Operation):
         ValueError: shapes that do not go together, or an output without pixels.
     """
 
+    @staticmethod
+    def output_shape(
+        input, weight, bias=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1
+    ):
+        shapes = f"input {input}, weight {weight}"
+        if len(input) != 4 or len(weight) != 4:
+            raise ValueError(f"conv2d wants N C H W and OC C/groups KH KW, got {shapes}")
+        C, OC = input[1], weight[0]
+        if groups < 1 or C != weight[1] * groups or OC % groups:
+            raise ValueError(
+                f"conv2d channels do not match: {shapes}, groups {groups}; the weight must have "
+                f"shape[1] = {C} / groups and shape[0] a multiple of groups"
+            )
+        if bias is not None and bias != (OC,):
+            raise ValueError(f"conv2d bias must have shape ({OC},), got {bias} with {shapes}")
+        lie = f"stride {stride}, padding {padding}, dilation {dilation}"
+        if min(stride) < 1 or min(dilation) < 1 or min(padding) < 0:
+            raise ValueError(f"conv2d wants stride and dilation >= 1 and padding >= 0, got {lie}")
+        size = Geometry(weight, stride, padding, dilation, groups).output_size(input[2:])
+        if min(size) < 1:
+            raise ValueError(
+                f"conv2d output would be {size[0]} x {size[1]} pixels: {shapes}, {lie}; use a "
+                f"larger image or more padding"
+            )
+        return input[0], OC, *size
+
     def forward(
         self,
         input: np.ndarray,
@@ -41,31 +64,26 @@ class Conv2d(Operation):
         dilation: Pair = (1, 1),
         groups: int = 1,
     ) -> np.ndarray:
-        out_size = output_size(input, weight, bias, stride, padding, dilation, groups)
+        shapes = input.shape, weight.shape, None if bias is None else bias.shape
+        lie = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        out_shape = self.output_shape(*shapes, **lie)
         self.has_bias = bias is not None
         dtype = np.result_type(input, weight)
         input = contiguous(input.astype(dtype, copy=False))
         weight = contiguous(weight.astype(dtype, copy=False))
         bias = np.zeros(len(weight)) if bias is None else bias
         bias = contiguous(bias.astype(dtype, copy=False))
-        out = np.empty((input.shape[0], weight.shape[0], *out_size), dtype)
+        out = np.empty(out_shape, dtype)
 
-        self.geometry = tuple(stride), tuple(padding), tuple(dilation)
-        self.is_depthwise = groups == input.shape[1] == weight.shape[0] > 1
-        self.is_stencil = (
-            self.is_depthwise and weight.shape[2:] == (3, 3) and self.geometry in STENCILS
-        )
-        self.is_pointwise = (
-            groups == 1 and weight.shape[2:] == (1, 1) and self.geometry[:2] == ((1, 1), (0, 0))
-        )
-        if self.is_stencil:
-            stencil.stencil_forward(input, weight, bias, out, stride[0], False)
-        elif self.is_depthwise:
-            depthwise.depthwise_forward(input, weight, bias, out, *self.geometry, False)
-        elif self.is_pointwise:
+        self.geometry = Geometry(weight.shape, **lie)
+        if self.geometry.is_pointwise:
             matmul(matrix(weight), planes(input), bias, planes(out), False, False)
+        elif self.geometry.is_stencil:
+            stencil.stencil_forward(input, weight, bias, out, stride[0], False)
+        elif self.geometry.is_depthwise:
+            depthwise.depthwise_forward(input, weight, bias, out, *self.geometry.spacing, False)
         else:
-            convolution.conv2d_forward(input, weight, bias, out, *self.geometry, False)
+            convolution.conv2d_forward(input, weight, bias, out, *self.geometry.spacing, False)
 
         self.dtype, self.input_shape, self.weight_shape = dtype, input.shape, weight.shape
         self.input = input if self.needs_grad[1] else None
@@ -84,31 +102,33 @@ class Conv2d(Operation):
 
     def grad_input(self, grad_output: np.ndarray) -> np.ndarray:
         grad_input = np.empty(self.input_shape, grad_output.dtype)
-        if self.is_stencil:
-            stencil.stencil_grad_input(grad_output, self.weight, grad_input, self.geometry[0][0])
-        elif self.is_depthwise:
-            depthwise.depthwise_grad_input(grad_output, self.weight, grad_input, *self.geometry)
-        elif self.is_pointwise:
+        spacing = self.geometry.spacing
+        if self.geometry.is_pointwise:
             zeros = np.zeros(self.input_shape[1], grad_output.dtype)
             grads = planes(grad_output)
             matmul(matrix(self.weight), grads, zeros, planes(grad_input), True, False)
+        elif self.geometry.is_stencil:
+            stencil.stencil_grad_input(grad_output, self.weight, grad_input, spacing[0][0])
+        elif self.geometry.is_depthwise:
+            depthwise.depthwise_grad_input(grad_output, self.weight, grad_input, *spacing)
         else:
-            convolution.conv2d_grad_input(grad_output, self.weight, grad_input, *self.geometry)
+            convolution.conv2d_grad_input(grad_output, self.weight, grad_input, *spacing)
         return grad_input
 
     def grad_weight(self, grad_output: np.ndarray) -> np.ndarray:
         grad_weight = np.empty(self.weight_shape, grad_output.dtype)
-        if self.is_stencil:
-            stencil.stencil_grad_weight(self.input, grad_output, grad_weight, self.geometry[0][0])
-        elif self.is_depthwise:
-            depthwise.depthwise_grad_weight(self.input, grad_output, grad_weight, *self.geometry)
-        elif self.is_pointwise:
+        spacing = self.geometry.spacing
+        if self.geometry.is_pointwise:
             zeros = np.zeros(self.weight_shape[1], grad_output.dtype)
             matmul_transposed(
                 planes(grad_output), planes(self.input), zeros, matrix(grad_weight)[0]
             )
+        elif self.geometry.is_stencil:
+            stencil.stencil_grad_weight(self.input, grad_output, grad_weight, spacing[0][0])
+        elif self.geometry.is_depthwise:
+            depthwise.depthwise_grad_weight(self.input, grad_output, grad_weight, *spacing)
         else:
-            convolution.conv2d_grad_weight(self.input, grad_output, grad_weight, *self.geometry)
+            convolution.conv2d_grad_weight(self.input, grad_output, grad_weight, *spacing)
         return grad_weight
 
 
@@ -192,35 +212,3 @@ def planes(images: np.ndarray) -> np.ndarray:
 def matrix(weight: np.ndarray) -> np.ndarray:
     """Pointwise weights (OC, C, 1, 1) as a batch of one matrix (1, OC, C), without a copy."""
     return weight.reshape(1, *weight.shape[:2])
-
-
-def output_size(input, weight, bias, stride, padding, dilation, groups) -> Pair:
-    """(OH, OW) of a convolution; ValueError if the arguments do not go together."""
-    shapes = f"input {input.shape}, weight {weight.shape}"
-    if input.ndim != 4 or weight.ndim != 4:
-        raise ValueError(f"conv2d wants N C H W and OC C/groups KH KW, got {shapes}")
-    C, OC = input.shape[1], weight.shape[0]
-    if groups < 1 or C != weight.shape[1] * groups or OC % groups:
-        raise ValueError(
-            f"conv2d channels do not match: {shapes}, groups {groups}; the weight must have "
-            f"shape[1] = {C} / groups and shape[0] a multiple of groups"
-        )
-    if bias is not None and bias.shape != (OC,):
-        raise ValueError(f"conv2d bias must have shape ({OC},), got {bias.shape} with {shapes}")
-    if min(stride) < 1 or min(dilation) < 1 or min(padding) < 0:
-        raise ValueError(
-            f"conv2d wants stride and dilation >= 1 and padding >= 0, got stride {stride}, "
-            f"padding {padding}, dilation {dilation}"
-        )
-    size = tuple(
-        (length + 2 * p - d * (k - 1) - 1) // s + 1
-        for length, k, s, p, d in zip(
-            input.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
-        )
-    )
-    if min(size) < 1:
-        raise ValueError(
-            f"conv2d output would be {size[0]} x {size[1]} pixels: {shapes}, stride {stride}, "
-            f"padding {padding}, dilation {dilation}; use a larger image or more padding"
-        )
-    return size

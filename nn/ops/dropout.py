@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nn.ops.operation import Operation
+from nn.ops.operation import Operation, same_shape
 
 
 class Dropout(Operation):
@@ -15,6 +15,8 @@ class Dropout(Operation):
 
     Source: Srivastava et al., Dropout, 2014. Raises ValueError for a p that is no probability.
     """
+
+    output_shape = staticmethod(same_shape)
 
     def forward(self, input, *, p, rng: np.random.Generator, dims=None):
         if not 0 <= p <= 1:

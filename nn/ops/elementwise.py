@@ -10,6 +10,8 @@ from nn.ops.operation import Operation, same_shape
 class Exp(Operation):
     """e^x, its own derivative."""
 
+    output_shape = staticmethod(same_shape)
+
     def forward(self, input):
         self.output = np.exp(input)
         return self.output
@@ -21,6 +23,8 @@ class Exp(Operation):
 class Log(Operation):
     """ln x, with derivative 1 / x."""
 
+    output_shape = staticmethod(same_shape)
+
     def forward(self, input):
         self.input = input
         return np.log(input)
@@ -31,6 +35,8 @@ class Log(Operation):
 
 class Abs(Operation):
     """|x|, with derivative sign x (0 at 0)."""
+
+    output_shape = staticmethod(same_shape)
 
     def forward(self, input):
         self.sign = np.sign(input)

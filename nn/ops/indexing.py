@@ -10,6 +10,10 @@ from nn.ops.operation import Operation, Part
 class Index(Operation):
     """input[index], with everything NumPy allows: slices, integers, masks, integer arrays."""
 
+    @staticmethod
+    def output_shape(input, index):
+        return np.broadcast_to(False, input)[index].shape
+
     def forward(self, input, index):
         self.shape, self.index = input.shape, index
         return input[index]

@@ -23,6 +23,10 @@ class Interpolate(Operation):
             floor(H scale_factor) goes with the step 1 / scale_factor.
     """
 
+    @staticmethod
+    def output_shape(input, *, size, **options):
+        return *input[:2], *size
+
     def forward(self, input, *, size, mode, align_corners=False, step=None):
         if input.ndim != 4 or min(size) < 1 or min(input.shape[2:]) < 1:
             raise ValueError(

@@ -16,16 +16,21 @@ class Linear(Operation):
         ValueError: shapes that do not go together.
     """
 
+    @staticmethod
+    def output_shape(input, weight, bias=None):
+        if len(weight) != 2 or len(input) < 1 or input[-1] != weight[1]:
+            raise ValueError(
+                f"linear wants input (..., IN) and weight (OUT, IN), got {input} and {weight}"
+            )
+        if bias is not None and bias != weight[:1]:
+            raise ValueError(f"linear bias is {bias}, weight {weight}")
+        return *input[:-1], weight[0]
+
     def forward(
         self, input: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None
     ) -> np.ndarray:
-        if weight.ndim != 2 or input.ndim < 1 or input.shape[-1] != weight.shape[1]:
-            raise ValueError(
-                f"linear wants input (..., IN) and weight (OUT, IN), got {input.shape} "
-                f"and {weight.shape}"
-            )
-        if bias is not None and bias.shape != weight.shape[:1]:
-            raise ValueError(f"linear bias is {bias.shape}, weight {weight.shape}")
+        shapes = input.shape, weight.shape, None if bias is None else bias.shape
+        out_shape = self.output_shape(*shapes)
         dtype = np.result_type(input, weight)
         OUT, IN = weight.shape
         rows = contiguous(input.astype(dtype, copy=False)).reshape(-1, IN)
@@ -39,7 +44,7 @@ class Linear(Operation):
         self.dtype, self.input_shape = dtype, input.shape
         self.rows = rows if self.needs_grad[1] else None
         self.weight = weight if self.needs_grad[0] else None
-        return out.reshape(*input.shape[:-1], OUT)
+        return out.reshape(out_shape)
 
     def backward(self, grad_output: np.ndarray) -> tuple[np.ndarray | None, ...]:
         OUT = grad_output.shape[-1]
@@ -61,11 +66,15 @@ class MatMul(Operation):
         ValueError: fewer than two axes, or shapes that do not go together.
     """
 
+    @staticmethod
+    def output_shape(a, b):
+        if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
+            raise ValueError(f"matmul wants (..., M, K) @ (..., K, N), got {a} @ {b}")
+        return *np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1]
+
     def forward(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
-            raise ValueError(f"matmul wants (..., M, K) @ (..., K, N), got {a.shape} @ {b.shape}")
+        self.batch_shape = self.output_shape(a.shape, b.shape)[:-2]
         self.dtype = dtype = np.result_type(a, b)
-        self.batch_shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         a = self.as_batch(a.astype(dtype, copy=False))
         b = self.as_batch(b.astype(dtype, copy=False))
         self.a = a if self.needs_grad[1] else None

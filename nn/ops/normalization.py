@@ -8,7 +8,7 @@ import numpy as np
 
 from nn.kernels import batch_norm
 from nn.ops.layout import contiguous
-from nn.ops.operation import Operation
+from nn.ops.operation import Operation, same_shape
 
 
 class BatchNorm(Operation):
@@ -26,6 +26,8 @@ class BatchNorm(Operation):
     Source: Ioffe and Szegedy, Batch Normalization, 2015, algorithms 1 and 2; the update as in
     PyTorch. Raises ValueError for shapes that do not fit and for one value per channel in training.
     """
+
+    output_shape = staticmethod(same_shape)
 
     def forward(
         self, input, weight, bias, *, running_mean, running_var, training, momentum, eps, relu=False
@@ -89,6 +91,8 @@ class GroupNorm(Operation):
     Source: Wu and He, Group Normalization, 2018. To the kernels a group of one image is a channel:
     (N, C, P) seen as (1, N groups, C / groups P). Raises ValueError for shapes that do not fit.
     """
+
+    output_shape = staticmethod(same_shape)
 
     def forward(self, input, weight, bias, *, num_groups, eps):
         planes = _planes(input)

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from nn.kernels import pooling
+from nn.kernels.machine.parts import ceil_div
 from nn.ops.layout import contiguous
 from nn.ops.operation import Operation
 
@@ -22,19 +23,23 @@ class MaxPool2d(Operation):
     where no window fits and for padding above half a window.
     """
 
+    @staticmethod
+    def output_shape(input, *, kernel_size, stride, padding, dilation, ceil_mode):
+        axes = zip(input[-2:], kernel_size, stride, padding, dilation, strict=True)
+        return *input[:-2], *(output_size("max_pool2d", *axis, ceil_mode) for axis in axes)
+
     def forward(self, input, *, kernel_size, stride, padding, dilation, ceil_mode):
         planes = _planes("max_pool2d", input)
-        size = [
-            output_size("max_pool2d", *each, ceil_mode)
-            for each in zip(planes.shape[1:], kernel_size, stride, padding, dilation, strict=True)
-        ]
+        window = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
+        window |= {"dilation": dilation, "ceil_mode": ceil_mode}
+        out_shape = self.output_shape(input.shape, **window)
         self.shape, self.plane_shape = input.shape, planes.shape
-        out = np.empty((len(planes), *size), planes.dtype)
+        out = np.empty((len(planes), *out_shape[-2:]), planes.dtype)
         self.indices = np.empty(out.shape, np.int32)
         pooling.max_pool2d_forward(
             planes, kernel_size, stride, padding, dilation, out, self.indices
         )
-        return out.reshape(*input.shape[:-2], *size)
+        return out.reshape(out_shape)
 
     def backward(self, grad_output):
         grad_input = np.empty(self.plane_shape, grad_output.dtype)
@@ -45,19 +50,20 @@ class MaxPool2d(Operation):
 
 
 class _AveragePool(Operation):
-    """The mean over rectangles given as tables of rows and columns."""
+    """The mean over rectangles given as tables of rows and columns: ``windows(size, ...)``."""
 
-    def pool(self, input, planes, rows, columns, divisor):
+    def pool(self, name, input, options):
+        planes = _planes(name, input)
         self.shape, self.plane_shape = input.shape, planes.shape
-        self.windows = rows, columns, divisor.astype(np.float64)
+        self.tables = rows, columns, _ = self.windows(planes.shape[1:], **options)
         out = np.empty((len(planes), len(rows), len(columns)), planes.dtype)
-        pooling.avg_pool2d_forward(planes, *self.windows, out)
+        pooling.avg_pool2d_forward(planes, *self.tables, out)
         return out.reshape(*input.shape[:-2], *out.shape[1:])
 
     def backward(self, grad_output):
         grad_input = np.empty(self.plane_shape, grad_output.dtype)
         grad = contiguous(grad_output).reshape(len(grad_input), *grad_output.shape[-2:])
-        pooling.avg_pool2d_backward(grad, *self.windows, grad_input)
+        pooling.avg_pool2d_backward(grad, *self.tables, grad_input)
         return grad_input.reshape(self.shape)
 
 
@@ -68,19 +74,26 @@ class AvgPool2d(_AveragePool):
     (PyTorch's default), else the mean is over what lies on the map.
     """
 
-    def forward(self, input, *, kernel_size, stride, padding, ceil_mode, count_include_pad=True):
-        planes = _planes("avg_pool2d", input)
+    @staticmethod
+    def output_shape(input, *, kernel_size, stride, padding, ceil_mode, count_include_pad=True):
+        axes = zip(input[-2:], kernel_size, stride, padding, strict=True)
+        return *input[:-2], *(output_size("avg_pool2d", *axis, 1, ceil_mode) for axis in axes)
+
+    @staticmethod
+    def windows(size, *, kernel_size, stride, padding, ceil_mode, count_include_pad=True):
+        """First and last row (OH, 2) and column (OW, 2) of each window, divisor (OH, OW)."""
         inside, lengths = [], []
-        for size, kernel, step, pad in zip(
-            planes.shape[1:], kernel_size, stride, padding, strict=True
-        ):
-            count = output_size("avg_pool2d", size, kernel, step, pad, 1, ceil_mode)
+        for length, kernel, step, pad in zip(size, kernel_size, stride, padding, strict=True):
+            count = output_size("avg_pool2d", length, kernel, step, pad, 1, ceil_mode)
             start = np.arange(count) * step - pad
             # What ceil_mode adds beyond the padding does not count either way.
-            end = np.minimum(start + kernel, size + pad)
-            inside.append(np.stack([np.maximum(start, 0), np.minimum(end, size)], axis=1))
+            end = np.minimum(start + kernel, length + pad)
+            inside.append(np.stack([np.maximum(start, 0), np.minimum(end, length)], axis=1))
             lengths.append(end - start if count_include_pad else np.diff(inside[-1])[:, 0])
-        return self.pool(input, planes, *inside, np.outer(*lengths))
+        return *inside, np.outer(*lengths).astype(np.float64)
+
+    def forward(self, input, **options):
+        return self.pool("avg_pool2d", input, options)
 
 
 class AdaptiveAvgPool2d(_AveragePool):
@@ -90,10 +103,24 @@ class AdaptiveAvgPool2d(_AveragePool):
     Option output_size: the pair (OH, OW).
     """
 
+    @staticmethod
+    def output_shape(input, *, output_size):
+        return *input[:-2], *output_size
+
+    @staticmethod
+    def windows(size, *, output_size):
+        """As in ``AvgPool2d``."""
+        inside = []
+        for length, count in zip(size, output_size, strict=True):
+            part = np.arange(count)
+            ends = part * length // count, ceil_div((part + 1) * length, count)
+            inside.append(np.stack(ends, axis=1))
+        return *inside, np.outer(*(np.diff(each) for each in inside)).astype(np.float64)
+
     def forward(self, input, *, output_size):
-        planes = _planes("adaptive_avg_pool2d", input)
-        inside = _parts("adaptive_avg_pool2d", input, output_size)
-        return self.pool(input, planes, *inside, np.outer(*(np.diff(each) for each in inside)))
+        if min(output_size) < 1 or min(input.shape[-2:]) < 1:
+            raise ValueError(f"adaptive_avg_pool2d: {input.shape} does not go into {output_size}")
+        return self.pool("adaptive_avg_pool2d", input, {"output_size": output_size})
 
 
 class AdaptiveMaxPool2d(Operation):
@@ -108,7 +135,9 @@ class AdaptiveMaxPool2d(Operation):
 
     def forward(self, input, *, output_size):
         planes = _planes("adaptive_max_pool2d", input)
-        rows, columns = _parts("adaptive_max_pool2d", input, output_size)
+        if min(output_size) < 1 or min(input.shape[-2:]) < 1:
+            raise ValueError(f"adaptive_max_pool2d: {input.shape} does not go into {output_size}")
+        rows, columns, _ = AdaptiveAvgPool2d.windows(planes.shape[1:], output_size=output_size)
         self.shape, self.plane_shape = input.shape, planes.shape
         out = np.empty((len(planes), *output_size), planes.dtype)
         self.indices = np.empty(out.shape, np.int32)
@@ -122,17 +151,6 @@ class AdaptiveMaxPool2d(Operation):
         return out.reshape(*input.shape[:-2], *output_size)
 
     backward = MaxPool2d.backward
-
-
-def _parts(name: str, input: np.ndarray, output_size: tuple[int, int]) -> list[np.ndarray]:
-    """For each axis the (start, end) of its parts, (OH, 2) and (OW, 2)."""
-    if min(output_size) < 1 or min(input.shape[-2:]) < 1:
-        raise ValueError(f"{name}: {input.shape} does not go into {output_size}")
-    parts = []
-    for size, count in zip(input.shape[-2:], output_size, strict=True):
-        part = np.arange(count)
-        parts.append(np.stack([part * size // count, -(-(part + 1) * size // count)], axis=1))
-    return parts
 
 
 def _planes(name: str, input: np.ndarray) -> np.ndarray:

@@ -10,6 +10,10 @@ from nn.ops.operation import Operation
 class Reshape(Operation):
     """The same elements, in C order, in another shape."""
 
+    @staticmethod
+    def output_shape(input, sizes):
+        return np.empty(input, np.bool_).reshape(sizes).shape
+
     def forward(self, input, sizes):
         self.shape = input.shape
         return input.reshape(sizes)
@@ -21,6 +25,10 @@ class Reshape(Operation):
 class Transpose(Operation):
     """The axes in the order ``axes``."""
 
+    @staticmethod
+    def output_shape(input, axes):
+        return np.broadcast_to(False, input).transpose(axes).shape
+
     def forward(self, input, axes):
         self.axes = axes
         return input.transpose(axes)
@@ -31,6 +39,12 @@ class Transpose(Operation):
 
 class Cat(Operation):
     """Arrays one after the other along ``dim``."""
+
+    @staticmethod
+    def output_shape(*shapes, dim):
+        shape = list(shapes[0])
+        shape[dim] = sum(each[dim] for each in shapes)
+        return tuple(shape)
 
     def forward(self, *arrays, dim):
         self.dim = dim

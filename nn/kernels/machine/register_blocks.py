@@ -35,9 +35,9 @@ def make_outer_block(rows: int, vectors: int):
     @emitted
     def outer_block(
         builder, a, a_at, a_row, a_column, b, b_at, b_offsets, c, c_at, c_offsets, c_first,
-        bias, K, row_count, column_count, accumulate, relu,
+        bias, K, row_count, column_count, accumulate, low, high,
     ):  # fmt: skip
-        """One block of C = start + A B, then max(0, .) if ``relu``.
+        """One block of C = start + A B, then min(max(., low), high).
 
         A[m, k] is ``a[a_at + m * a_row + k * a_column]``, B[k, n] ``b[b_at + b_offsets[k] + n]``
         and C[m, n] ``c[c_at + c_offsets[c_first + m] + n]``, all flat arrays. The start is C itself
@@ -50,6 +50,7 @@ def make_outer_block(rows: int, vectors: int):
         row = existing(row_count, rows)
         a_rows = [a.at(r * a_row) for r in row]
         row_lanes = column.lanes_below(row_count)
+        lowest, highest = vector.splat(low), vector.splat(high)
 
         def c_at_vector(m, n):
             return c.at(c_offsets[row[m]] + n * LANES)
@@ -86,6 +87,8 @@ def make_outer_block(rows: int, vectors: int):
             with loop(K) as k:
                 b_row = b.at(b_offsets[k])
                 b_vectors = [vector.load(b_row.at(n * LANES), masks[n]) for n in range(width)]
+                # Weights of large layers lie in no cache, in the order in which they are used.
+                vector.prefetch(a.at(k * a_column))
                 for m in range(rows):
                     factor = vector.splat(a_rows[m][k * a_column])
                     for n in range(width):
@@ -96,11 +99,11 @@ def make_outer_block(rows: int, vectors: int):
                     b_value = column.splat(b_row[width * LANES])
                     odd_sums.set(column.multiply_add(factors, b_value, odd_sums.get()))
 
-            odd_column = column.relu(odd_sums.get(), relu)
+            odd_column = column.clamp(odd_sums.get(), column.splat(low), column.splat(high))
             for m in range(rows):
                 with builder.if_then(row_count > m):
                     for n in range(width):
-                        value = vector.relu(sums[m][n].get(), relu)
+                        value = vector.clamp(sums[m][n].get(), lowest, highest)
                         vector.store(value, c_at_vector(m, n), masks[n])
                     if odd:
                         value = builder.extract_element(odd_column, value_of(m))

@@ -137,10 +137,10 @@ class Vectors:
         low = self.builder.fcmp_ordered("<", value, floor)
         return self.builder.select(low, floor, value)
 
-    def relu(self, value, wanted):
-        """max(value, 0), or the value as it is if the Index ``wanted`` is 0."""
-        floors = self.constant(0.0), self.constant(float("-inf"))
-        return self.at_least(value, self.splat(self.builder.select(wanted != 0, *floors)))
+    def clamp(self, value, low, high):
+        """min(max(value, low), high); a NaN stays a NaN."""
+        value = self.at_least(value, low)
+        return self.builder.select(self.builder.fcmp_ordered(">", value, high), high, value)
 
     def sums(self, vectors):
         """One vector whose lane i is the sum of the lanes of ``vectors[i]``, in a fixed order.

@@ -1,6 +1,6 @@
 """A whole network in one call: the kernel behind ``nn.inference.compile``.
 
-A network in use does the same steps again and again. They stand in a table (``STEP``), every step
+A network in use does the same steps again and again. They stand in a table, every step
 cut into tasks that may run in any order; tasks are numbered through the whole table. Each thread
 takes the next number and does that task, but not before all tasks of the steps before it are done.
 So threads are woken once for the whole network instead of once a layer, and one that was held up
@@ -20,13 +20,20 @@ from numba import prange
 
 from nn.kernels.machine.atomics import fetch_add, wait_until
 from nn.kernels.machine.jit import kernel
-from nn.kernels.program.steps import do_task
-from nn.kernels.program.twins import run_program_reference
+from nn.kernels.program.kinds import KINDS, do_task
+from nn.kernels.program.step import View
+
+
+def run_program_reference(program, places, weights, image, arena, counters, threads, scratch):
+    """The same table, one step after the other."""
+    for step in program.view(np.recarray):
+        for n in range(step.images):
+            KINDS[step.kind].twin(View(step, n, places, weights, image, arena))
 
 
 @kernel(twin=run_program_reference)
 def run_program(program, places, weights, image, arena, counters, threads, scratch):
-    """Do all steps of ``program`` (S,) of dtype ``STEP``.
+    """Do all steps of ``program`` (S,) of dtype ``step.STEP``.
 
     ``places`` int64: the lists of planes and of tap offsets that the steps refer to; it begins with
     the multiples of TILE. ``weights``: all constants. ``image``: the flat input of the network.
@@ -43,6 +50,8 @@ def run_program(program, places, weights, image, arena, counters, threads, scrat
             while number >= program[s].first + program[s].tasks:
                 s += 1
             wait_until(counters, 8, program[s].first)
-            do_task(program[s], number - program[s].first, places, weights, image, arena, work)
+            step = program[s]
+            source = image if step.external else arena
+            do_task(step.kind, step, number - step.first, places, weights, source, arena, work)
             fetch_add(counters, 8, 1)
             number = fetch_add(counters, 0, 1)

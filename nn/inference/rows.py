@@ -1,0 +1,172 @@
+"""What stands in a row of the table for a convolution.
+
+``Plan`` knows which planes a row reads and writes; here are the numbers its kernel needs beside
+them: the window, the weights in the order in which they are used, the working memory, and how the
+work is cut into tasks. ``nn.kernels.program.step`` explains the fields.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nn.inference.table import Row, Table
+from nn.inference.trace import Call
+from nn.kernels.machine.register_blocks import ROWS
+from nn.kernels.matmul import TILE
+from nn.kernels.program.finish import FUNCTIONS, JOINS
+from nn.kernels.program.kinds import NUMBERS
+from nn.kernels.program.linear import IMAGES
+from nn.kernels.winograd import PLACES, tiles_of, transform_weight
+
+if TYPE_CHECKING:
+    from nn.inference.convolution import Convolution
+
+WORK = 1 << 17  # numbers of working memory that stay in the cache: 512 KB
+
+
+def fill_product(table: Table, row: Row, conv: Convolution) -> None:
+    """A pointwise convolution or one of gathered patches, in groups or not."""
+    _fill(table, row, conv)
+    row.kind = NUMBERS["product"]
+    row.weight = table.constant(_packed(conv.weight, conv.groups))
+    row.pointwise, row.flat = conv.geometry.keeps_pixels, conv.geometry.keeps_size
+    table.share_tiles(row, row.out_height * row.out_width)
+
+
+def fill_depthwise(table: Table, row: Row, conv: Convolution) -> None:
+    """The stencil of 3 x 3 taps, or any other depthwise convolution."""
+    _fill(table, row, conv)
+    row.weight = table.constant(conv.weight)
+    table.share_planes(row)
+    if conv.geometry.is_stencil:
+        row.kind = NUMBERS["stencil"]
+        return
+    row.kind = NUMBERS["depthwise"]
+    (KH, KW), (SH, SW), (DH, DW) = conv.weight.shape[2:], conv.stride, conv.dilation
+    height = row.out_height + (KH - 1) * DH // SH
+    width = row.out_width + (KW - 1) * DW // SW
+    table.need_scratch((SH * SW + 1) * height * width)
+
+
+def fill_scale(table: Table, row: Row, conv: Convolution) -> None:
+    """A number for each channel to multiply with, another to add."""
+    _fill(table, row, conv)
+    row.kind, row.weight = NUMBERS["scale"], table.constant(conv.weight)
+    table.share_planes(row)
+
+
+def fill_linear(table: Table, row: Row, conv: Convolution) -> None:
+    """A fully connected layer; weights packed (OC / TILE, K, TILE)."""
+    _fill(table, row, conv)
+    row.kind = NUMBERS["linear"]
+    weight = conv.weight.reshape(len(conv.weight), -1)
+    weight = np.pad(weight, ((0, -len(weight) % TILE), (0, 0)))
+    K = weight.shape[1]
+    row.weight = table.constant(weight.reshape(-1, TILE, K).transpose(0, 2, 1))
+    table.share_outputs(row, TILE)
+    row.row_blocks = row.tasks
+    row.tasks *= -(-row.images // IMAGES)
+    table.need_scratch(min(IMAGES, row.images) * (K + row.rows))
+
+
+def fill_strided(table: Table, row: Row, conv: Convolution) -> None:
+    """A strided convolution of rows that are sorted by phase, perhaps pooled."""
+    _fill(table, row, conv)
+    row.kind = NUMBERS["strided"]
+    row.weight = table.constant(_packed(conv.weight))
+    row.middle_height, row.middle_width = row.out_height, row.out_width
+    # One row of the target takes ``reach`` rows of the convolution, the next is ``stride`` on.
+    stride, reach = 1, 1
+    if conv.pool is not None:
+        row.pooled = True
+        set_pool(row, conv.pool)
+        stride = row.pool_stride_y
+        reach = (row.pool_kernel_height - 1) * row.pool_dilation_y + 1
+    (KH, KW), (SH, SW), (DH, DW) = conv.weight.shape[2:], conv.stride, conv.dilation
+    channels, width = row.channels, row.middle_width
+    phases, below = channels * SH * SW, (KH - 1) * DH // SH
+    pitch = width + (KW - 1) * DW // SW
+    # As many rows a task as the cache next to the processor holds.
+    fit = (WORK - phases * pitch * below) // (phases * pitch + ROWS * width)
+    table.share_rows(row, (fit - reach) // stride + 1)
+    rows = (row.rows - 1) * stride + reach
+    row.held = rows + below
+    # Tap i looks at row y s + i d - p, which is row y + (i d) // s of phase (i d) mod s.
+    taps = [
+        ((c * SH + i * DH % SH) * SW + j * DW % SW) * row.held * pitch
+        + i * DH // SH * pitch
+        + j * DW // SW
+        for i in range(KH)
+        for j in range(KW)
+        for c in range(channels)
+    ]
+    end = phases * row.held * pitch
+    row.offsets = taps + [end + m * rows * width for m in range(ROWS + 1)]
+    table.need_scratch(row.offsets[-1] + line(row))
+
+
+def tiles_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the planes of tiles for an output of ``size``."""
+    return tiles_of(size[0]), tiles_of(size[1]) + 1
+
+
+def fill_winograd_input(table: Table, row: Row, conv: Convolution) -> None:
+    """All tiles of the input of ``fill_winograd``'s row."""
+    row.kind = NUMBERS["winograd input"]
+    _set_window(row, (3, 3), padding=conv.padding)
+    table.share_planes(row)
+    table.need_scratch(4 * (row.out_height + 1) * row.out_width)
+
+
+def fill_winograd(table: Table, row: Row, conv: Convolution) -> None:
+    """The products of ``nn.kernels.winograd``."""
+    _fill(table, row, conv)
+    row.kind = NUMBERS["winograd"]
+    weights = [_packed(place[:, :, None, None]) for place in transform_weight(conv.weight)]
+    row.weight = table.constant(np.stack(weights))
+    table.share_tiles(row, row.height * row.width, WORK // (PLACES * TILE))
+    table.need_scratch((PLACES + 4) * row.rows * TILE)
+
+
+def set_pool(row: Row, call: Call) -> None:
+    """The window of a max pooling."""
+    row.middle_height, row.middle_width = call.inputs[0].shape[2:]
+    sizes = ("kernel_size", "stride", "padding", "dilation")
+    _set_window(row, *(call.options[name] for name in sizes), prefix="pool_")
+
+
+def line(row: Row) -> int:
+    """Working memory for the line of ``nn.kernels.program.pooling.pool_rows``."""
+    reach = (row.out_width - 1) * row.pool_stride_x
+    reach += row.pool_kernel_width * row.pool_dilation_x
+    return max(reach, row.pool_padding_x + row.middle_width) + TILE  # read in whole vectors
+
+
+def _fill(table: Table, row: Row, conv: Convolution) -> None:
+    """What all convolutions have."""
+    _set_window(row, conv.weight.shape[2:], conv.stride, conv.padding, conv.dilation)
+    row.groups, row.bias = conv.groups, table.constant(conv.bias)
+    row.low, row.high, row.goes_on = conv.low, conv.high, conv.goes_on
+    row.join, row.function = JOINS.index(conv.join), list(FUNCTIONS).index(conv.function)
+    row.slope, row.last_low, row.last_high = conv.slope, conv.last_low, conv.last_high
+
+
+def _set_window(
+    row: Row, kernel_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1), prefix: str = ""
+) -> None:
+    pairs = {"stride": stride, "padding": padding, "dilation": dilation}
+    for axis, length, size in zip("yx", ("height", "width"), kernel_size, strict=True):
+        setattr(row, f"{prefix}kernel_{length}", size)
+        for name, pair in pairs.items():
+            setattr(row, f"{prefix}{name}_{axis}", pair["yx".index(axis)])
+
+
+def _packed(weight: np.ndarray, groups: int = 1) -> np.ndarray:
+    """Weights (OC, C, KH, KW) in the order in which they are used: (groups, OC / groups / ROWS,
+    KH KW C, ROWS)."""
+    taps = weight.transpose(0, 2, 3, 1).reshape(groups, len(weight) // groups, -1)
+    missing = -taps.shape[1] % ROWS
+    taps = np.pad(taps, ((0, 0), (0, missing), (0, 0)))
+    return taps.reshape(groups, -1, ROWS, taps.shape[2]).transpose(0, 1, 3, 2)
