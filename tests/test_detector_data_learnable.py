@@ -111,7 +111,12 @@ def test_any_box_that_can_be_learned_is_enough(tmp_path, case):
 
 
 def test_a_split_with_nothing_to_measure_says_so(tmp_path):
-    truth = open_dataset(write_coco(tmp_path, CROWDS), "train").coco_ground_truth()
+    dataset = open_dataset(write_coco(tmp_path, CROWDS), "train")
+    assert measuring_line(dataset, "val") == (
+        "val: 0 boxes to measure with; not measured: 4 are crowds, iscrowd 1; every "
+        "figure will be -"
+    )
+    truth = dataset.coco_ground_truth()
     found = [{"image_id": 50, "category_id": 3, "bbox": [1, 1, 9, 9], "score": 1.0}]
     for detections in (found, []):
         result = coco_evaluation(truth, detections)

@@ -40,6 +40,8 @@ def measuring_line(dataset: Dataset, split: str) -> str:
     """One line: how many boxes are measured with, what happened to the others."""
     line = f"{split}: {_objects(dataset)} boxes to measure with"
     line += _listed("not measured", _lost(dataset))
+    if not _objects(dataset):
+        return f"{line}; every figure will be -"
     return line + _listed("measured in part", _counted(_outcomes(dataset, CLIPPED), CLIPPED))
 
 
