@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.datasets.files import composed, is_file
+from detector.datasets.files import is_file, spelled
 from detector.datasets.images import is_turned, read_image
 from detector.datasets.problems import Problem
 from detector.errors import UserError
@@ -183,15 +183,16 @@ class Dataset:
 
     def _known(self, classes: Sequence[str]) -> list[str]:
         """The classes by their own names, which may differ in blanks around and in composition."""
-        own = {composed(name.strip()): name for name in self.classes}
+        own = {spelled(name): name for name in self.classes}
         classes = [
-            name if name in self.classes else own.get(composed(name.strip()), name)
-            for name in classes
+            name if name in self.classes else own.get(spelled(name), name) for name in classes
         ]
         for name in classes:
             if name not in self.classes:
-                known = ", ".join(self.classes[:80]) + (", ..." if len(self.classes) > 80 else "")
-                hint = did_you_mean(name, self.classes)
+                known = ", ".join(map(spelled, self.classes[:80])) + (
+                    ", ..." if len(self.classes) > 80 else ""
+                )
+                hint = did_you_mean(name, map(spelled, self.classes))
                 raise UserError(f"{self.name} has no class {name!r}{hint}: it has {known}")
             if classes.count(name) > 1:
                 raise UserError(f"the class {name!r} is named twice")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from detector.datasets.dataset import Dataset
+from detector.datasets.files import spelled
 from detector.datasets.problems import CLIPPED, LEFT_OUT
 from detector.datasets.statistics import network_boxes
 from detector.datasets.transforms import MIN_BOX
@@ -108,7 +109,8 @@ def _lost(dataset: Dataset) -> list[str]:
 def _classes_without(dataset: Dataset) -> list[str]:
     labels = dataset.annotations["label"][~dataset.annotations["crowd"]]
     counts = np.bincount(labels, minlength=len(dataset.classes) + 1)[1:]
-    names = [name for name, count in zip(dataset.classes, counts, strict=True) if count == 0]
+    pairs = zip(dataset.classes, counts, strict=True)
+    names = [spelled(name) for name, count in pairs if count == 0]
     more = len(names) - MOST_NAMED
     return names if more <= 0 else [*names[:MOST_NAMED], f"and {more} more"]
 

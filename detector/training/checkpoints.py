@@ -38,6 +38,11 @@ def read(path: str | os.PathLike) -> dict:
     Raises:
         UserError: there is no such file, it cannot be read, is damaged, or not of a detector.
     """
+    if is_foreign(path):
+        raise UserError(
+            f"{path} is another program's file (PyTorch's or NumPy's) and no checkpoint of a "
+            "detector: train --init-from can start from the backbone in it"
+        )
     try:
         tree = checkpoint.load(path)
     except FileNotFoundError:
@@ -49,6 +54,15 @@ def read(path: str | os.PathLike) -> dict:
     if not isinstance(tree, dict) or tree.get("kind") != KIND:
         raise UserError(f"{path} is a checkpoint, but not of a detector")
     return tree
+
+
+def is_foreign(path: str | os.PathLike) -> bool:
+    """Whether a file is another program's: a zip, as PyTorch, Lightning and NumPy write it."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) == b"PK"
+    except OSError:
+        return False
 
 
 def restore(model, tree: dict, path: str | os.PathLike) -> None:
