@@ -57,7 +57,7 @@ class Dataset:
         images: in the order of the file.
         annotations: (M,) of dtype ``ANNOTATION``, in any order.
         problems: what the reader found wrong, fatal or not.
-        ignored: what the format calls objects that are neither learned nor missed.
+        ignore_mark: what marks objects that are neither learned nor missed, in this format.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class Dataset:
         images: Sequence[ImageRecord],
         annotations: np.ndarray,
         problems: Sequence[Problem] = (),
-        ignored: str = "crowds, iscrowd 1",
+        ignore_mark: str = "iscrowd",
     ):
-        self.name, self.ignored = name, ignored
+        self.name, self.ignore_mark = name, ignore_mark
         self.classes, self.category_ids = list(classes), list(category_ids)
         self.images, self.problems = list(images), list(problems)
         self.annotations = annotations[np.argsort(annotations["image"], kind="stable")]
@@ -165,7 +165,7 @@ class Dataset:
             records,
             annotations[wanted & (annotations["image"] >= 0)],
             [problem for problem in self.problems if problem.image in ids],
-            self.ignored,
+            self.ignore_mark,
         )
         return part
 

@@ -19,6 +19,8 @@ from detector.datasets.transforms import MIN_BOX
 from detector.errors import UserError
 
 MOST_NAMED = 10
+# What the formats call objects that are neither learned nor missed, by the mark that says so.
+IGNORED = {"iscrowd": "crowds, iscrowd 1", "difficult": "difficult"}
 
 
 def thin_boxes(dataset: Dataset, short_side: int, max_side: int) -> int:
@@ -69,8 +71,7 @@ def require_boxes(
         return
     ways_out = []
     if dataset.annotations["crowd"].any():
-        mark = "iscrowd" if "iscrowd" in dataset.ignored else "difficult"
-        ways_out.append(f"what is to be learned needs {mark} 0")
+        ways_out.append(f"what is to be learned needs {dataset.ignore_mark} 0")
     if _outcomes(dataset, LEFT_OUT):
         ways_out.append("lighthead check-data lists what was left out")
     if thin:
@@ -102,8 +103,9 @@ def _lost(dataset: Dataset) -> list[str]:
     left_out = _counted(
         _outcomes(dataset, LEFT_OUT), f"{LEFT_OUT}, without area or outside the picture"
     )
-    verb = "is" if ignored == 1 else "are"
-    return _counted(ignored, f"{verb} {dataset.ignored}") + left_out
+    mark = dataset.ignore_mark
+    what = f"has {mark} 1" if ignored == 1 else f"are {IGNORED[mark]}"
+    return _counted(ignored, what) + left_out
 
 
 def _classes_without(dataset: Dataset) -> list[str]:
