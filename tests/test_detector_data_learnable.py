@@ -29,7 +29,7 @@ def test_what_is_learned_and_what_is_not(tmp_path):
     )
     dataset = open_dataset(write_coco(tmp_path, document), "train")
     assert learning_line(dataset, "train", 48, 999) == (
-        "train: 2 boxes to learn from; not learned: 1 is crowds, iscrowd 1, 2 left out, without "
+        "train: 2 boxes to learn from; not learned: 1 has iscrowd 1, 2 left out, without "
         "area or outside the picture, 1 thinner than a pixel at a short side of 48; learned in "
         "part: 1 clipped; no box: dog"
     )
@@ -71,7 +71,7 @@ CASES = {
     "flat": (FLAT, [], "(2 left out, without area or outside the picture): lighthead check-data"),
     "thin": (THIN, [], "(3 thinner than a pixel at a short side of 64): choose a larger --short"),
     "nothing": (with_boxes(), [], "(3 pictures without an annotation): annotate what is"),
-    "class": (LAST, ["--classes", "dog"], "has no box of dog to learn from (1 is crowds"),
+    "class": (LAST, ["--classes", "dog"], "has no box of dog to learn from (1 has iscrowd 1)"),
     "difficult": (HARD, [], "train has no box to learn from (4 are difficult): what is to be le"),
 }  # fmt: skip
 
@@ -112,7 +112,12 @@ def test_any_box_that_can_be_learned_is_enough(tmp_path, case):
 
 
 def test_a_split_with_nothing_to_measure_says_so(tmp_path):
-    truth = open_dataset(write_coco(tmp_path, CROWDS), "train").coco_ground_truth()
+    dataset = open_dataset(write_coco(tmp_path, CROWDS), "train")
+    assert measuring_line(dataset, "val") == (
+        "val: 0 boxes to measure with; not measured: 4 are crowds, iscrowd 1; every "
+        "figure will be -"
+    )
+    truth = dataset.coco_ground_truth()
     found = [{"image_id": 50, "category_id": 3, "bbox": [1, 1, 9, 9], "score": 1.0}]
     for detections in (found, []):
         result = coco_evaluation(truth, detections)

@@ -68,3 +68,11 @@ def test_a_checkpoint_of_lightning(model, tmp_path):
     state = {f"model.{n}": torch.from_numpy(a) for n, a in model.backbone.state_dict().items()}
     torch.save({"state_dict": state, "pytorch-lightning_version": "2"}, tmp_path / "epoch=3.ckpt")
     assert "loaded 275 of 275" in load_initial_weights(model, tmp_path / "epoch=3.ckpt")
+
+
+@pytest.mark.parametrize("name", ["w.npz", "w.pth", "w.ckpt"])
+def test_another_programs_file_is_no_detector(files, tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes((files / "w.npz").read_bytes())
+    with pytest.raises(UserError, match="another program's file .*: train --init-from can start"):
+        checkpoints.read(path)

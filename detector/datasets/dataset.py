@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.datasets.files import composed, is_file
+from detector.datasets.files import is_file, spelled
 from detector.datasets.images import is_turned, read_image
 from detector.datasets.problems import Problem
 from detector.errors import UserError
@@ -57,7 +57,7 @@ class Dataset:
         images: in the order of the file.
         annotations: (M,) of dtype ``ANNOTATION``, in any order.
         problems: what the reader found wrong, fatal or not.
-        ignored: what the format calls objects that are neither learned nor missed.
+        ignore_mark: what marks objects that are neither learned nor missed, in this format.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class Dataset:
         images: Sequence[ImageRecord],
         annotations: np.ndarray,
         problems: Sequence[Problem] = (),
-        ignored: str = "crowds, iscrowd 1",
+        ignore_mark: str = "iscrowd",
     ):
-        self.name, self.ignored = name, ignored
+        self.name, self.ignore_mark = name, ignore_mark
         self.classes, self.category_ids = list(classes), list(category_ids)
         self.images, self.problems = list(images), list(problems)
         self.annotations = annotations[np.argsort(annotations["image"], kind="stable")]
@@ -165,7 +165,7 @@ class Dataset:
             records,
             annotations[wanted & (annotations["image"] >= 0)],
             [problem for problem in self.problems if problem.image in ids],
-            self.ignored,
+            self.ignore_mark,
         )
         return part
 
@@ -183,15 +183,16 @@ class Dataset:
 
     def _known(self, classes: Sequence[str]) -> list[str]:
         """The classes by their own names, which may differ in blanks around and in composition."""
-        own = {composed(name.strip()): name for name in self.classes}
+        own = {spelled(name): name for name in self.classes}
         classes = [
-            name if name in self.classes else own.get(composed(name.strip()), name)
-            for name in classes
+            name if name in self.classes else own.get(spelled(name), name) for name in classes
         ]
         for name in classes:
             if name not in self.classes:
-                known = ", ".join(self.classes[:80]) + (", ..." if len(self.classes) > 80 else "")
-                hint = did_you_mean(name, self.classes)
+                known = ", ".join(map(spelled, self.classes[:80])) + (
+                    ", ..." if len(self.classes) > 80 else ""
+                )
+                hint = did_you_mean(name, map(spelled, self.classes))
                 raise UserError(f"{self.name} has no class {name!r}{hint}: it has {known}")
             if classes.count(name) > 1:
                 raise UserError(f"the class {name!r} is named twice")

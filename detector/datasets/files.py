@@ -66,6 +66,11 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def spelled(name: str) -> str:
+    """A name as somebody would type it: composed, with single blanks."""
+    return composed(" ".join(name.split()))
+
+
 def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     """What is in a folder and not hidden: files and whatever else is no folder, and folders."""
     files, folders = [], []

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from detector.datasets.dataset import Dataset
-from detector.datasets.files import composed
+from detector.datasets.files import spelled
 from detector.datasets.formats import FORMATS
 from detector.datasets.problems import DatasetError
 from detector.datasets.shapes import DEFAULT_COUNTS, ShapesDataset
@@ -70,15 +70,15 @@ def with_classes_of_other_splits(
 
     Splits that were made one by one each list the classes that they happen to show.
     """
-    wanted = {composed(name.strip()) for name in classes}
+    wanted = {spelled(name) for name in classes}
     readers = split_readers(data)
     del readers[find_split(split, list(readers), str(data))]
     for reader in readers.values():
-        if wanted <= {composed(name.strip()) for name in dataset.classes}:
+        if wanted <= {spelled(name) for name in dataset.classes}:
             break
         other = reader()
         for name, number in zip(other.classes, other.category_ids, strict=True):
-            if composed(name.strip()) in wanted and name not in dataset.classes:
+            if spelled(name) in wanted and name not in dataset.classes:
                 dataset = dataset.with_class(name, number)
     return dataset
 

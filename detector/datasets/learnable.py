@@ -12,12 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from detector.datasets.dataset import Dataset
+from detector.datasets.files import spelled
 from detector.datasets.problems import CLIPPED, LEFT_OUT
 from detector.datasets.statistics import network_boxes
 from detector.datasets.transforms import MIN_BOX
 from detector.errors import UserError
 
 MOST_NAMED = 10
+# What the formats call objects that are neither learned nor missed, by the mark that says so.
+IGNORED = {"iscrowd": "crowds, iscrowd 1", "difficult": "difficult"}
 
 
 def thin_boxes(dataset: Dataset, short_side: int, max_side: int) -> int:
@@ -40,6 +43,8 @@ def measuring_line(dataset: Dataset, split: str) -> str:
     """One line: how many boxes are measured with, what happened to the others."""
     line = f"{split}: {_objects(dataset)} boxes to measure with"
     line += _listed("not measured", _lost(dataset))
+    if not _objects(dataset):
+        return f"{line}; every figure will be -"
     return line + _listed("measured in part", _counted(_outcomes(dataset, CLIPPED), CLIPPED))
 
 
@@ -66,8 +71,7 @@ def require_boxes(
         return
     ways_out = []
     if dataset.annotations["crowd"].any():
-        mark = "iscrowd" if "iscrowd" in dataset.ignored else "difficult"
-        ways_out.append(f"what is to be learned needs {mark} 0")
+        ways_out.append(f"what is to be learned needs {dataset.ignore_mark} 0")
     if _outcomes(dataset, LEFT_OUT):
         ways_out.append("lighthead check-data lists what was left out")
     if thin:
@@ -99,14 +103,16 @@ def _lost(dataset: Dataset) -> list[str]:
     left_out = _counted(
         _outcomes(dataset, LEFT_OUT), f"{LEFT_OUT}, without area or outside the picture"
     )
-    verb = "is" if ignored == 1 else "are"
-    return _counted(ignored, f"{verb} {dataset.ignored}") + left_out
+    mark = dataset.ignore_mark
+    what = f"has {mark} 1" if ignored == 1 else f"are {IGNORED[mark]}"
+    return _counted(ignored, what) + left_out
 
 
 def _classes_without(dataset: Dataset) -> list[str]:
     labels = dataset.annotations["label"][~dataset.annotations["crowd"]]
     counts = np.bincount(labels, minlength=len(dataset.classes) + 1)[1:]
-    names = [name for name, count in zip(dataset.classes, counts, strict=True) if count == 0]
+    pairs = zip(dataset.classes, counts, strict=True)
+    names = [spelled(name) for name, count in pairs if count == 0]
     more = len(names) - MOST_NAMED
     return names if more <= 0 else [*names[:MOST_NAMED], f"and {more} more"]
 

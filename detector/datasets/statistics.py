@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.datasets.dataset import Dataset
+from detector.datasets.files import spelled
 from detector.parts.preprocess import network_size, scale_boxes
 
 SMALL, LARGE = 32.0**2, 96.0**2  # COCO's limits of area, here in pixels of the network's input
@@ -118,7 +119,9 @@ def summarize(
             float(fit[chosen].mean()) if chosen.any() else 0.0,
         )
 
-    classes = [summary(name, found.labels == k) for k, name in enumerate(dataset.classes, start=1)]
+    classes = [
+        summary(spelled(name), found.labels == k) for k, name in enumerate(dataset.classes, start=1)
+    ]
     return [*classes, summary("all", found.labels > 0)]
 
 

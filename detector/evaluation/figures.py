@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from detector.datasets.files import spelled
+
 # COCO's twelve figures in its own order: name, what it says. AP without a number is the mean over
 # the IoU thresholds 0.50, 0.55, ..., 0.95; small is an area below 32^2 pixels, large above 96^2.
 FIGURES = {
@@ -63,12 +65,13 @@ class Evaluation:
             f"{name:<{width}}  {_number(self.figures[name])}  {meaning}"
             for name, meaning in FIGURES.items()
         ]
-        width = max(5, *(len(entry.name) for entry in self.classes)) if self.classes else 5
+        names = [spelled(entry.name) for entry in self.classes]
+        width = max(5, *map(len, names)) if names else 5
         lines += ["", f"{'class':<{width}}   boxes     AP   AP50  recall"]
         lines += [
-            f"{entry.name:<{width}}  {entry.boxes:6d}  {_number(entry.AP)}  {_number(entry.AP50)}  "
+            f"{name:<{width}}  {entry.boxes:6d}  {_number(entry.AP)}  {_number(entry.AP50)}  "
             f"{_number(entry.recall)}"
-            for entry in self.classes
+            for name, entry in zip(names, self.classes, strict=True)
         ]
         lines += ["", f"{self.detections} detections in {self.images} images"]
         return "\n".join(lines + [self.warning] * bool(self.warning))

@@ -35,6 +35,11 @@ def read(path: str | os.PathLike, task: str = "detection") -> dict:
     Raises:
         UserError: there is no such file, it cannot be read, is damaged, or not of this task.
     """
+    if is_foreign(path):
+        raise UserError(
+            f"{path} is another program's file (PyTorch's or NumPy's) and no checkpoint of a "
+            "detector: train --init-from can start from the backbone in it"
+        )
     try:
         tree = checkpoint.load(path)
     except FileNotFoundError:
@@ -52,6 +57,15 @@ def read(path: str | os.PathLike, task: str = "detection") -> dict:
         if not isinstance(tree.get(name), dict):
             raise UserError(f"{path} is damaged: it has no {name!r}")
     return tree
+
+
+def is_foreign(path: str | os.PathLike) -> bool:
+    """Whether a file is another program's: a zip, as PyTorch, Lightning and NumPy write it."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) == b"PK"
+    except OSError:
+        return False
 
 
 def restore(model: Module, tree: dict, path: str | os.PathLike) -> None:

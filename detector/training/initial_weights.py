@@ -30,7 +30,7 @@ def load_initial_weights(model, path: str | os.PathLike) -> str:
     path = Path(path)
     if path.is_dir():
         path = RunFolder(path).best_or_last()
-    if path.suffix == ".ckpt" and not is_foreign(path):
+    if path.suffix == ".ckpt" and not checkpoints.is_foreign(path):
         return load_from_checkpoint(model, path)
     try:
         report = load_weights(model.backbone, path)
@@ -42,15 +42,6 @@ def load_initial_weights(model, path: str | os.PathLike) -> str:
         raise UserError(f"cannot read the weights {path} ({error.strerror})") from error
     except (WeightsError, ValueError) as error:
         raise UserError(str(error)) from error
-
-
-def is_foreign(path: Path) -> bool:
-    """Whether a .ckpt is another program's: a zip, as PyTorch and Lightning write it."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(2) == b"PK"
-    except OSError:
-        return False
 
 
 def load_from_checkpoint(model, path: Path) -> str:
