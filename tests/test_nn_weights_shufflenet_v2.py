@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import nn
 from nn.models import IMAGENET, load_weights, shufflenet_v2
 from nn.models.shufflenet_v2 import conv_bn_relu, depthwise_bn
-from nn.models.shufflenet_v2_weights import megvii_order
+from nn.models.shufflenet_v2_megvii import megvii_order
 from nn.weights import WeightsError, safetensors
 
 

@@ -3,9 +3,9 @@
 ``NETWORKS`` lists them all; each is a function here too: ``nn.models.shufflenet_v2_x1_0()``.
 """
 
+from nn.models.loading import LoadReport, load_weights
 from nn.models.network import IMAGENET, Map, Network, Preprocessing, map_of_stride
 from nn.models.shufflenet_v2 import ShuffleNetV2, shufflenet_v2
-from nn.models.shufflenet_v2_weights import LoadReport, load_weights
 from nn.table import Table
 
 NETWORKS = Table(

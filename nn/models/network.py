@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
+import numpy as np
+
 from nn.layers import BatchNorm2d
 from nn.module import Module
 from nn.tensor import Tensor
@@ -32,6 +34,30 @@ class Preprocessing(NamedTuple):
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
+class Dialect:
+    """How others' files differ from a network's own: in the names, and perhaps in the numbers.
+
+    Attributes:
+        name: for reports.
+        preprocessing: what these weights expect.
+    """
+
+    name: ClassVar[str]
+    preprocessing: ClassVar[Preprocessing] = IMAGENET
+
+    def knows(self, name: str) -> bool:
+        """Whether a tensor's name shows that the file is in this dialect."""
+        raise NotImplementedError
+
+    def translate(self, path, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """All tensors of a file under the network's names, and such that they fit there.
+
+        Raises:
+            WeightsError: they cannot be translated; names ``path``.
+        """
+        raise NotImplementedError
+
+
 class Network(Module):
     """What every network of ``nn.models.NETWORKS`` is.
 
@@ -46,6 +72,8 @@ class Network(Module):
         weights: published files by the name of what they were trained on; the file's name ends with
             the first eight digits of its SHA-256.
         classifier_names: of the layers whose size is ``num_classes``.
+        names: whose names the layers have, and so the files that load as they are.
+        dialects: that ``load_weights`` understands besides.
     """
 
     num_classes: int | None
@@ -53,6 +81,8 @@ class Network(Module):
     preprocessing: Preprocessing = IMAGENET
     weights: Mapping[str, str] = {}
     classifier_names: ClassVar[tuple[str, ...]] = ("fc",)
+    names: ClassVar[str] = "torchvision"
+    dialects: ClassVar[tuple[Dialect, ...]] = ()
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
         """Preprocessed images (N, 3, H, W) -> the maps (N, C, H / stride, W / stride), rounded up.
