@@ -7,7 +7,7 @@ Its maps are named by how much smaller than the image they are, as in the paper 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -65,6 +65,9 @@ class Network(Module):
     it reads; None for a backbone, without what only the classifier needs.
 
     Attributes:
+        features: preprocessed images (N, 3, H, W) -> the maps (N, C, H / stride, W / stride),
+            rounded up, by the names of ``maps`` and in their order. A method, or a ``Trunk`` where
+            that is what the layers before the classifier are called.
         maps: channels and stride of each map of ``features``, finest first: "c2" .. "c5", as far
             as there are any, and "last" where the classifier reads another map than the coarsest
             of those (and the network was made with it).
@@ -76,6 +79,7 @@ class Network(Module):
         dialects: that ``load_weights`` understands besides.
     """
 
+    features: Callable[[Tensor], dict[str, Tensor]]
     num_classes: int | None
     maps: Mapping[str, Map]
     preprocessing: Preprocessing = IMAGENET
@@ -83,13 +87,6 @@ class Network(Module):
     classifier_names: ClassVar[tuple[str, ...]] = ("fc",)
     names: ClassVar[str] = "torchvision"
     dialects: ClassVar[tuple[Dialect, ...]] = ()
-
-    def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Preprocessed images (N, 3, H, W) -> the maps (N, C, H / stride, W / stride), rounded up.
-
-        By the names of ``maps`` and in their order.
-        """
-        raise NotImplementedError
 
     def classify(self, maps: dict[str, Tensor]) -> Tensor:
         """What ``features`` returned -> scores before softmax (N, num_classes)."""
