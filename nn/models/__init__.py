@@ -3,6 +3,9 @@
 ``NETWORKS`` lists them all; each is a function here too: ``nn.models.shufflenet_v2_x1_0()``.
 """
 
+import sys
+from types import ModuleType
+
 from nn.models.loading import LoadReport, load_weights
 from nn.models.network import IMAGENET, Map, Network, Preprocessing, map_of_stride
 from nn.models.shufflenet_v2 import ShuffleNetV2, shufflenet_v2
@@ -41,3 +44,14 @@ def __getattr__(name: str):
     if name in NETWORKS:
         return NETWORKS[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Package(ModuleType):
+    """Importing the file ``mobilenet_v2.py`` would put it in the place of the row of that name."""
+
+    def __setattr__(self, name: str, value) -> None:
+        if not (name in NETWORKS and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
