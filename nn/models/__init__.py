@@ -14,6 +14,9 @@ from nn.table import Table
 NETWORKS = Table(
     "network",
     {
+        "resnet18": "nn.models.resnet:resnet18",
+        "resnet34": "nn.models.resnet:resnet34",
+        "resnet50": "nn.models.resnet:resnet50",
         "shufflenet_v2_x0_5": "nn.models.shufflenet_v2:shufflenet_v2_x0_5",
         "shufflenet_v2_x1_0": "nn.models.shufflenet_v2:shufflenet_v2_x1_0",
         "shufflenet_v2_x1_5": "nn.models.shufflenet_v2:shufflenet_v2_x1_5",
