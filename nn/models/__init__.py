@@ -14,6 +14,8 @@ from nn.table import Table
 NETWORKS = Table(
     "network",
     {
+        "mobilenet_v2": "nn.models.mobilenet_v2:mobilenet_v2",
+        "mobilenet_v2_x1_4": "nn.models.mobilenet_v2:mobilenet_v2_x1_4",
         "resnet18": "nn.models.resnet:resnet18",
         "resnet34": "nn.models.resnet:resnet34",
         "resnet50": "nn.models.resnet:resnet50",
