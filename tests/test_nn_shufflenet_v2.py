@@ -80,18 +80,20 @@ def test_the_extra_layers_leave_the_other_names_alone():
     assert sum(key.endswith(".extra.0.weight") for key in extra) == 16
 
 
-@pytest.mark.parametrize("size, maps", [((64, 96), ((8, 12), (4, 6), (2, 3))), ((33, 31), None)])
+@pytest.mark.parametrize(
+    "size, maps", [((64, 96), ((16, 24), (8, 12), (4, 6), (2, 3))), ((33, 31), None)]
+)
 def test_a_backbone_gives_the_map_of_each_stage(size, maps):
     model = nn.models.shufflenet_v2(1.0, num_classes=None).eval()
     assert not any(key.startswith(("conv5", "fc")) for key in model.state_dict())
     with nn.no_grad():
-        features = model(nn.Tensor(np.zeros((2, 3, *size), np.float32)))
-    assert list(features) == ["stage2", "stage3", "stage4"] == list(model.out_channels)
+        features = model.features(nn.Tensor(np.zeros((2, 3, *size), np.float32)))
+    assert list(features) == ["c2", "c3", "c4", "c5"] == list(model.maps)
     for index, (name, map_) in enumerate(features.items()):
-        stride = model.strides[name]
+        channels, stride = model.maps[name]
         expected = maps[index] if maps else tuple(-(-edge // stride) for edge in size)
-        assert map_.shape == (2, model.out_channels[name], *expected)
-    assert tuple(model.out_channels.values()) == (116, 232, 464)
+        assert map_.shape == (2, channels, *expected)
+    assert tuple(channels for channels, _ in model.maps.values()) == (24, 116, 232, 464)
     assert model.stage_channels == (24, 116, 232, 464, 1024)
     assert model.preprocessing == nn.models.IMAGENET
 
@@ -268,7 +270,7 @@ def test_outputs_and_gradients_equal_the_twins(width, first_block, extra_depthwi
     else:
         with nn.no_grad():
             features = ours.features(nn.Tensor(images))
-        for map_, expected_map in zip(features.values(), maps, strict=True):
+        for name, expected_map in zip(("c3", "c4", "c5"), maps, strict=True):
             np.testing.assert_allclose(
-                map_.data, expected_map.detach().numpy(), rtol=1e-6, atol=1e-8
+                features[name].data, expected_map.detach().numpy(), rtol=1e-6, atol=1e-8
             )

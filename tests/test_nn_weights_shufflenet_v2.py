@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import nn
 from nn.models import IMAGENET, load_weights, shufflenet_v2
 from nn.models.shufflenet_v2 import conv_bn_relu, depthwise_bn
-from nn.models.shufflenet_v2_weights import megvii_order
+from nn.models.shufflenet_v2_megvii import megvii_order
 from nn.weights import WeightsError, safetensors
 
 
@@ -36,9 +36,9 @@ def images(seed=0, size=(64, 40)):
     return np.random.default_rng(seed).standard_normal((1, 3, *size)).astype(np.float32)
 
 
-def run(model, array):
+def features(model, array):
     with nn.no_grad():
-        return model.eval()(nn.Tensor(array))
+        return model.eval().features(nn.Tensor(array))
 
 
 # torchvision's dialect
@@ -240,10 +240,10 @@ class MegviiBackbone(nn.Module):
             setattr(self, f"stage{stage}", nn.Sequential(*blocks))
             before = out
 
-    def forward(self, x):
+    def features(self, x):
         stage2 = self.stage2(self.maxpool(self.first_conv(x)))
         stage3 = self.stage3(stage2)
-        return {"stage2": stage2, "stage3": stage3, "stage4": self.stage4(stage3)}
+        return {"c3": stage2, "c4": stage3, "c5": self.stage4(stage3)}
 
 
 def assert_same_features(ours, theirs, tolerance):
@@ -271,26 +271,26 @@ def test_megviis_network_and_ours_compute_the_same_after_loading(tmp_path, width
     assert report.preprocessing == target.preprocessing == ((0, 0, 0), (1, 1, 1))
     assert target.state_dict()["stage3.7.branch2.6.num_batches_tracked"] == 100
     rgb = images()
-    theirs = run(source, np.ascontiguousarray(rgb[:, ::-1]))
+    theirs = features(source, np.ascontiguousarray(rgb[:, ::-1]))
     theirs = {name: map_.data for name, map_ in theirs.items()}
     largest = max(map_.max() for map_ in theirs.values())
-    assert_same_features(run(target, rgb), theirs, 1e-5 * largest)
+    assert_same_features(features(target, rgb), theirs, 1e-5 * largest)
 
 
 def test_the_reference_features_are_ours():
     root = os.environ.get("LIGHTHEAD_WEIGHTS")
     root = Path(root) if root else Path(__file__).resolve().parents[2] / "shared" / "weights"
     weights = root / "shufflenet_v2_x0_5_imagenet_backbone.pth"
-    features = root / "shufflenet_v2_x0_5_reference_features.npz"
-    if not weights.exists() or not features.exists():
+    published = root / "shufflenet_v2_x0_5_reference_features.npz"
+    if not weights.exists() or not published.exists():
         pytest.skip(f"no {weights.name} and its features in {root}; set LIGHTHEAD_WEIGHTS")
     model = shufflenet_v2(0.5, num_classes=None)
     report = load_weights(model, weights)
     assert (len(report.loaded), report.missing, report.unexpected) == (275, [], [])
-    with np.load(features) as reference:
+    with np.load(published) as reference:
         rgb = np.ascontiguousarray(reference["input_bgr01"][:, ::-1])
-        expected = {name: reference[name] for name in ("stage2", "stage3", "stage4")}
-    assert_same_features(run(model, rgb), expected, 1e-4)
+        expected = {f"c{stage + 1}": reference[f"stage{stage}"] for stage in (2, 3, 4)}
+    assert_same_features(features(model, rgb), expected, 1e-4)
 
 
 def megvii_state():

@@ -7,8 +7,10 @@ Its maps are named by how much smaller than the image they are, as in the paper 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar, NamedTuple
+
+import numpy as np
 
 from nn.layers import BatchNorm2d
 from nn.module import Module
@@ -32,6 +34,30 @@ class Preprocessing(NamedTuple):
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
+class Dialect:
+    """How others' files differ from a network's own: in the names, and perhaps in the numbers.
+
+    Attributes:
+        name: for reports.
+        preprocessing: what these weights expect.
+    """
+
+    name: ClassVar[str]
+    preprocessing: ClassVar[Preprocessing] = IMAGENET
+
+    def knows(self, name: str) -> bool:
+        """Whether a tensor's name shows that the file is in this dialect."""
+        raise NotImplementedError
+
+    def translate(self, path, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """All tensors of a file under the network's names, and such that they fit there.
+
+        Raises:
+            WeightsError: they cannot be translated; names ``path``.
+        """
+        raise NotImplementedError
+
+
 class Network(Module):
     """What every network of ``nn.models.NETWORKS`` is.
 
@@ -39,6 +65,9 @@ class Network(Module):
     it reads; None for a backbone, without what only the classifier needs.
 
     Attributes:
+        features: preprocessed images (N, 3, H, W) -> the maps (N, C, H / stride, W / stride),
+            rounded up, by the names of ``maps`` and in their order. A method, or a ``Trunk`` where
+            that is what the layers before the classifier are called.
         maps: channels and stride of each map of ``features``, finest first: "c2" .. "c5", as far
             as there are any, and "last" where the classifier reads another map than the coarsest
             of those (and the network was made with it).
@@ -46,20 +75,18 @@ class Network(Module):
         weights: published files by the name of what they were trained on; the file's name ends with
             the first eight digits of its SHA-256.
         classifier_names: of the layers whose size is ``num_classes``.
+        names: whose names the layers have, and so the files that load as they are.
+        dialects: that ``load_weights`` understands besides.
     """
 
+    features: Callable[[Tensor], dict[str, Tensor]]
     num_classes: int | None
     maps: Mapping[str, Map]
     preprocessing: Preprocessing = IMAGENET
     weights: Mapping[str, str] = {}
     classifier_names: ClassVar[tuple[str, ...]] = ("fc",)
-
-    def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Preprocessed images (N, 3, H, W) -> the maps (N, C, H / stride, W / stride), rounded up.
-
-        By the names of ``maps`` and in their order.
-        """
-        raise NotImplementedError
+    names: ClassVar[str] = "torchvision"
+    dialects: ClassVar[tuple[Dialect, ...]] = ()
 
     def classify(self, maps: dict[str, Tensor]) -> Tensor:
         """What ``features`` returned -> scores before softmax (N, num_classes)."""

@@ -23,6 +23,7 @@ from functools import partial
 from nn import functional as F
 from nn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU
 from nn.models.network import Map, Network
+from nn.models.shufflenet_v2_megvii import Megvii
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
 
@@ -84,6 +85,8 @@ class ShuffleNetV2(Network):
     Raises:
         ValueError: for another width or first block.
     """
+
+    dialects = (Megvii(),)
 
     def __init__(
         self,

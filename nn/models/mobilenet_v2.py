@@ -1,0 +1,164 @@
+"""MobileNet v2: between blocks few channels and no ReLU, within a block six times as many.
+
+A depthwise convolution is cheap, so it may work on many channels; what is kept and passed on are
+few. Nothing cuts off the few: the last convolution of a block is linear (its section 3.2 shows that
+a ReLU destroys what lies in a space of few dimensions). ReLU6 is min(max(x, 0), 6)::
+
+    x: C_in
+     |  1x1 conv t C_in, BN, ReLU6       (not where t = 1)
+     |  3x3 depthwise /s, BN, ReLU6
+     |  1x1 conv C_out, BN
+    add x, where s = 1 and C_in = C_out
+
+    features   map   stride   t   C_out   blocks
+    0          -     2        -     32           3x3 conv /2, BN, ReLU6
+    1          -     2        1     16    1
+    2..3       c2    4        6     24    2      of the first block s = 2
+    4..6       c3    8        6     32    3      s = 2
+    7..10      -     16       6     64    4      s = 2
+    11..13     c4    16       6     96    3
+    14..16     -     32       6    160    3      s = 2
+    17         c5    32       6    320    1
+    18         last  32       -   1280           1x1 conv, BN, ReLU6
+    scores                                       mean, dropout, classifier.1
+
+Paper: Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear
+Bottlenecks", CVPR 2018, figure 4 (d) and table 2. The layers and their order are those of
+torchvision's model, so its ``state_dict`` keys fit one to one.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from nn import init
+from nn.layers import BatchNorm2d, Conv2d, Dropout, Linear, ReLU6
+from nn.models.network import Map, Network
+from nn.models.trunk import Trunk
+from nn.module import Module, Sequential
+from nn.tensor import Tensor
+
+# t, C_out, how many blocks, s of the first of them, the map that the last of them makes.
+STAGES = (
+    (1, 16, 1, 1, None),
+    (6, 24, 2, 2, "c2"),
+    (6, 32, 3, 2, "c3"),
+    (6, 64, 4, 2, None),
+    (6, 96, 3, 1, "c4"),
+    (6, 160, 3, 2, None),
+    (6, 320, 1, 1, "c5"),
+)
+
+# torchvision's, trained on ImageNet; "imagenet_v2" is from a later recipe and more accurate.
+WEIGHTS = {
+    "imagenet": "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
+    "imagenet_v2": "https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth",
+}
+
+
+def mobilenet_v2(
+    num_classes: int | None = 1000, width_mult: float = 1.0, dropout: float = 0.2
+) -> MobileNetV2:
+    """A MobileNet v2 with new weights; see ``MobileNetV2`` for the arguments."""
+    return MobileNetV2(num_classes, width_mult, dropout)
+
+
+mobilenet_v2_x1_4 = partial(mobilenet_v2, width_mult=1.4)
+
+
+class MobileNetV2(Network):
+    """
+    Args:
+        num_classes: 0 leaves ``classifier`` away, None the last convolution too: a backbone.
+        width_mult: scales the channels, which are then rounded to multiples of 8; the last
+            convolution never has fewer than 1280.
+        dropout: probability, before the classifier.
+
+    Attributes:
+        maps: "c2", "c3", "c4" and "c5", the last of their strides, and "last" after the last
+            convolution.
+    """
+
+    classifier_names = ("classifier.1",)
+
+    def __init__(
+        self, num_classes: int | None = 1000, width_mult: float = 1.0, dropout: float = 0.2
+    ):
+        super().__init__()
+        self.num_classes, self.maps = num_classes, {}
+        if width_mult == 1.0:
+            self.weights = WEIGHTS
+        channels, reduction = rounded(32 * width_mult), 2
+        layers, taps = [conv_bn_relu6(3, channels, 3, stride=2)], {}
+        for t, out, count, first_stride, name in STAGES:
+            reduction *= first_stride
+            for index in range(count):
+                stride = first_stride if index == 0 else 1
+                layers.append(InvertedResidual(channels, rounded(out * width_mult), stride, t))
+                channels = rounded(out * width_mult)
+            if name is not None:
+                taps[name], self.maps[name] = len(layers) - 1, Map(channels, reduction)
+        if num_classes is not None:
+            last = rounded(1280 * max(1.0, width_mult))
+            layers.append(conv_bn_relu6(channels, last, 1))
+            taps["last"], self.maps["last"] = len(layers) - 1, Map(last, reduction)
+        self.features = Trunk(layers, taps)
+        self.classifier = None
+        if num_classes:
+            self.classifier = Sequential(Dropout(dropout), Linear(last, num_classes))
+        self._initialise()
+
+    def classify(self, maps: dict[str, Tensor]) -> Tensor:
+        return self.classifier(maps["last"].mean((2, 3)))
+
+    def parts(self) -> list[Module]:
+        return list(self.features)
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, Conv2d):
+                init.kaiming_normal_(module.weight, mode="fan_out")
+            elif isinstance(module, Linear):
+                init.normal_(module.weight, 0.0, 0.01)
+                init.zeros_(module.bias)
+
+
+class InvertedResidual(Module):
+    """One block; the drawing is at the top of this file."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, t: int):
+        super().__init__()
+        self.is_residual = stride == 1 and in_channels == out_channels
+        hidden = in_channels * t
+        self.conv = Sequential(
+            *([conv_bn_relu6(in_channels, hidden, 1)] if t != 1 else []),
+            conv_bn_relu6(hidden, hidden, 3, stride, groups=hidden),
+            Conv2d(hidden, out_channels, 1, bias=False),
+            BatchNorm2d(out_channels),
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input + self.conv(input) if self.is_residual else self.conv(input)
+
+
+def conv_bn_relu6(
+    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1
+) -> Sequential:
+    """A convolution that keeps the size (up to its stride), batch norm, ReLU6."""
+    return Sequential(
+        Conv2d(
+            in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups,
+            bias=False,
+        ),
+        BatchNorm2d(out_channels),
+        ReLU6(),
+    )  # fmt: skip
+
+
+def rounded(channels: float, divisor: int = 8) -> int:
+    """The nearest multiple of ``divisor``, or the next one if that would lose more than 10 %.
+
+    The authors' ``_make_divisible``; the paper does not mention it.
+    """
+    nearest = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return nearest + divisor if nearest < 0.9 * channels else nearest

@@ -1,0 +1,169 @@
+"""ResNet: every block adds to what it is given, so that depth cannot make a network worse.
+
+A block computes only a difference, f(x); what it returns is relu(f(x) + x). Where height and width
+halve or the channels change, x passes a 1x1 convolution of the same stride first, ``downsample``::
+
+    BasicBlock (18 and 34 layers)        Bottleneck (50 layers and more)
+    x: C                                 x: 4 C
+     |  3x3 conv C, BN, ReLU              |  1x1 conv C, BN, ReLU
+     |  3x3 conv C, BN                    |  3x3 conv C, BN, ReLU
+     |                                    |  1x1 conv 4 C, BN
+    add x, ReLU                          add x, ReLU
+
+    map      stride                                 blocks of 18  34  50
+    -        2       conv1: 7x7 conv 64 /2, BN, ReLU
+    c2       4       3x3 max pooling /2, layer1: C 64        2    3    3
+    c3       8       layer2: C 128, its first block /2       2    4    4
+    c4       16      layer3: C 256, its first block /2       2    6    6
+    c5       32      layer4: C 512, its first block /2       2    3    3
+    scores           mean, fc
+
+Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, figure 5,
+section 3.3 (shortcut B) and table 1. Its bottleneck has the stride in the first 1x1 convolution;
+torchvision's, and this one, in the 3x3 (Facebook's "v1.5"): 4,089,184,256 instead of 3,857,973,248
+multiply-adds for 50 layers, other results, and the same names and shapes. The layers and their
+order are those of torchvision's model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nn import functional as F
+from nn import init
+from nn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d
+from nn.models.network import Map, Network
+from nn.module import Module, Sequential
+from nn.tensor import Tensor
+
+# torchvision's, trained on ImageNet; "imagenet_v2" is from a later recipe and more accurate.
+URL = "https://download.pytorch.org/models/"
+WEIGHTS = {
+    "resnet18": {"imagenet": URL + "resnet18-f37072fd.pth"},
+    "resnet34": {"imagenet": URL + "resnet34-b627a593.pth"},
+    "resnet50": {
+        "imagenet": URL + "resnet50-0676ba61.pth",
+        "imagenet_v2": URL + "resnet50-11ad3fa6.pth",
+    },
+}
+
+
+def resnet18(num_classes: int | None = 1000) -> ResNet:
+    """A ResNet of 18 layers with new weights; see ``Network`` for ``num_classes``."""
+    return _published("resnet18", BasicBlock, (2, 2, 2, 2), num_classes)
+
+
+def resnet34(num_classes: int | None = 1000) -> ResNet:
+    """A ResNet of 34 layers with new weights; see ``Network`` for ``num_classes``."""
+    return _published("resnet34", BasicBlock, (3, 4, 6, 3), num_classes)
+
+
+def resnet50(num_classes: int | None = 1000) -> ResNet:
+    """A ResNet of 50 layers with new weights; see ``Network`` for ``num_classes``."""
+    return _published("resnet50", Bottleneck, (3, 4, 6, 3), num_classes)
+
+
+class ResNet(Network):
+    """
+    Args:
+        block: ``BasicBlock`` or ``Bottleneck``.
+        layers: how many blocks layer1 .. layer4 have.
+        num_classes: 0 or None leaves fc away.
+
+    Attributes:
+        maps: "c2" .. "c5" after layer1 .. layer4.
+    """
+
+    def __init__(
+        self,
+        block: type[BasicBlock | Bottleneck],
+        layers: Sequence[int],
+        num_classes: int | None = 1000,
+    ):
+        super().__init__()
+        self.num_classes, self.maps = num_classes, {}
+        self.conv1 = Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = BatchNorm2d(64)
+        self.maxpool = MaxPool2d(3, stride=2, padding=1)
+        channels = 64
+        for number, count in enumerate(layers, 1):
+            C, stride = 32 * 2**number, 1 if number == 1 else 2
+            blocks = []
+            for index in range(count):
+                blocks.append(block(channels, C, stride if index == 0 else 1))
+                channels = C * block.expansion
+            setattr(self, f"layer{number}", Sequential(*blocks))
+            self.maps[f"c{number + 1}"] = Map(channels, 2 ** (number + 1))
+        self.fc = Linear(channels, num_classes) if num_classes else None
+        for module in self.modules():
+            if isinstance(module, Conv2d):
+                init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        c2 = self.layer1(self.maxpool(self.bn1(self.conv1(images), relu=True)))
+        c3 = self.layer2(c2)
+        c4 = self.layer3(c3)
+        return {"c2": c2, "c3": c3, "c4": c4, "c5": self.layer4(c4)}
+
+    def classify(self, maps: dict[str, Tensor]) -> Tensor:
+        return self.fc(maps["c5"].mean((2, 3)))
+
+    def parts(self) -> list[Module]:
+        stem = Sequential(self.conv1, self.bn1)
+        return [stem, self.layer1, self.layer2, self.layer3, self.layer4]
+
+
+class BasicBlock(Module):
+    """Two 3x3 convolutions, the first with the stride: in_channels -> C channels."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, C: int, stride: int):
+        super().__init__()
+        self.conv1 = Conv2d(in_channels, C, 3, stride, padding=1, bias=False)
+        self.bn1 = BatchNorm2d(C)
+        self.conv2 = Conv2d(C, C, 3, padding=1, bias=False)
+        self.bn2 = BatchNorm2d(C)
+        self.downsample = shortcut(in_channels, C, stride)
+
+    def forward(self, input: Tensor) -> Tensor:
+        difference = self.bn1(self.conv1(input), relu=True)
+        difference = self.bn2(self.conv2(difference))
+        return F.relu(difference + (input if self.downsample is None else self.downsample(input)))
+
+
+class Bottleneck(Module):
+    """1x1 to C channels, 3x3 with the stride, 1x1 to 4 C: in_channels -> 4 C channels."""
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, C: int, stride: int):
+        super().__init__()
+        self.conv1 = Conv2d(in_channels, C, 1, bias=False)
+        self.bn1 = BatchNorm2d(C)
+        self.conv2 = Conv2d(C, C, 3, stride, padding=1, bias=False)
+        self.bn2 = BatchNorm2d(C)
+        self.conv3 = Conv2d(C, 4 * C, 1, bias=False)
+        self.bn3 = BatchNorm2d(4 * C)
+        self.downsample = shortcut(in_channels, 4 * C, stride)
+
+    def forward(self, input: Tensor) -> Tensor:
+        difference = self.bn1(self.conv1(input), relu=True)
+        difference = self.bn2(self.conv2(difference), relu=True)
+        difference = self.bn3(self.conv3(difference))
+        return F.relu(difference + (input if self.downsample is None else self.downsample(input)))
+
+
+def shortcut(in_channels: int, out_channels: int, stride: int) -> Sequential | None:
+    """What x passes before it is added; None where it fits as it is."""
+    if stride == 1 and in_channels == out_channels:
+        return None
+    return Sequential(
+        Conv2d(in_channels, out_channels, 1, stride, bias=False), BatchNorm2d(out_channels)
+    )
+
+
+def _published(name: str, block, layers: Sequence[int], num_classes: int | None) -> ResNet:
+    model = ResNet(block, layers, num_classes)
+    model.weights = WEIGHTS[name]
+    return model
