@@ -75,7 +75,7 @@ def test_two_scales_share_everything_that_is_learned(session):
     seen = {}
     for task in tasks:
         detection = task.loss.__self__
-        batch = detection.batches[0]
+        batch = Batches(detection.objective())[0]
         seen[task.name] = (min(batch.images[0].shape[:2]), batch.indices.tolist())
     assert seen["detection"][0] == 64 and seen["detection-48"][0] == 48
     anchors = [task.model().rpn.anchor_generator.shapes for task in tasks]
@@ -100,10 +100,11 @@ def test_tasks_go_to_other_processes_even_after_use(session):
 
 
 def test_batches_in_any_order_are_those_of_the_loader(session):
-    loader = session.objective().loader
+    objective = session.objective()
+    loader = objective.loader
     epochs = itertools.chain.from_iterable(loader.epoch(epoch) for epoch in range(3))
     expected = [batch.indices.tolist() for batch in epochs]
-    batches = Batches(loader)
+    batches = Batches(objective)
     for iteration in [0, 1, 2, 3, 4, 5, 2, 3, 8, 7, 0]:
         assert batches[iteration].indices.tolist() == expected[iteration], iteration
     batches.close()

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
-from detector.datasets import Batch, Loader
+from detector.training.objectives.objective import Objective
 
 
 class Batches:
-    """``batches[iteration]`` of a loader, epoch after epoch.
+    """``batches[iteration]`` of an objective, epoch after epoch.
 
     In ascending order they are decoded ahead; any other order works too, for a task that was taken
     back to an earlier iteration.
     """
 
-    def __init__(self, loader: Loader):
-        self.loader = loader
+    def __init__(self, objective: Objective):
+        self.objective = objective
         self._running, self._next = iter(()), -1
 
-    def __getitem__(self, iteration: int) -> Batch:
-        epoch, number = divmod(iteration, len(self.loader))
+    def __getitem__(self, iteration: int) -> Any:
+        epoch, number = divmod(iteration, len(self.objective))
         if number == 0 or iteration != self._next:
             self.close()
-            self._running = self.loader.epoch(epoch, number)
+            self._running = self.objective.batches(epoch, number)
         self._next = iteration + 1
         return next(self._running)
 
@@ -30,10 +31,6 @@ class Batches:
         """End the threads that decode ahead."""
         if hasattr(self._running, "close"):
             self._running.close()
-
-    def __reduce__(self):
-        # What is running cannot go to another process, and need not: it depends on the number only.
-        return Batches, (self.loader,)
 
 
 def order_seed(seed: int, task: str) -> int:

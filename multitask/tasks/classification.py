@@ -6,14 +6,13 @@ Its pictures are crops of the detection set's boxes, or come from a folder per c
 from __future__ import annotations
 
 import os
-from functools import cached_property
 
 import nn
 from detector.datasets import Loader
 from detector.datasets.class_folders import ClassFolders, SquareTransform
 from detector.training.objectives.crops import CropClassifier, Crops, crop_loader
+from detector.training.objectives.objective import Objective
 from detector.training.sessions import Session
-from multitask.tasks.batches import Batches
 from multitask.tasks.detection import Detection
 from multitask.tasks.session_task import SessionTask
 
@@ -40,23 +39,18 @@ class Classification(SessionTask):
         super().__init__(session, iterations, name)
         self.images, self.folder = session.recipe.crops.batch, folder
 
-    @cached_property
-    def batches(self) -> Batches:
+    def objective(self) -> Objective:
         recipe, lessons = self.session.recipe, self.session.recipe.crops
-        data = self.train if self.folder is None else ClassFolders(self.folder)
+        detection = Detection(self.session, self.iterations).objective()
+        data = detection.train if self.folder is None else ClassFolders(self.folder)
         # A set smaller than a batch is one batch; otherwise all batches have the same size.
         drop_last = len(data) >= lessons.batch
         if self.folder is None:
-            return Batches(crop_loader(data, recipe, self.seed, drop_last))
-        transform = SquareTransform(lessons.size, recipe.augmentation.horizontal_flip)
-        return Batches(Loader(data, transform, lessons.batch, self.seed, drop_last=drop_last))
-
-    def model(self) -> CropClassifier:
+            loader = crop_loader(data, recipe, self.seed, drop_last)
+        else:
+            transform = SquareTransform(lessons.size, recipe.augmentation.horizontal_flip)
+            loader = Loader(data, transform, lessons.batch, self.seed, drop_last=drop_last)
         # Made as the detector is, so that the backbone starts from the same bits.
-        detector = Detection(self.session, self.iterations).model()
+        detector = detection.model
         nn.manual_seed(self.seed)
-        return CropClassifier(detector, len(self.batches.loader.dataset.classes))
-
-    def loss(self, model: CropClassifier, iteration: int) -> nn.Tensor:
-        (loss,) = Crops(model, self.batches.loader).loss(self.batches[iteration]).values()
-        return loss
+        return Crops(CropClassifier(detector, len(data.classes)), loader)

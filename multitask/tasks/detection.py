@@ -6,18 +6,12 @@ training loop takes; a test holds it to that.
 
 from __future__ import annotations
 
-import contextlib
-import io
 from dataclasses import replace
-from functools import cached_property
 
-import nn
-from detector.datasets import streams
-from detector.detectors.detector import Detector
 from detector.errors import UserError
-from detector.training.objectives.detection import build_loader, build_model
+from detector.training.objectives import detection as objectives
+from detector.training.objectives.objective import Objective
 from detector.training.sessions import Session
-from multitask.tasks.batches import Batches
 from multitask.tasks.session_task import SessionTask
 
 
@@ -49,17 +43,8 @@ class Detection(SessionTask):
         except ValueError as error:
             raise UserError(f"task {name}: {error}") from error
 
-    @cached_property
-    def batches(self) -> Batches:
-        return Batches(
-            build_loader(replace(self.session, recipe=self._recipe, seed=self.seed), self.train)
-        )
-
-    def model(self) -> Detector:
-        with contextlib.redirect_stdout(io.StringIO()):  # which weights were loaded
-            return build_model(self.session, self.train)
-
-    def loss(self, model: Detector, iteration: int) -> dict[str, nn.Tensor]:
-        batch = self.batches[iteration]
-        rng = streams.generator(self.seed, streams.SAMPLING, index=iteration)
-        return model.loss(batch.images, batch.targets, rng)
+    def objective(self) -> Objective:
+        objective = objectives.Detection(self.session)
+        pictures = replace(self.session, recipe=self._recipe, seed=self.seed)
+        objective.loader = objectives.build_loader(pictures, objective.train)
+        return objective

@@ -1,19 +1,20 @@
-"""What the ready tasks have in common: a session's data and recipe, for so many iterations."""
+"""An objective as a task: for so many iterations of a session's recipe."""
 
 from __future__ import annotations
 
-from functools import cached_property
+import contextlib
+import io
 
 import nn
-from detector.datasets import Dataset
-from detector.training.objectives.detection import open_splits
+from detector.datasets import streams
+from detector.training.objectives.objective import Objective
 from detector.training.sessions import Session
 from multitask.site.task import Task
-from multitask.tasks.batches import order_seed
+from multitask.tasks.batches import Batches, order_seed
 
 
 class SessionTask:
-    """What a task does; ``task()`` makes it a ``Task``. Subclasses say ``model`` and ``loss``.
+    """What a task does; ``task()`` makes it a ``Task``. Subclasses say what its objective is.
 
     Data and pictures are opened when first needed, in the process of the task.
 
@@ -32,6 +33,7 @@ class SessionTask:
     def __init__(self, session: Session, iterations: int, name: str):
         self.session, self.iterations, self.name = session, iterations, name
         self.seed = order_seed(session.seed, name)
+        self._batches: Batches | None = None
 
     def task(self) -> Task:
         return Task(
@@ -44,16 +46,19 @@ class SessionTask:
             images=self.images,
         )
 
-    @cached_property
-    def train(self) -> Dataset:
-        """The detection set to learn from."""
-        return open_splits(self.session)[0]
+    def objective(self) -> Objective:
+        """A new one; its ``model`` is made as the detector is, whose backbone tasks share."""
+        raise NotImplementedError
 
     def model(self) -> nn.Module:
-        raise NotImplementedError
+        with contextlib.redirect_stdout(io.StringIO()):  # which weights were loaded
+            self._batches = Batches(self.objective())
+            return self._batches.objective.model
 
-    def loss(self, model: nn.Module, iteration: int) -> nn.Tensor | dict[str, nn.Tensor]:
-        raise NotImplementedError
+    def loss(self, model: nn.Module, iteration: int) -> dict[str, nn.Tensor]:
+        """Of the model that ``model`` made last."""
+        rng = streams.generator(self.seed, streams.SAMPLING, index=iteration)
+        return self._batches.objective.loss(self._batches[iteration], rng)
 
     def lr(self, iteration: int) -> float:
         return self.session.recipe.steps.learning_rates(self.iterations)(iteration)
@@ -69,3 +74,7 @@ class SessionTask:
             group["params"] = {names.pop(id(parameter)): parameter for parameter in group["params"]}
         frozen = {name: p for name, p in model.named_parameters() if id(p) in names}
         return [*groups, {"params": frozen, "weight_decay": 0.0}]
+
+    def __getstate__(self) -> dict:
+        # What is running cannot go to another process, and need not: ``model`` makes it anew.
+        return {**vars(self), "_batches": None}

@@ -2,12 +2,11 @@
 
 ``Plan`` knows which planes a row reads and writes; here are the numbers its kernel needs beside
 them: the window, the weights in the order in which they are used, the working memory, and how the
-work is cut into tasks. ``nn.kernels.program.step`` explains the fields.
+work is cut into tasks. ``nn.kernels.program.step`` explains the fields. ``conv`` is always the
+``Convolution`` that asks.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,13 +19,10 @@ from nn.kernels.program.kinds import NUMBERS
 from nn.kernels.program.linear import IMAGES
 from nn.kernels.winograd import PLACES, tiles_of, transform_weight
 
-if TYPE_CHECKING:
-    from nn.inference.convolution import Convolution
-
 WORK = 1 << 17  # numbers of working memory that stay in the cache: 512 KB
 
 
-def fill_product(table: Table, row: Row, conv: Convolution) -> None:
+def fill_product(table: Table, row: Row, conv) -> None:
     """A pointwise convolution or one of gathered patches, in groups or not."""
     _fill(table, row, conv)
     row.kind = NUMBERS["product"]
@@ -35,7 +31,7 @@ def fill_product(table: Table, row: Row, conv: Convolution) -> None:
     table.share_tiles(row, row.out_height * row.out_width)
 
 
-def fill_depthwise(table: Table, row: Row, conv: Convolution) -> None:
+def fill_depthwise(table: Table, row: Row, conv) -> None:
     """The stencil of 3 x 3 taps, or any other depthwise convolution."""
     _fill(table, row, conv)
     row.weight = table.constant(conv.weight)
@@ -50,14 +46,14 @@ def fill_depthwise(table: Table, row: Row, conv: Convolution) -> None:
     table.need_scratch((SH * SW + 1) * height * width)
 
 
-def fill_scale(table: Table, row: Row, conv: Convolution) -> None:
+def fill_scale(table: Table, row: Row, conv) -> None:
     """A number for each channel to multiply with, another to add."""
     _fill(table, row, conv)
     row.kind, row.weight = NUMBERS["scale"], table.constant(conv.weight)
     table.share_planes(row)
 
 
-def fill_linear(table: Table, row: Row, conv: Convolution) -> None:
+def fill_linear(table: Table, row: Row, conv) -> None:
     """A fully connected layer; weights packed (OC / TILE, K, TILE)."""
     _fill(table, row, conv)
     row.kind = NUMBERS["linear"]
@@ -71,7 +67,7 @@ def fill_linear(table: Table, row: Row, conv: Convolution) -> None:
     table.need_scratch(min(IMAGES, row.images) * (K + row.rows))
 
 
-def fill_strided(table: Table, row: Row, conv: Convolution) -> None:
+def fill_strided(table: Table, row: Row, conv) -> None:
     """A strided convolution of rows that are sorted by phase, perhaps pooled."""
     _fill(table, row, conv)
     row.kind = NUMBERS["strided"]
@@ -112,7 +108,7 @@ def tiles_size(size: tuple[int, int]) -> tuple[int, int]:
     return tiles_of(size[0]), tiles_of(size[1]) + 1
 
 
-def fill_winograd_input(table: Table, row: Row, conv: Convolution) -> None:
+def fill_winograd_input(table: Table, row: Row, conv) -> None:
     """All tiles of the input of ``fill_winograd``'s row."""
     row.kind = NUMBERS["winograd input"]
     _set_window(row, (3, 3), padding=conv.padding)
@@ -120,7 +116,7 @@ def fill_winograd_input(table: Table, row: Row, conv: Convolution) -> None:
     table.need_scratch(4 * (row.out_height + 1) * row.out_width)
 
 
-def fill_winograd(table: Table, row: Row, conv: Convolution) -> None:
+def fill_winograd(table: Table, row: Row, conv) -> None:
     """The products of ``nn.kernels.winograd``."""
     _fill(table, row, conv)
     row.kind = NUMBERS["winograd"]
@@ -144,7 +140,7 @@ def line(row: Row) -> int:
     return max(reach, row.pool_padding_x + row.middle_width) + TILE  # read in whole vectors
 
 
-def _fill(table: Table, row: Row, conv: Convolution) -> None:
+def _fill(table: Table, row: Row, conv) -> None:
     """What all convolutions have."""
     _set_window(row, conv.weight.shape[2:], conv.stride, conv.padding, conv.dilation)
     row.groups, row.bias = conv.groups, table.constant(conv.bias)
