@@ -28,6 +28,7 @@ class Expected(NamedTuple):
 
     Attributes:
         parameters, multiply_adds: at 224 x 224.
+        channels: of its maps, finest first.
         names: ``fingerprint`` of the names and shapes of its state_dict.
         scores: the first three that torchvision's model gives for ``picture()`` with the weights of
             ``filled``; None where torchvision has no such model.
@@ -35,37 +36,65 @@ class Expected(NamedTuple):
 
     parameters: int
     multiply_adds: int
+    channels: tuple[int, ...]
     names: str
     scores: tuple[float, float, float] | None = None
 
 
 # Computed with torchvision 0.28. It has no v2*: there the numbers of tests/test_nn_shufflenet_v2.py
 # stand, which also has the network once more in PyTorch, and the names are those we had.
+# fmt: off
 EXPECTED = {
-    "mobilenet_v2": Expected(3_504_872, 300_774_272, "37bbbce8932f", (-0.79134, 3.35829, -0.86653)),
-    "mobilenet_v2_x1_4": Expected(
-        6_108_776, 582_195_824, "f56d711aee51", (1.37534, -6.13057, 1.4289)
+    "mobilenet_v2": Expected(
+        3_504_872, 300_774_272, (24, 32, 96, 320, 1280), "37bbbce8932f",
+        (-0.79134, 3.35829, -0.86653),
     ),
-    "resnet18": Expected(11_689_512, 1_814_073_344, "84fb10d9c690", (-26.764, 75.5652, -78.5805)),
-    "resnet34": Expected(21_797_672, 3_663_761_408, "28f9096d5130", (1123.2, -1162.62, 3002.98)),
-    "resnet50": Expected(25_557_032, 4_089_184_256, "d7e4f8bb0a53", (-6144.04, 622.363, 721.059)),
+    "mobilenet_v2_x1_4": Expected(
+        6_108_776, 582_195_824, (32, 48, 136, 448, 1792), "f56d711aee51",
+        (1.37534, -6.13057, 1.4289),
+    ),
+    "resnet18": Expected(
+        11_689_512, 1_814_073_344, (64, 128, 256, 512), "84fb10d9c690",
+        (-26.764, 75.5652, -78.5805),
+    ),
+    "resnet34": Expected(
+        21_797_672, 3_663_761_408, (64, 128, 256, 512), "28f9096d5130",
+        (1123.2, -1162.62, 3002.98),
+    ),
+    "resnet50": Expected(
+        25_557_032, 4_089_184_256, (256, 512, 1024, 2048), "d7e4f8bb0a53",
+        (-6144.04, 622.363, 721.059),
+    ),
     "shufflenet_v2_x0_5": Expected(
-        1_366_792, 40_476_448, "f0a5936e646f", (-20.4478, -394.604, -75.6055)
+        1_366_792, 40_476_448, (24, 48, 96, 192, 1024), "f0a5936e646f",
+        (-20.4478, -394.604, -75.6055),
     ),
     "shufflenet_v2_x1_0": Expected(
-        2_278_604, 144_907_992, "81b349bc1cbb", (-104.448, -625.126, 286.06)
+        2_278_604, 144_907_992, (24, 116, 232, 464, 1024), "81b349bc1cbb",
+        (-104.448, -625.126, 286.06),
     ),
     "shufflenet_v2_x1_5": Expected(
-        3_503_624, 295_759_392, "506b4de341bf", (253.42, 323.043, -609.859)
+        3_503_624, 295_759_392, (24, 176, 352, 704, 1024), "506b4de341bf",
+        (253.42, 323.043, -609.859),
     ),
     "shufflenet_v2_x2_0": Expected(
-        7_393_996, 583_253_464, "0c033bd0cd72", (-1121.1, -1433.01, 1650.92)
+        7_393_996, 583_253_464, (24, 244, 488, 976, 2048), "0c033bd0cd72",
+        (-1121.1, -1433.01, 1650.92),
     ),
-    "shufflenet_v2_star_x0_5": Expected(1_376_296, 42_889_600, "73d1f0e0068b"),
-    "shufflenet_v2_star_x1_0": Expected(2_301_198, 149_780_160, "8f90f5d79277"),
-    "shufflenet_v2_star_x1_5": Expected(3_537_768, 302_801_280, "8fc3070e9fd1"),
-    "shufflenet_v2_star_x2_0": Expected(7_441_230, 592_754_368, "55d29f300e2f"),
+    "shufflenet_v2_star_x0_5": Expected(
+        1_376_296, 42_889_600, (24, 48, 96, 192, 1024), "73d1f0e0068b",
+    ),
+    "shufflenet_v2_star_x1_0": Expected(
+        2_301_198, 149_780_160, (24, 116, 232, 464, 1024), "8f90f5d79277",
+    ),
+    "shufflenet_v2_star_x1_5": Expected(
+        3_537_768, 302_801_280, (24, 176, 352, 704, 1024), "8fc3070e9fd1",
+    ),
+    "shufflenet_v2_star_x2_0": Expected(
+        7_441_230, 592_754_368, (24, 244, 488, 976, 2048), "55d29f300e2f",
+    ),
 }
+# fmt: on
 
 # Of torchvision's models with other arguments.
 VARIANTS = [
@@ -189,20 +218,33 @@ def test_published_weights_have_a_hash_in_their_name(network):
         assert re.fullmatch(r"https://\S+-[0-9a-f]{8,}\.(pth|safetensors)", url)
 
 
+def test_weights_begin_as_torchvisions():
+    """He's normal distribution by fan-out, which PyTorch counts without regard to groups."""
+    nn.manual_seed(0)
+    for model in (NETWORKS["resnet18"](), NETWORKS["mobilenet_v2"]()):
+        for key, weight in model.state_dict().items():
+            if weight.ndim == 4:
+                std = np.sqrt(2 / (weight.shape[0] * weight[0, 0].size))
+                assert abs(weight.std() / std - 1) < 4 / np.sqrt(2 * weight.size), key
+    weight, bias = (model.state_dict()[f"classifier.1.{kind}"] for kind in ("weight", "bias"))
+    assert abs(weight.std() / 0.01 - 1) < 0.01 and not bias.any()
+
+
 # Maps and scores
 
 
-def test_maps_are_what_the_network_says(network):
+def test_maps_are_what_the_network_says(name, network):
+    assert tuple(channels for channels, _ in network.maps.values()) == EXPECTED[name].channels
     images = picture(2, 3, 75, 97)
     maps = features(network, images)
     assert list(maps) == list(network.maps)
-    for name, (channels, stride) in network.maps.items():
+    for key, (channels, stride) in network.maps.items():
         size = (-(-edge // stride) for edge in images.shape[2:])
-        assert maps[name].shape == (2, channels, *size) and maps[name].dtype == np.float32
-        assert name == "last" or stride == 2 ** int(name.removeprefix("c"))
+        assert maps[key].shape == (2, channels, *size) and maps[key].dtype == np.float32
+        assert key == "last" or stride == 2 ** int(key.removeprefix("c"))
     strides = [map_.stride for map_ in network.maps.values()]
     assert strides == sorted(strides)
-    found = network.classify({name: nn.Tensor(map_) for name, map_ in maps.items()})
+    found = network.classify({key: nn.Tensor(map_) for key, map_ in maps.items()})
     assert found.shape == (2, 1000)
     np.testing.assert_array_equal(found.data, scores(network, images))
 
