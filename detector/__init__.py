@@ -1,4 +1,4 @@
-"""Light-Head R-CNN on ShuffleNet v2: the two stages, their data, training and command line."""
+"""Light-Head R-CNN: the two stages, their data, training and command line."""
 
 from detector import boxes
 from detector.detectors.compiled import CompiledDetector

@@ -104,7 +104,14 @@ def test_is_a_program():
             ["between 0 and 1"],
         ),
         (["detect", "--weights", "RUN", "x.jpg", "--out", "o"], ["x.jpg does not exist"]),
-        (["summary", "--backbone", "resnet"], ["resnet"]),
+        (["summary", "--backbone", "resnet5"], ["no network 'resnet5' (did you mean 'resnet50'?)"]),
+        (["summary", "--set", "first_block=paper"], ["--set is for --only-backbone"]),
+        (
+            ["summary", "--only-backbone", "--set", "first_blok=paper"],
+            ["shufflenet_v2_x1_0 has no argument 'first_blok' (did you mean 'first_block'?)"],
+        ),
+        (["summary", "--only-backbone", "--set", "first_block=x"], ["'torchvision' or 'paper'"]),
+        (["summary", "--only-backbone", "--set", "first_block"], ["PATH=VALUE, not"]),
         (["check-data", "--data", "nowhere"], ["no folder nowhere"]),
     ],
 )
@@ -266,6 +273,9 @@ def test_init_from_a_run(capsys, trained, data, tmp_path):
 def test_summary(capsys):
     code, text, _ = run(capsys, "summary", "--only-backbone", "--size", "224", "224")
     assert code == 0 and "2,278,604" in text and "144,907,992" in text
+    options = ["--backbone", "mobilenet_v2", "--size", "224", "224", "--set", "width_mult=0.5"]
+    code, text, _ = run(capsys, "summary", "--only-backbone", *options)
+    assert code == 0 and "1,968,680" in text and "97,131,840" in text
     code, text, _ = run(capsys, "summary", "--size", "65", "64", "--classes", "3")
     assert code == 0 and "padded to 96 x 64" in text and "rpn.conv.0" in text
 

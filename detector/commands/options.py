@@ -6,6 +6,7 @@ import argparse
 import csv
 import json
 import os
+from collections.abc import Iterable, Iterator
 
 import nn
 from detector.errors import UserError
@@ -112,22 +113,29 @@ def changed_recipe(recipe: Settings, args: argparse.Namespace) -> Settings:
                 recipe = recipe.changed(recipe.options[option], value)
             if option == "epochs":
                 recipe = recipe.changed("steps.least_iterations", 0)
-        for assignment in args.set:
-            path, equals, text = assignment.partition("=")
-            if not equals:
-                raise ValueError(f"--set takes PATH=VALUE, not {assignment!r}")
-            recipe = recipe.changed(path, parsed(text))
+        for path, value in assignments(args.set):
+            recipe = recipe.changed(path, value)
     except ValueError as error:
         raise UserError(str(error)) from error
     return recipe
 
 
-def parsed(text: str) -> object:
-    """A value on the command line: JSON where it is that (0.6, true, null, [1, 2]), else a word."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+def assignments(texts: Iterable[str]) -> Iterator[tuple[str, object]]:
+    """What ``--set PATH=VALUE`` was given, each path with its value.
+
+    A value is JSON where it is that (0.6, true, null, [1, 2]), else a word.
+
+    Raises:
+        ValueError: one has no equals sign.
+    """
+    for assignment in texts:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes PATH=VALUE, not {assignment!r}")
+        try:
+            yield path, json.loads(text)
+        except ValueError:
+            yield path, text
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

@@ -8,17 +8,20 @@ for each proposal, not once for each picture: their multiply-adds stand below th
 from __future__ import annotations
 
 import argparse
+import inspect
 
 import nn
-from detector.commands.options import add_threads
+from detector.commands.options import add_threads, assignments
 from detector.detectors.light_head_rcnn import LightHeadRCNN
 from detector.errors import UserError
 from nn.models import NETWORKS
+from nn.table import did_you_mean
 
 EXAMPLES = """examples:
   lighthead summary
   lighthead summary --backbone shufflenet_v2_x0_5 --setting S --classes 3 --size 480 640
-  lighthead summary --backbone shufflenet_v2_x1_0 --only-backbone --size 224 224
+  lighthead summary --backbone resnet50 --only-backbone --size 224 224
+  lighthead summary --backbone shufflenet_v2_x1_0 --only-backbone --set first_block=paper
 """
 
 
@@ -26,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backbone",
         default="shufflenet_v2_x1_0",
-        choices=list(NETWORKS),
         metavar="B",
         help=f"{', '.join(NETWORKS)} (default: %(default)s)",
     )
@@ -44,11 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--only-backbone", action="store_true", help="the classification network, 1000 classes"
     )
     parser.add_argument(
-        "--first-block",
-        default="torchvision",
-        choices=("torchvision", "paper"),
-        help="with --only-backbone: whose first block of stage 2; the thesis's table 3.2 "
-        "counts the paper's (default: torchvision)",
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="with --only-backbone: an argument of the network, as in first_block=paper (what the "
+        "thesis's table 3.2 counts) or width_mult=0.5; may be given several times",
     )
     add_threads(parser)
 
@@ -57,16 +60,13 @@ def run(args: argparse.Namespace) -> int:
     height, width = args.size
     if min(height, width) < 1 or args.classes < 1:
         raise UserError("--size and --classes must be at least 1")
+    if args.backbone not in NETWORKS:
+        raise UserError(NETWORKS.complaint(args.backbone))
     if args.only_backbone:
-        options = {} if args.first_block == "torchvision" else {"first_block": args.first_block}
-        try:
-            network = NETWORKS[args.backbone](**options)
-        except TypeError:
-            raise UserError(
-                f"--first-block is for ShuffleNet v2, not for {args.backbone}"
-            ) from None
-        print(nn.summary(network, (1, 3, height, width)))
+        print(summary_of_network(args.backbone, args.set, (1, 3, height, width)))
         return 0
+    if args.set:
+        raise UserError("--set is for --only-backbone")
     if height % 32 or width % 32:
         height, width = -(-height // 32) * 32, -(-width // 32) * 32
         print(f"padded to {height} x {width}, multiples of 32, as the detector does")
@@ -75,3 +75,24 @@ def run(args: argparse.Namespace) -> int:
     head = sum(layer.weight.numel() for layer in model.head.children())
     print(f"and for each proposal {head:,} multiply-adds in the head")
     return 0
+
+
+def summary_of_network(name: str, given: list[str], shape: tuple[int, ...]) -> nn.Summary:
+    """Of a row of ``NETWORKS``, made with what ``--set`` was given.
+
+    Raises:
+        UserError: the network does not take that.
+    """
+    make = NETWORKS[name]
+    known = inspect.signature(make).parameters
+    try:
+        options = dict(assignments(given))
+        for option in options:
+            if option not in known:
+                raise ValueError(
+                    f"{name} has no argument {option!r}{did_you_mean(option, known)}, only "
+                    f"{', '.join(known)}"
+                )
+        return nn.summary(make(**options), shape)
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error)) from error
