@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from field_cases import complaint, field_case, run
 from PIL import Image
-from test_detector_cli import complaint, run
 from test_detector_compiled import model, picture
 
 from detector import own_files
@@ -303,3 +304,16 @@ def test_a_new_run_touches_nothing_that_is_hidden(tmp_path):
     (tmp_path / ".writable").write_bytes(b"mine")
     RunFolder(tmp_path).create()
     assert contents(tmp_path) == {".writable": b"mine"}
+
+
+def test_field_cases_12(capsys, weights, tmp_path):
+    mine = tmp_path / "mine"
+    shutil.copytree(field_case("12-output-over-input"), mine, copy_function=shutil.copyfile)
+    before = contents(mine)
+    line = complaint(capsys, "detect", "--weights", weights, mine / "photo.png", "--out", mine)
+    assert "holds photo.png itself" in line and contents(mine) == before
+
+    cameras, found = field_case("12-equal-numbers"), tmp_path / "found.json"
+    options = ["--weights", weights, "--out", tmp_path / "out", "--json", found]
+    assert run(capsys, "detect", cameras, *options)[0] == 0
+    assert len({entry["image_id"] for entry in json.loads(found.read_text())}) == 4
