@@ -7,6 +7,7 @@ Drawn by ``scenes.py``; used in memory (``ShapesDataset``) or written to disk in
 from __future__ import annotations
 
 import functools
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -51,26 +52,42 @@ class ShapesDataset(Dataset):
         ]
         rows = []
         for i in range(count):
-            for shape in plan_scene(self._rng(i), image_size):
-                # Rounded to 32 bits here, so that the file and the array in memory agree.
-                x1, y1, x2, y2 = box = shape.box.astype(np.float32).astype(float).tolist()
+            for label, box in planned_boxes(seed, split, i, image_size):
+                x1, y1, x2, y2 = box
                 area = (x2 - x1) * (y2 - y1)
-                rows.append((len(rows) + 1, i, shape.label, box, area, False))
+                rows.append((len(rows) + 1, i, label, box, area, False))
         category_ids = range(1, len(CLASSES) + 1)
         name = f"shapes ({split})"
         super().__init__(name, CLASSES, category_ids, images, np.array(rows, ANNOTATION))
 
     def read(self, index: int) -> np.ndarray:
         """Paint picture ``index``."""
-        rng = self._rng(self.images[index].id - 1)
+        rng = generator(self.seed, self.split, self.images[index].id - 1)
         return paint_scene(rng, plan_scene(rng, self.image_size), self.image_size)
 
     def missing_files(self) -> list:
         """None: nothing is read from a file."""
         return []
 
-    def _rng(self, number: int) -> np.random.Generator:
-        return streams.generator(self.seed, STREAMS[self.split], index=number)
+
+def generator(seed: int, split: str, number: int) -> np.random.Generator:
+    """Where picture ``number`` of a split comes from."""
+    return streams.generator(seed, STREAMS[split], index=number)
+
+
+@functools.lru_cache(
+    maxsize=2**14
+)  # planning 2,400 scenes takes seconds, and sets are opened often
+def planned_boxes(
+    seed: int, split: str, number: int, image_size: int
+) -> tuple[tuple[int, tuple[float, ...]], ...]:
+    """Label and box of each shape in a picture."""
+    shapes = plan_scene(generator(seed, split, number), image_size)
+    # Rounded to 32 bits here, so that the file and the array in memory agree.
+    return tuple(
+        (shape.label, tuple(shape.box.astype(np.float32).astype(float).tolist()))
+        for shape in shapes
+    )
 
 
 def write_shapes(
