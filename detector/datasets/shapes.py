@@ -7,7 +7,6 @@ Drawn by ``scenes.py``; used in memory (``ShapesDataset``) or written to disk in
 from __future__ import annotations
 
 import functools
-import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
