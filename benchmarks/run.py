@@ -15,7 +15,7 @@ from benchmarks.contestants import ALL, COMPILED, EAGER, FOLDED, ONNX, OURS
 from benchmarks.groups import DESCRIPTIONS, PEAK, cases_of
 from benchmarks.measurement import Measurement
 from benchmarks.plot import draw
-from benchmarks.turns import Arena, Pace, measure_memory
+from benchmarks.turns import Pace, Turns, measure_memory
 from detector.errors import UserError
 from detector.own_files import make_folder
 from detector.progress import format_seconds
@@ -56,15 +56,15 @@ class Run:
         """
         self.claim()
         contestants = [c for c in ALL if not (self.quick and c in (COMPILED, FOLDED))]
-        with self.arena(contestants) as arena:
-            peak = self.peak(arena)
+        with self.contest(contestants) as contest:
+            peak = self.peak(contest)
             for name in names:
                 if name == "bars":
-                    self.bars(arena)
+                    self.bars(contest)
                 elif name == "layers":
-                    self.layers(arena)
+                    self.layers(contest)
                 else:
-                    self.group(arena, name, peak)
+                    self.group(contest, name, peak)
         self.save()
 
     def claim(self) -> None:
@@ -78,26 +78,26 @@ class Run:
             write(path, f"{TITLE}\n")
 
     @contextlib.contextmanager
-    def arena(self, contestants):
-        with Arena(contestants) as arena:
-            for peer, reason in arena.missing.items():
+    def contest(self, contestants):
+        with Turns(contestants) as contest:
+            for peer, reason in contest.missing.items():
                 hint = f" ({INSTALL})" if "ModuleNotFoundError" in reason else ""
                 print(f"lighthead: without {NAMES[peer]}: {reason}{hint}", file=sys.stderr)
-            versions = dict.fromkeys(arena.versions.values())
+            versions = dict.fromkeys(contest.versions.values())
             self.say(f"{TITLE}\n\n{report.machine()}; {', '.join(versions)}.")
-            yield arena
+            yield contest
 
-    def peak(self, arena: Arena) -> report.Peak:
-        (measured,) = arena.measure("peak", [PEAK], self.threads, FULL)
+    def peak(self, contest: Turns) -> report.Peak:
+        (measured,) = contest.measure("peak", [PEAK], self.threads, FULL)
         peak = report.peak_of(measured)
         speeds = [f"{peak[n]:.0f} GFLOP/s with {bars.plural(n)}" for n in sorted(peak)]
         self.say(f"Peak, the fastest matrix product of all libraries here: {', '.join(speeds)}.")
         return peak
 
-    def group(self, arena: Arena, name: str, peak: report.Peak) -> None:
+    def group(self, contest: Turns, name: str, peak: report.Peak) -> None:
         measured = []
         for case in cases_of(name, self.quick):
-            measured += self.together(arena, name, [case])
+            measured += self.together(contest, name, [case])
             is_network = name != "ops" and not (self.quick and name != "training")
             if is_network:
                 measure_memory(measured[-1], case, max(self.threads))
@@ -107,10 +107,10 @@ class Run:
         self.say_absences(measured)
         draw(measured, max(self.threads), self.folder / f"{name}.png")
 
-    def bars(self, arena: Arena) -> None:
+    def bars(self, contest: Turns) -> None:
         measured = []
         for cases in bars.TOGETHER:
-            group = self.together(arena, "bars", cases, without=(COMPILED, FOLDED))
+            group = self.together(contest, "bars", cases, without=(COMPILED, FOLDED))
             for measurement, case in zip(group, cases, strict=True):
                 if case in bars.NEEDS_MEMORY:
                     measure_memory(measurement, case, max(self.threads), (OURS, *EAGER))
@@ -121,23 +121,23 @@ class Run:
             self.say(report.scaling_table(measured, max(self.threads)))
         self.say_absences(measured)
 
-    def layers(self, arena: Arena) -> None:
+    def layers(self, contest: Turns) -> None:
         self.say("## layers")
         for case in cases_of("layers", self.quick):
             shares = {
                 f"{NAMES[peer]} {variant}".strip(): seconds
-                for (peer, variant), seconds in arena.shares(case).items()
+                for (peer, variant), seconds in contest.shares(case).items()
             }
             self.say(f"{case.name}:\n\n{report.shares_table(shares)}")
 
-    def together(self, arena: Arena, group: str, cases, without=()) -> list[Measurement]:
+    def together(self, contest: Turns, group: str, cases, without=()) -> list[Measurement]:
         if self.quick:
             pace = QUICK_TRAINING if group == "training" else QUICK
         else:
             pace = OPERATIONS if group == "ops" else FULL
         spent = format_seconds(time.monotonic() - self.begun)
         print(f"{spent}  {', '.join(case.name for case in cases)}", file=sys.stderr, flush=True)
-        measured = arena.measure(group, cases, self.threads, pace, without)
+        measured = contest.measure(group, cases, self.threads, pace, without)
         self.measurements += measured
         return measured
 

@@ -36,7 +36,7 @@ def all_threads() -> int:
     return os.cpu_count() or 1
 
 
-class Arena:
+class Turns:
     """A process for each library that is there.
 
     Attributes:
@@ -147,7 +147,7 @@ class Arena:
         for process in self.processes.values():
             process.close()
 
-    def __enter__(self) -> Arena:
+    def __enter__(self) -> Turns:
         return self
 
     def __exit__(self, *_) -> None:

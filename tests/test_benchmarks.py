@@ -246,8 +246,8 @@ def test_shares_add_up(peer):
     for library in {"torch_peer": ["torch"], "onnx_peer": ["onnx", "onnxruntime"]}.get(peer, []):
         pytest.importorskip(library)
     case = cases.Classifier(0.5, (64, 64))
-    with turns.Arena([Contestant("one", peer)]) as arena:
-        found = arena.shares(case)
+    with turns.Turns([Contestant("one", peer)]) as contest:
+        found = contest.shares(case)
     assert found
     for seconds in found.values():
         assert list(seconds) == list(KINDS) and min(seconds.values()) >= 0
@@ -332,8 +332,8 @@ def test_a_peer_that_fails_says_why_in_one_line():
 def test_a_peer_that_disagrees_is_left_out():
     case = cases.MatrixProduct(8)
     object.__setattr__(case, "tolerance", -1.0)  # nobody can please it
-    with turns.Arena([OURS]) as arena:
-        (measured,) = arena.measure("group", [case], [1], turns.Pace(1, 0.0))
+    with turns.Turns([OURS]) as contest:
+        (measured,) = contest.measure("group", [case], [1], turns.Pace(1, 0.0))
     assert measured.rounds == {} and "differ" in measured.absent["lighthead"]
 
 

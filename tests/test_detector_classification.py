@@ -30,19 +30,14 @@ OPTIONS = ["--task", "classification", "--short-side", "32", "--batch", "8", "--
 OPTIONS += ["--evaluate-every", "12"]
 
 
-def test_colours_are_learned_and_resumed(capsys, tmp_path):
+def test_colours_are_learned(capsys, tmp_path):
     data, out = write_classes(tmp_path / "data"), tmp_path / "run"
     code, text, _ = run(capsys, "train", "--data", data, *OPTIONS, "--out", out)
     assert code == 0 and "val accuracy" in text and "learn 3 classes" in text
     figures = json.loads((out / "evaluation.json").read_text())
     assert figures["figures"]["accuracy"] == 1.0
     assert [entry["name"] for entry in figures["classes"]] == list(COLOURS)
-    header = (out / "metrics.csv").read_text().splitlines()[0]
-    assert header == "epoch,iteration,seconds,lr,loss,cross_entropy,grad_norm,val_accuracy"
     assert json.loads((out / "config.json").read_text())["recipe"]["side"] == 32
-    before = (out / "last.ckpt").read_bytes()
-    assert run(capsys, "train", "--resume", "--out", out)[0] == 0
-    assert len(before) == len((out / "last.ckpt").read_bytes())
     line = complaint(capsys, "evaluate", "--weights", out, "--data", data)
     assert "of the task classification" in line
 

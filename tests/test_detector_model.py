@@ -2,34 +2,13 @@
 
 import numpy as np
 import pytest
+from small_detectors import SMALL, batch, check_detections, generator, picture
 
 import nn
 from detector.boxes import box_iou
-from detector.detectors.light_head_rcnn import LightHeadRCNN, LightHeadRCNNSettings
-from detector.heads.light_head import LightHeadSettings
-from detector.heads.rpn import RPNSettings
-from detector.necks.thin_map import ThinMapSettings
-from detector.parts.anchors import AnchorSettings
-from detector.parts.preprocess import ImageSettings
-from detector.parts.proposals import ProposalSelector
-from detector.parts.sampling import AnchorSampler
+from detector.detectors.light_head_rcnn import LightHeadRCNN
 
-TINY = LightHeadRCNNSettings(
-    backbone="shufflenet_v2_x0_5",
-    image=ImageSettings(64, 128),
-    rpn=RPNSettings(
-        channels=8,
-        init="he",
-        anchors=AnchorSettings((12, 24, 40), (0.5, 1, 2)),
-        sampler=AnchorSampler(32),
-        train_selector=ProposalSelector(12000, 40),
-        test_selector=ProposalSelector(6000, 40),
-    ),
-    thin_map=ThinMapSettings(kernel_size=3, mid_channels=4, init="he"),
-    head=LightHeadSettings(
-        pooled_size=3, pooled_channels=2, hidden_channels=16, hard_examples=16, init="he"
-    ),
-)
+TINY = SMALL["light-head-rcnn"]
 
 
 def tiny_model(seed=0, changes=()):
@@ -38,22 +17,6 @@ def tiny_model(seed=0, changes=()):
         settings = settings.changed(path, value)
     nn.manual_seed(seed)
     return LightHeadRCNN(3, **settings.as_dict())
-
-
-def generator(seed=0):
-    return np.random.Generator(np.random.Philox(seed))
-
-
-def picture(height, width, seed=0):
-    return generator(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def batch():
-    """Two images of different sizes, the second without objects."""
-    return [picture(64, 96), picture(50, 40, seed=1)], [
-        {"boxes": np.float32([[8, 8, 40, 40], [50, 20, 90, 60]]), "labels": np.array([1, 3])},
-        {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64)},
-    ]
 
 
 NORMS = {"rpn.norm": "batch", "thin_map.norm": "batch"}
@@ -84,15 +47,12 @@ def test_images_without_objects():
     assert losses["rpn_objectness"].item() > 0 and losses["head_class"].item() > 0
     sum(losses.values()).backward()
     assert not model.rpn.deltas.weight.grad.any() and not model.head.boxes.weight.grad.any()
-    assert all(np.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 70), (33, 2)])
-def test_losses_of_tiny_images(size):
-    target = {"boxes": np.float32([[0, 0, size[1], size[0]]]), "labels": np.array([2])}
-    losses = tiny_model().eval().loss([picture(*size)], [target], generator())
-    assert all(np.isfinite(loss.item()) for loss in losses.values())
-    assert losses["head_class"].item() > 0  # the ground truth itself is an example
+def test_the_ground_truth_itself_is_an_example():
+    target = {"boxes": np.float32([[0, 0, 1, 1]]), "labels": np.array([2])}
+    losses = tiny_model().eval().loss([picture(1, 1)], [target], generator())
+    assert losses["head_class"].item() > 0
 
 
 def test_loss_is_the_losses_of_a_plan():
@@ -106,14 +66,13 @@ def test_loss_is_the_losses_of_a_plan():
         assert loss.item() == expected[name].item()
 
 
-def test_samples_follow_the_generator_only():
+def test_samples_follow_the_generator():
     model = tiny_model(changes={"rpn.sampler.count": 8, "head.sampler.count": 8})
-    values = [
-        [loss.item() for loss in model.loss(*batch(), rng=rng).values()]
-        for rng in (generator(1), generator(1), generator(2), None, None)
-    ]
-    assert values[0] == values[1] and values[3] == values[4]
-    assert values[0] != values[2]
+    one, other = (
+        [loss.item() for loss in model.loss(*batch(), rng=generator(seed)).values()]
+        for seed in (1, 2)
+    )
+    assert one != other
 
 
 def test_padding_is_no_background():
@@ -146,22 +105,6 @@ def test_loss_weights():
         assert weighted[name].item() == pytest.approx(factor * plain[name].item(), rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda images, targets: (images, targets[:1]), "2 images and 1 targets"),
-        (lambda images, targets: ([], []), "at least one image"),
-        (lambda images, targets: (images, [{**targets[0], "labels": [1, 4]}, targets[1]]), "1..3"),
-        (lambda images, targets: (images, [{**targets[0], "labels": [0, 1]}, targets[1]]), "1..3"),
-        (lambda images, targets: (images, [{**targets[0], "labels": [1]}, targets[1]]), "2 boxes"),
-        (lambda images, targets: ([images[0] / 255, images[1]], targets), "uint8"),
-    ],
-)
-def test_wrong_targets_are_named(change, message):
-    with pytest.raises(ValueError, match=message):
-        tiny_model().loss(*change(*batch()))
-
-
 def test_gradients_of_the_whole_loss():
     """In float64, with matching, sampling, proposals and mining held fixed by the plan.
 
@@ -192,47 +135,12 @@ def test_gradients_of_the_whole_loss():
 # Predictions
 
 
-SIZES = [(64, 96), (1, 1), (1, 300), (300, 1), (37, 41), (7, 5)]
-
-
-def check_detections(found, image, num_classes=3):
-    height, width = image.shape[:2]
-    boxes, scores, labels = found["boxes"], found["scores"], found["labels"]
-    assert boxes.dtype == np.float32 and scores.dtype == np.float32 and labels.dtype == np.int64
-    assert boxes.shape == (len(scores), 4) and labels.shape == scores.shape
-    assert len(scores) <= 100
-    # float32 may round a border by a hair on the way back to the image's own size.
-    assert (boxes >= 0).all() and (boxes <= np.float32([width, height] * 2) * (1 + 1e-6)).all()
-    assert (boxes[:, 2:] >= boxes[:, :2]).all()
-    assert ((scores >= 0) & (scores <= 1)).all() and (np.diff(scores) <= 0).all()
-    assert ((labels >= 1) & (labels <= num_classes)).all()
-
-
-def test_predict_takes_images_of_any_size():
-    images = [picture(*size) for size in SIZES]
-    found = tiny_model().predict(images)
-    assert len(found) == len(images)
-    for detections, image in zip(found, images, strict=True):
-        check_detections(detections, image)
-        assert len(detections["scores"])
-
-
 def test_predict_nothing():
     model = tiny_model()
-    assert model.predict([]) == []
     model.head.settings = model.head.settings.changed("selector.score_threshold", 1.0)
     (found,) = model.predict([picture(20, 30)])
     check_detections(found, picture(20, 30))
     assert len(found["scores"]) == 0
-
-
-def test_an_image_does_not_depend_on_its_neighbours():
-    model = tiny_model()
-    images = [picture(*size) for size in SIZES]
-    for alone, image in zip(model.predict(images), images, strict=True):
-        (again,) = model.predict([image])
-        for name in ("boxes", "scores", "labels"):
-            np.testing.assert_array_equal(alone[name], again[name])
 
 
 def test_boxes_come_back_in_the_image_s_own_pixels():
@@ -251,18 +159,6 @@ def test_boxes_come_back_in_the_image_s_own_pixels():
     assert seen == [(32, 128), (64, 77)]
     np.testing.assert_allclose(wide["boxes"], [[0, 0, 400, 100], [200, 0, 400, 25]], rtol=1e-6)
     np.testing.assert_allclose(small["boxes"], [[0, 0, 12, 10], [6, 0, 12, 2.5]], rtol=1e-6)
-
-
-def test_predict_leaves_the_model_as_it_was():
-    model = tiny_model(changes={"rpn.norm": "batch"})
-    model.backbone.eval()  # a part that is not to learn stays in its own mode
-    before = {name: array.copy() for name, array in model.state_dict().items()}
-    model.predict([picture(64, 64)])
-    assert model.training and model.rpn.training and not model.backbone.training
-    for name, array in model.state_dict().items():
-        np.testing.assert_array_equal(array, before[name])
-    model.eval().predict([picture(64, 64)])
-    assert not model.training
 
 
 def test_predict_does_what_training_taught():

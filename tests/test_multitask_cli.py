@@ -177,7 +177,6 @@ def without_seconds(folder):
     [
         ("serve --tasks 2 --address 0.0.0.0:0", ["other machines", "token"]),
         ("serve --tasks 2 --address nonsense", ["not an address like"]),
-        ("serve --tasks 0", ["at least 1"]),
         ("serve --tasks 1 --certificate a.pem", ["both --certificate and --key"]),
         ("serve --tasks 1 --certificate no.pem --key no.pem", ["No such file", "no.pem"]),
         ("serve --tasks 1 --rule adam", ["--lr"]),
@@ -186,10 +185,8 @@ def without_seconds(folder):
         ("serve --tasks 1 --on-conflict maybe", ["owner=TASK"]),
         ("serve --tasks 1 --token-file no.token", ["No such file", "no.token"]),
         ("site classification --server 127.0.0.1:9 --data shapes --out x", ["for detection"]),
-        ("site detection --server 127.0.0.1 --data shapes", ["not an address like"]),
         ("site detection --server 127.0.0.1:9 --data shapes --iterations 0", ["at least 1"]),
         ("site detection --server 127.0.0.1:9 --data shapes --authority no", ["No such file"]),
-        ("multitask joint --data shapes --seeds 0,1 --out x", ["one seed"]),
         ("multitask experiment --data shapes --seeds 0,0 --out x", ["different whole numbers"]),
         ("multitask multi-scale --data shapes --second-side 160 --iterations 1", ["must differ"]),
         ("multitask multi-scale --data shapes --second-side 0 --iterations 1", ["at least 32"]),

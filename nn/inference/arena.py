@@ -1,8 +1,8 @@
 """Where every map of a compiled network lies in memory.
 
-All maps of one size share a ``Layout``. It has slots, each with room for one plane of every image
+All maps of one size share a ``Shelf``. It has slots, each with room for one plane of every image
 of the batch. A slot is given back when nobody needs its plane any more and taken by a later map of
-the same size; the whole layout's memory is taken by later layouts when its last plane is done with.
+the same size; the whole shelf's memory is taken by later shelves when its last plane is done with.
 The less memory, the more of it is in a cache.
 """
 
@@ -19,7 +19,7 @@ CONFLICT = 1024  # planes this many floats apart would compete for the same few 
 
 
 @dataclass(eq=False)
-class Layout:
+class Shelf:
     """Planes of ``height`` x ``width`` pixels.
 
     ``external`` planes are the network's input, an array (N, C, H, W) that is not in the arena:
@@ -67,7 +67,7 @@ class Plane:
     between them ``slot`` belongs to it.
     """
 
-    layout: Layout
+    shelf: Shelf
     first: int
     last: int
     slot: int = -1
@@ -75,7 +75,7 @@ class Plane:
     @property
     def place(self) -> int:
         """Where pixel (0, 0) of the first image lies in the arena."""
-        return self.layout.start + self.slot * self.layout.size
+        return self.shelf.start + self.slot * self.shelf.size
 
 
 class Arena:
@@ -87,13 +87,13 @@ class Arena:
     def __init__(self, images: int):
         self.images = images
         self.moment = 0
-        self.layouts: dict[tuple, Layout] = {}
+        self.shelves: dict[tuple, Shelf] = {}
         self.planes: list[Plane] = []
 
     def new_planes(self, size: tuple[int, int], count: int, use: str = "map") -> list[Plane]:
         """Planes computed now; only those of one use ever share memory."""
-        layout = self.layouts.setdefault((*size, use), Layout(*size))
-        planes = [Plane(layout, self.moment, self.moment) for _ in range(count)]
+        shelf = self.shelves.setdefault((*size, use), Shelf(*size))
+        planes = [Plane(shelf, self.moment, self.moment) for _ in range(count)]
         self.planes += planes
         return planes
 
@@ -105,25 +105,25 @@ class Arena:
     def lay_out(self) -> int:
         """Find a place for everything; how many numbers the arena has."""
         give_slots(self.planes)
-        times = {layout: [FOREVER, 0] for layout in self.layouts.values()}
+        times = {shelf: [FOREVER, 0] for shelf in self.shelves.values()}
         for plane in self.planes:
-            begin, end = times[plane.layout]
-            times[plane.layout] = [min(begin, plane.first), max(end, plane.last)]
-        placed: list[tuple[int, int, Layout]] = []
-        for layout, (begin, end) in times.items():
-            size = -(-self.images * layout.image // LINE) * LINE
+            begin, end = times[plane.shelf]
+            times[plane.shelf] = [min(begin, plane.first), max(end, plane.last)]
+        placed: list[tuple[int, int, Shelf]] = []
+        for shelf, (begin, end) in times.items():
+            size = -(-self.images * shelf.image // LINE) * LINE
             for start, stop, other in sorted(placed, key=lambda each: each[0]):
                 is_needed = times[other][0] <= end and begin <= times[other][1]
-                if is_needed and start < layout.start + size and layout.start < stop:
-                    layout.start = stop
-            placed.append((layout.start, layout.start + size, layout))
+                if is_needed and start < shelf.start + size and shelf.start < stop:
+                    shelf.start = stop
+            placed.append((shelf.start, shelf.start + size, shelf))
         return max((stop for _, stop, _ in placed), default=0)
 
 
 def external_planes(channels: int, height: int, width: int) -> list[Plane]:
     """The planes of the network's input."""
-    layout = Layout(height, width, slots=channels, external=True)
-    return [Plane(layout, 0, FOREVER, channel) for channel in range(channels)]
+    shelf = Shelf(height, width, slots=channels, external=True)
+    return [Plane(shelf, 0, FOREVER, channel) for channel in range(channels)]
 
 
 def zeros(size: int, dtype) -> np.ndarray:
@@ -147,9 +147,9 @@ def give_slots(planes: list[Plane]) -> None:
         ending.setdefault(plane.last, []).append(plane)
     for moment in sorted(starting | ending):
         for plane in starting.get(moment, ()):
-            plane.slot = plane.layout.take()
+            plane.slot = plane.shelf.take()
         for plane in ending.get(moment, ()):
-            plane.layout.free.append(plane.slot)
+            plane.shelf.free.append(plane.slot)
 
 
 def slots_of(planes: Sequence[Plane]) -> slice | np.ndarray:
@@ -160,20 +160,20 @@ def slots_of(planes: Sequence[Plane]) -> slice | np.ndarray:
     return numbers
 
 
-def read(arena: np.ndarray, layout: Layout, slots: slice | np.ndarray, images: int) -> np.ndarray:
+def read(arena: np.ndarray, shelf: Shelf, slots: slice | np.ndarray, images: int) -> np.ndarray:
     """A map as an array (N, C, H, W)."""
-    return _slots(arena, layout, images)[:, slots]
+    return _slots(arena, shelf, images)[:, slots]
 
 
-def write(arena: np.ndarray, layout: Layout, slots: slice | np.ndarray, array: np.ndarray) -> None:
+def write(arena: np.ndarray, shelf: Shelf, slots: slice | np.ndarray, array: np.ndarray) -> None:
     """Put an array (N, C, H, W), or (N, C), where its planes lie."""
-    planes = _slots(arena, layout, len(array))
-    planes[:, slots] = array.reshape(len(array), -1, layout.height, layout.width)
+    planes = _slots(arena, shelf, len(array))
+    planes[:, slots] = array.reshape(len(array), -1, shelf.height, shelf.width)
 
 
-def _slots(arena: np.ndarray, layout: Layout, images: int) -> np.ndarray:
-    """All planes of a layout as a view (N, slots, H, W) into the arena."""
-    all_slots = arena[layout.start :][: images * layout.image]
-    planes = all_slots.reshape(images, layout.slots, layout.size)
-    pixels = planes[:, :, : layout.height * layout.width]
-    return pixels.reshape(images, layout.slots, layout.height, layout.width)
+def _slots(arena: np.ndarray, shelf: Shelf, images: int) -> np.ndarray:
+    """All planes of a shelf as a view (N, slots, H, W) into the arena."""
+    all_slots = arena[shelf.start :][: images * shelf.image]
+    planes = all_slots.reshape(images, shelf.slots, shelf.size)
+    pixels = planes[:, :, : shelf.height * shelf.width]
+    return pixels.reshape(images, shelf.slots, shelf.height, shelf.width)

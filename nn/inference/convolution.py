@@ -101,9 +101,9 @@ class Convolution:
     def add_to(self, plan) -> None:
         geometry, source = self.geometry, plan.planes_of(self.input)
         second = None if self.second is None else plan.planes_of(self.second)
-        size = source[0].layout.height, source[0].layout.width
+        size = source[0].shelf.height, source[0].shelf.width
         target = plan.new_planes(self.output)
-        out_size = target[0].layout.height, target[0].layout.width
+        out_size = target[0].shelf.height, target[0].shelf.width
         if geometry.is_winograd(out_size):
             tiles = plan.arena.new_planes(
                 rows.tiles_size(out_size), rows.PLACES * len(source), "tiles"

@@ -114,7 +114,7 @@ class Plan:
                     row.first = tasks
                     tasks += row.tasks
         self.slots = {
-            value: (planes[0].layout, slots_of(planes)) for value, planes in self.planes.items()
+            value: (planes[0].shelf, slots_of(planes)) for value, planes in self.planes.items()
         }
         self.table, self.places, self.weights = self.rows.write()
         self.scratch = self.rows.scratch

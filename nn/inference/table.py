@@ -59,9 +59,9 @@ class Table:
         """A new row at the end, with the geometry of ``source`` and ``target``."""
         row = Row(
             images=self.images,
-            channels=len(source), height=source[0].layout.height, width=source[0].layout.width,
-            outputs=len(target), out_height=target[0].layout.height,
-            out_width=target[0].layout.width,
+            channels=len(source), height=source[0].shelf.height, width=source[0].shelf.width,
+            outputs=len(target), out_height=target[0].shelf.height,
+            out_width=target[0].shelf.width,
             source_planes=source, target_planes=target, second_planes=second or (),
         )  # fmt: skip
         self.rows.append(row)
@@ -125,7 +125,7 @@ class Table:
         places = list(range(0, K_BLOCK * TILE, TILE))
         lines = []
         for row in self.rows:
-            row.external = row.source_planes[0].layout.external
+            row.external = row.source_planes[0].shelf.external
             row.source, row.source_image = _addresses(row.source_planes, places)
             row.packed = all(
                 b - a == row.height * row.width
@@ -145,7 +145,7 @@ class Table:
 def _addresses(planes: Sequence[Plane], places: list[int]) -> tuple[int, int]:
     """Append to ``places``; where the list begins, and numbers from one image to the next."""
     places += [plane.place for plane in planes]
-    return len(places) - len(planes), planes[0].layout.image
+    return len(places) - len(planes), planes[0].shelf.image
 
 
 def _vectors(pixels: int, tile: int) -> float:

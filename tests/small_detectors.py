@@ -1,0 +1,74 @@
+"""A small detector of every row of ``DETECTORS``, and what to show it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import nn
+from detector.detectors import DETECTORS
+from detector.detectors.detector import Detector
+from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
+from detector.heads.light_head import LightHeadSettings
+from detector.heads.rpn import RPNSettings
+from detector.necks.thin_map import ThinMapSettings
+from detector.parts.anchors import AnchorSettings
+from detector.parts.preprocess import ImageSettings
+from detector.parts.proposals import ProposalSelector
+from detector.parts.sampling import AnchorSampler
+
+# For pictures of 64 pixels.
+SMALL = {
+    "light-head-rcnn": LightHeadRCNNSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        rpn=RPNSettings(
+            channels=8,
+            init="he",
+            anchors=AnchorSettings((12, 24, 40), (0.5, 1, 2)),
+            sampler=AnchorSampler(32),
+            train_selector=ProposalSelector(12000, 40),
+            test_selector=ProposalSelector(6000, 40),
+        ),
+        thin_map=ThinMapSettings(kernel_size=3, mid_channels=4, init="he"),
+        head=LightHeadSettings(
+            pooled_size=3, pooled_channels=2, hidden_channels=16, hard_examples=16, init="he"
+        ),
+    ),
+}
+
+
+def small_detector(name: str, num_classes: int = 3, seed: int = 0) -> Detector:
+    nn.manual_seed(seed)
+    return DETECTORS[name](num_classes, **SMALL[name].as_dict())
+
+
+def generator(seed=0):
+    return np.random.Generator(np.random.Philox(seed))
+
+
+def picture(height, width, seed=0):
+    return generator(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def batch():
+    """Two images of different sizes, the second without objects."""
+    return [picture(64, 96), picture(50, 40, seed=1)], [
+        {"boxes": np.float32([[8, 8, 40, 40], [50, 20, 90, 60]]), "labels": np.array([1, 3])},
+        {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64)},
+    ]
+
+
+SIZES = [(64, 96), (1, 1), (1, 300), (300, 1), (37, 41), (7, 5)]
+
+
+def check_detections(found, image, num_classes=3):
+    """What ``Detector.predict`` promises of one image."""
+    height, width = image.shape[:2]
+    boxes, scores, labels = found["boxes"], found["scores"], found["labels"]
+    assert boxes.dtype == np.float32 and scores.dtype == np.float32 and labels.dtype == np.int64
+    assert boxes.shape == (len(scores), 4) and labels.shape == scores.shape
+    # float32 may round a border by a hair on the way back to the image's own size.
+    assert (boxes >= 0).all() and (boxes <= np.float32([width, height] * 2) * (1 + 1e-6)).all()
+    assert (boxes[:, 2:] >= boxes[:, :2]).all()
+    assert ((scores >= 0) & (scores <= 1)).all() and (np.diff(scores) <= 0).all()
+    assert ((labels >= 1) & (labels <= num_classes)).all()
