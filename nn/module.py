@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nn.kernels import one_at_a_time
 from nn.tensor import Tensor
 
 
@@ -220,15 +221,17 @@ class Module:
 def evaluating(module: Module) -> Iterator[None]:
     """Evaluation mode inside this ``with`` block, for ``module`` and all below it.
 
-    Afterwards each of them is in the mode it was in: a part frozen in evaluation stays so.
+    Afterwards each of them is in the mode it was in: a part frozen in evaluation stays so. Other
+    threads that want to evaluate, or to run a kernel, wait until then.
     """
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
+    with one_at_a_time:
+        modes = [(part, part.training) for part in module.modules()]
+        module.eval()
+        try:
+            yield
+        finally:
+            for part, training in modes:
+                part.training = training
 
 
 class Sequential(Module):

@@ -1,7 +1,7 @@
 """Batches for training, decoded in the background while the CPU computes.
 
 Threads, not processes: Pillow lets go of Python's lock while it decodes, and nothing has to be
-copied or pickled. They run no kernel of ``nn``, whose own threads tolerate no second caller.
+copied or pickled. They run no kernel of ``nn``: they would wait for those of the training.
 """
 
 from __future__ import annotations

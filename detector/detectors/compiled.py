@@ -14,6 +14,7 @@ import numpy as np
 import nn
 from detector.detectors.detector import Detector
 from detector.parts.preprocess import check_image
+from nn.kernels import one_at_a_time
 
 # Compiled networks, one for each size of image, take memory; the least recently used is dropped.
 MOST_SIZES = 8
@@ -34,11 +35,16 @@ class CompiledDetector:
         self.head = self.model.compiled_head()
 
     def predict(self, images: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
-        """As ``Detector.predict``; the numbers may differ in their last digits."""
+        """As ``Detector.predict``; the numbers may differ in their last digits.
+
+        Threads may share a detector: their images are looked at one after the other.
+        """
         with nn.no_grad():
-            return [
-                self.model.detect(check_image(image), self.network, self.head) for image in images
-            ]
+            return [self._detect(check_image(image)) for image in images]
+
+    def _detect(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        with one_at_a_time:  # the networks and the head work in memory of their own
+            return self.model.detect(image, self.network, self.head)
 
     def network(self, batch: nn.Tensor):
         """The convolutional part, compiled for the batch's shape when it first occurs."""

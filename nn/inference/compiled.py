@@ -15,7 +15,7 @@ from nn.inference.arena import read, write, zeros
 from nn.inference.network import Network
 from nn.inference.plan import Import, Plan, Stretch
 from nn.inference.trace import Value, run, trace
-from nn.kernels import get_num_threads
+from nn.kernels import get_num_threads, one_at_a_time
 from nn.kernels.program import interpreter as program
 from nn.module import Module
 from nn.tensor import Tensor
@@ -44,8 +44,8 @@ def compile(module: Module, input_shape: Sequence[int]) -> CompiledModule:  # no
 class CompiledModule:
     """A callable: an array of ``input_shape`` in, what the module returns out, as arrays.
 
-    The arrays it returns belong to the caller. It works in memory of its own, so one object must
-    not be called by two threads at once.
+    The arrays it returns belong to the caller. Threads may share it: it works in memory of its own,
+    so they are served one after the other.
     """
 
     def __init__(self, module: Module, input_shape: Sequence[int]):
@@ -71,15 +71,16 @@ class CompiledModule:
         if input.shape != self.input_shape:
             raise ValueError(f"compiled for {self.input_shape}, called with {input.shape}")
         arrays: dict[Value, np.ndarray] = {self.plan.input: input}
-        for stage in self.plan.stages:
-            if isinstance(stage, Stretch):
-                self._run(stage, input)
-            elif isinstance(stage, Import):
-                write(self._arena, *self.plan.slots[stage.value], arrays[stage.value])
-            else:
-                inputs = [self._array(value, arrays) for value in stage.inputs]
-                arrays[stage.output] = run(stage.operation, inputs, stage.options)
-        return [self._array(value, arrays) for value in self._trace.outputs]
+        with one_at_a_time:
+            for stage in self.plan.stages:
+                if isinstance(stage, Stretch):
+                    self._run(stage, input)
+                elif isinstance(stage, Import):
+                    write(self._arena, *self.plan.slots[stage.value], arrays[stage.value])
+                else:
+                    inputs = [self._array(value, arrays) for value in stage.inputs]
+                    arrays[stage.output] = run(stage.operation, inputs, stage.options)
+            return [self._array(value, arrays) for value in self._trace.outputs]
 
     def _run(self, stretch: Stretch, input: np.ndarray) -> None:
         self._counters[:] = 0

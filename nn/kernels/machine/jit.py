@@ -20,18 +20,25 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Callable, Iterator
 
 import numba
 from numba.extending import register_jitable
 
 from nn.kernels.machine.cache import compile_cached
+from nn.kernels.machine.pool import run
 
 # No fastmath: results keep IEEE semantics (NaN and infinity travel, no re-association), which is
 # what lets the same seed give the same bits. nogil: image decoding goes on in other threads.
 FLAGS = {"nogil": True, "fastmath": False, "error_model": "numpy"}
 
-_use_twins = bool(numba.config.DISABLE_JIT)
+
+class _State(threading.local):
+    twins = bool(numba.config.DISABLE_JIT)
+
+
+_state = _State()
 
 
 def kernel(twin: Callable, parallel: bool = True) -> Callable:
@@ -45,7 +52,7 @@ def kernel(twin: Callable, parallel: bool = True) -> Callable:
 
         @functools.wraps(function)
         def call(*arguments):
-            return twin(*arguments) if _use_twins else compiled(*arguments)
+            return twin(*arguments) if _state.twins else run(compiled, arguments)
 
         call.twin = twin
         call.compiled = compiled
@@ -75,27 +82,13 @@ def shared(function: Callable) -> Callable:
 
 @contextlib.contextmanager
 def twins() -> Iterator[None]:
-    """Run the NumPy twins instead of the compiled kernels inside this ``with`` block."""
-    global _use_twins
-    before = _use_twins
-    _use_twins = True
+    """Run the NumPy twins instead of the compiled kernels inside this ``with`` block.
+
+    In the thread that enters it, like ``no_grad``.
+    """
+    before = _state.twins
+    _state.twins = True
     try:
         yield
     finally:
-        _use_twins = before
-
-
-def set_num_threads(count: int) -> None:
-    """Let the kernels use ``count`` threads from now on (1 up to the number of cores).
-
-    The results do not depend on it: every kernel splits its work in a fixed way.
-    """
-    most = numba.config.NUMBA_NUM_THREADS
-    if not 1 <= count <= most:
-        raise ValueError(f"{count} threads asked for, this machine has 1 to {most}")
-    numba.set_num_threads(count)
-
-
-def get_num_threads() -> int:
-    """The number of threads the kernels use."""
-    return numba.get_num_threads()
+        _state.twins = before
