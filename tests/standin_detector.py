@@ -16,6 +16,7 @@ import numpy as np
 import detector.training.trainer
 import nn
 from detector.datasets import streams
+from detector.training import checkpoints
 from detector.training.objectives.objective import Objective
 from detector.training.run_folder import RunFolder
 from detector.training.steps import Steps
@@ -83,6 +84,13 @@ def trainer(folder, steps=STEPS, slow=0.0):
     return detector.training.trainer.Trainer(Noise(slow), steps, RunFolder(folder), 0)
 
 
+def resumed(folder, steps=STEPS, slow=0.0):
+    """A trainer that goes on after the folder's last checkpoint."""
+    run = trainer(folder, steps, slow)
+    run.resume(checkpoints.read(run.run.last, Noise.task))
+    return run
+
+
 def weights(folder) -> dict[str, np.ndarray]:
     return nn.checkpoint.load(Path(folder) / "last.ckpt")["model"]
 
@@ -94,9 +102,8 @@ def main():
     args = parser.parse_args()
     detector.training.trainer.SECONDS_BETWEEN_CHECKPOINTS = 0.0
     Path(args.folder).mkdir(exist_ok=True)
-    run = trainer(args.folder, slow=args.slow)
-    if run.run.last.exists():
-        run.resume()
+    has_begun = RunFolder(args.folder).last.exists()
+    run = (resumed if has_begun else trainer)(args.folder, slow=args.slow)
     print("ready", flush=True)
     run.fit()
 

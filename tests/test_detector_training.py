@@ -87,8 +87,7 @@ def test_stopped_and_resumed_is_the_same(uninterrupted, tmp_path, monkeypatch, s
     monkeypatch.setattr(run, "step", counted)
     with pytest.raises(Interrupted):
         run.fit()
-    resumed = standin.trainer(tmp_path)
-    resumed.resume()
+    resumed = standin.resumed(tmp_path)
     assert resumed.position.iteration == stop_after
     resumed.fit()
     assert same_bits(standin.weights(tmp_path), standin.weights(uninterrupted))
@@ -117,8 +116,7 @@ def test_rows_after_the_checkpoint_are_cut(uninterrupted, tmp_path):
     run.fit()
     with open(tmp_path / "metrics.csv", "a") as file:
         file.write("3,11,1.0,0.1\n3,12,1.")
-    resumed = standin.trainer(tmp_path)
-    resumed.resume()
+    resumed = standin.resumed(tmp_path)
     resumed.fit()
     assert without_seconds(tmp_path / "metrics.csv") == without_seconds(
         uninterrupted / "metrics.csv"
@@ -151,8 +149,7 @@ def test_rows_before_the_checkpoint_are_lost(uninterrupted, tmp_path, stop_after
         kept = {"nothing": content, "a row": b"".join(lines[:-1]), "a torn row": content[:-3]}
         kept |= {"header": content[:7], "all": b"", "zeros": bytes(len(content))}
         path.write_bytes(kept[lost])
-    resumed = standin.trainer(tmp_path)
-    resumed.resume()
+    resumed = standin.resumed(tmp_path)
     resumed.fit()
     assert same_bits(standin.weights(tmp_path), standin.weights(uninterrupted))
     rows, whole = without_seconds(path), without_seconds(uninterrupted / "metrics.csv")
@@ -191,8 +188,7 @@ def test_garbage_for_metrics_is_one_line(uninterrupted, tmp_path, content):
     shutil.copytree(uninterrupted, tmp_path / "run")
     path = tmp_path / "run" / "metrics.csv"
     path.write_bytes(content)
-    resumed = standin.trainer(tmp_path / "run")
-    resumed.resume()
+    resumed = standin.resumed(tmp_path / "run")
     resumed.position.metrics = len(content)
     with pytest.raises(UserError, match="metrics.csv is damaged.*move it away") as caught:
         resumed.fit()
@@ -257,8 +253,7 @@ def test_ctrl_c_saves(uninterrupted, tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert b"Interrupted" in errors and b"KeyboardInterrupt" not in errors
-    resumed = standin.trainer(tmp_path / "run")
-    resumed.resume()
+    resumed = standin.resumed(tmp_path / "run")
     assert 0 < resumed.position.iteration < 20
     resumed.fit()
     assert same_bits(standin.weights(tmp_path / "run"), standin.weights(uninterrupted))
@@ -305,8 +300,7 @@ class TestNonFinite:
 
         monkeypatch.setattr(run.model, "loss", broken)
         assert "the loss second is inf" in self.stop(run)
-        resumed = standin.trainer(tmp_path)
-        resumed.resume()
+        resumed = standin.resumed(tmp_path)
         assert resumed.position.iteration == 7
         assert all(np.isfinite(array).all() for array in standin.weights(tmp_path).values())
 

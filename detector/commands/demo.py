@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from detector.commands.options import add_threads
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         run_folder.create()
     with run_folder.alone():
         if run_folder.config.exists():
-            session = read_session(run_folder)
+            session = replace(read_session(run_folder), data=new_session(folder).data)
             print(f"going on with the run in {run_folder.path}", flush=True)
         else:
             session = new_session(folder)

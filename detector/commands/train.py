@@ -6,7 +6,8 @@ the validation split), evaluation.json, and detections/ (examples to look at).
 
 Ctrl-C finishes the iteration, saves and says how to go on; whatever else stops it, --resume goes
 on from the last checkpoint, at most half a minute earlier, and ends in exactly the same weights as
-a run that was never stopped. --resume needs nothing but --out.
+a run that was never stopped. --resume needs nothing but --out; where the data set was moved since,
+--data names its new place.
 
 Presets: tiny is made for the built-in shapes and starts from random weights (its backbone first
 learns to tell apart crops of the objects); laptop is made for photographs and a pretrained backbone
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import operator
+from dataclasses import replace
 from pathlib import Path
 
 from detector.commands.options import (
@@ -113,7 +115,7 @@ def new_session(args: argparse.Namespace) -> Session:
         return (like or Session()).updated(
             {
                 "task": task,
-                "data": data if data == "shapes" else str(Path(data).resolve()),
+                "data": place_of(data),
                 "train": train,
                 "val": val,
                 "preset": name,
@@ -130,7 +132,7 @@ def given(**options) -> dict:
     """Those that were given; a file's name in full."""
     found = {name: value for name, value in options.items() if value is not None}
     if "init_from" in found:
-        found["init_from"] = str(Path(found["init_from"]).resolve())
+        found["init_from"] = place_of(found["init_from"])
     return found
 
 
@@ -141,14 +143,16 @@ def default_out(session: Session) -> Path:
 def resumed(args: argparse.Namespace) -> tuple[Session, RunFolder]:
     """The session of the run in --out; options given again must say the same.
 
+    Only --data and --init-from may differ, for what was moved since.
+
     Raises:
-        UserError: there is no run, or an option differs.
+        UserError: there is no run, its data are not where they were, or an option differs.
     """
     if args.out is None and args.data is None:
         raise UserError("--resume needs --out, the folder of the run to go on with")
-    wanted = new_session(args) if args.data is not None else None
-    run_folder = RunFolder(args.out or default_out(wanted))
-    if wanted is not None and not run_folder.config.exists():
+    run_folder = RunFolder(args.out or default_out(new_session(args)))
+    if args.data is not None and not run_folder.config.exists():
+        wanted = new_session(args)
         print(f"there is no run in {run_folder.path} yet: starting it")
         run_folder.create()
         return wanted, run_folder
@@ -164,20 +168,47 @@ def resumed(args: argparse.Namespace) -> tuple[Session, RunFolder]:
             f"{', '.join(differences)}; leave them out to go on with it, or start a new run with "
             f"--init-from {run_folder.path} --out ANOTHER"
         )
-    return session, run_folder
+    return moved(session, args, run_folder), run_folder
+
+
+def moved(session: Session, args: argparse.Namespace, run_folder: RunFolder) -> Session:
+    """The session with its files where they are now. (The trainer compares what is in them.)
+
+    Raises:
+        UserError: a file is not where it was, and nothing says where it is.
+    """
+    has_begun = run_folder.last.exists()
+    if args.data is not None:
+        session = replace(session, data=place_of(args.data))
+    if args.init_from is not None and not has_begun:
+        session = replace(session, init_from=place_of(args.init_from))
+    elif args.init_from and Path(args.init_from).name != Path(session.init_from or "").name:
+        print("--init-from has no effect: the run goes on from its own last checkpoint")
+    needed = {"--data": session.data if session.data != "shapes" else None}
+    needed["--init-from"] = None if has_begun else session.init_from
+    for option, place in needed.items():
+        if place is not None and not Path(place).exists():
+            raise UserError(
+                f"the run in {run_folder.path} needs {place}, which is no longer there: say where "
+                f"it is now with {option}"
+            )
+    return session
+
+
+def place_of(path: str) -> str:
+    """A file's or folder's name in full; the built-in set has none."""
+    return path if path == "shapes" else str(Path(path).resolve())
 
 
 def given_and_had(args: argparse.Namespace, session: Session) -> list[tuple[str, object, object]]:
     """(option, its value on the command line, its value in the run) for each option given."""
     had = {
         "task": session.task,
-        "data": session.data,
         "train": session.train,
         "val": session.val,
         "classes": session.classes and list(session.classes),
         "limit": session.limit,
         "preset": session.preset,
-        "init_from": session.init_from,
         "seed": session.seed,
     }
     for name, path in session.recipe.options.items():
@@ -185,9 +216,6 @@ def given_and_had(args: argparse.Namespace, session: Session) -> list[tuple[str,
     rows = []
     for name, value in had.items():
         given = getattr(args, name)
-        if given is None:
-            continue
-        if name in ("data", "init_from") and given != "shapes":
-            given = str(Path(given).resolve())
-        rows.append((name, given, value))
+        if given is not None:
+            rows.append((name, given, value))
     return rows

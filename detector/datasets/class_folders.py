@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.datasets.files import files_in, folders_in
+from detector.datasets.files import composed, files_in, folders_in
 from detector.datasets.images import SUFFIXES, read_image
 from detector.errors import UserError
 from detector.parts.preprocess import resize
@@ -57,6 +57,11 @@ class ClassFolders:
 
     def target(self, index: int) -> dict:
         return {"label": self.images[index][1]}
+
+    def digest(self) -> str:
+        """A SHA-256 of the pictures' names and classes, wherever the folder lies."""
+        lines = [f"{label} {composed(path.name)}\n" for path, label in self.images]
+        return hashlib.sha256("".join(lines).encode(errors="surrogatepass")).hexdigest()
 
     def part(self, indices: Iterable[int]) -> ClassFolders:
         """Only these pictures; the classes stay."""

@@ -7,13 +7,14 @@ have. It holds the annotations in memory (70 bytes a box) and decodes a picture 
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from detector.datasets.files import is_file, spelled
+from detector.datasets.files import composed, is_file, spelled
 from detector.datasets.images import is_turned, read_image
 from detector.datasets.problems import Problem
 from detector.errors import UserError
@@ -118,6 +119,17 @@ class Dataset:
             "ignore": crowds["box"].astype(np.float32),
             "image_id": self.images[index].id,
         }
+
+    def digest(self) -> str:
+        """A SHA-256 of what is learned: names and sizes of the pictures, and the boxes in them.
+
+        The same wherever the data set lies.
+        """
+        lines = [f"{composed(r.path.name)} {r.width} {r.height}\n" for r in self.images]
+        found = hashlib.sha256("".join(lines).encode(errors="surrogatepass"))
+        for field in ("image", "label", "box", "crowd"):
+            found.update(np.ascontiguousarray(self.annotations[field]))
+        return found.hexdigest()
 
     def select(
         self,

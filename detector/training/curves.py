@@ -8,10 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from detector.training.run_folder import read_metrics
+from detector.training.run_folder import losses_of, read_metrics
 from nn.files import atomic_file
-
-NOT_LOSSES = {"epoch", "iteration", "seconds", "lr", "grad_norm"}
 
 
 def draw_curves(
@@ -34,10 +32,9 @@ def draw_curves(
     left, middle, right = figure.subplots(1, 3)
     iterations = [row["iteration"] for row in steps]
 
-    for name in steps[0]:
-        if name not in NOT_LOSSES:
-            values = smoothed([row.get(name, np.nan) for row in steps])
-            left.plot(iterations, values, label=name, linewidth=2 if name == "loss" else 1)
+    for name in losses_of(steps[0]):
+        values = smoothed([row.get(name, np.nan) for row in steps])
+        left.plot(iterations, values, label=name, linewidth=2 if name == "loss" else 1)
     left.set(title="losses (running mean)", xlabel="iteration", ylim=(0, None))
     left.legend(fontsize="small")
 

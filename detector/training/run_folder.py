@@ -93,6 +93,9 @@ class MetricsLog:
         path: the file; created with the first row.
         position: bytes to keep of what is there.
 
+    Attributes:
+        kept: the rows with a loss that were there.
+
     Raises:
         UserError: what is there holds something else than rows, or is a link.
     """
@@ -100,11 +103,13 @@ class MetricsLog:
     def __init__(self, path: str | os.PathLike, position: int = 0):
         self.path = Path(path)
         self.columns: list[str] = []
+        self.kept: list[dict[str, float]] = []
         if position and self.path.exists():
             self.file = open(self.path, "r+b", opener=ordinary)
             kept = self.file.read(position)
             kept = kept[: kept.rfind(b"\n") + 1]
-            self.columns, _ = _parsed(kept, self.path)
+            self.columns, rows = _parsed(kept, self.path)
+            self.kept = [row for row in rows if "loss" in row]
             self.file.truncate(len(kept))
             self.file.seek(0, os.SEEK_END)
         else:
@@ -134,6 +139,12 @@ class MetricsLog:
         except OSError as error:
             error.filename = str(self.path)  # "No space left on device" alone helps nobody
             raise
+
+
+def losses_of(row: dict[str, float]) -> dict[str, float]:
+    """Of a row of ``metrics.csv``, the losses by name."""
+    other = ("epoch", "iteration", "seconds", "lr", "grad_norm")
+    return {name: value for name, value in row.items() if name not in other}
 
 
 def read_metrics(path: str | os.PathLike) -> list[dict[str, float]]:

@@ -15,7 +15,7 @@ from detector.datasets import splits
 from detector.datasets.layout import find_split
 from detector.errors import UserError
 from detector.settings import Count, Range, Settings
-from detector.training import version_0_1
+from detector.training import checkpoints, version_0_1
 from detector.training.curves import draw_curves
 from detector.training.objectives import OBJECTIVES
 from detector.training.objectives.objective import Objective
@@ -71,9 +71,13 @@ class Session(Settings):
             base = replace(self, task=task, recipe=OBJECTIVES[task].Recipe())
         return Settings.updated(base, values)
 
-    def objective(self) -> Objective:
-        """What is learned."""
-        return OBJECTIVES[self.task](self)
+    def objective(self, begun: dict | None = None) -> Objective:
+        """What is learned.
+
+        Args:
+            begun: what it said of itself when the training began, if it did.
+        """
+        return OBJECTIVES[self.task](self, begun)
 
 
 def read_session(run: RunFolder) -> Session:
@@ -99,13 +103,14 @@ def run_session(session: Session, run: RunFolder) -> dict[str, float | None]:
         UserError: something about the data, the weights or the folder has to be mended.
         NonFiniteError, Interrupted: see ``Trainer.fit``.
     """
-    objective = session.objective()
+    tree = checkpoints.read(run.last, session.task) if run.last.exists() else None
+    objective = session.objective(tree and tree["about"])
     trainer = Trainer(objective, session.recipe.steps, run, session.seed)
-    if not run.config.exists():
-        # Only now: a run that the data or the weights forbade leaves an empty folder behind.
+    if tree is not None:
+        trainer.resume(tree)
+    # Only now: a run that the data or the weights forbade leaves an empty folder behind.
+    if not run.config.exists() or read_session(run) != session:
         run.write_config(session.as_dict())
-    if run.last.exists():
-        trainer.resume()
     announce(objective, trainer)
     try:
         trainer.fit()

@@ -22,7 +22,7 @@ from detector.progress import Progress, format_seconds
 from detector.training import checkpoints
 from detector.training.non_finite import NonFiniteError
 from detector.training.objectives.objective import Objective
-from detector.training.run_folder import MetricsLog, RunFolder
+from detector.training.run_folder import MetricsLog, RunFolder, losses_of
 from detector.training.step import take_step
 from detector.training.steps import Steps
 from nn.memory import keep_freed_memory
@@ -62,24 +62,24 @@ class Trainer:
         self.optimizer = MomentumSGD(
             steps.groups(self.model), steps.lr, steps.momentum, steps.weight_decay
         )
-        self.about = objective.describe()
         self.position = Position()
         self.watch = InterruptionWatch()
 
-    def resume(self) -> None:
+    def resume(self, tree: dict) -> None:
         """Take weights, velocities and place from the run's last checkpoint.
 
+        Args:
+            tree: what ``checkpoints.read`` found in it.
+
         Raises:
-            UserError: the checkpoint is missing, damaged or of another model or data set.
+            UserError: it is damaged or of another model or data set.
         """
-        tree = checkpoints.read(self.run.last, self.objective.task)
-        then, now = tree["about"], self.about
-        changed = [name for name in now if then.get(name) != now[name]]
-        if changed:
+        changes = self.objective.changes(tree["about"])
+        if changes:
             raise UserError(
                 f"the data set or this program has changed since {self.run.path} was started "
-                f"({', '.join(changed)} differ): start a new run, with --init-from {self.run.path} "
-                "if you like"
+                f"({'; '.join(changes)}): name the data of then with --data, or start a new run, "
+                f"with --init-from {self.run.path} if you like"
             )
         checkpoints.restore(self.model, tree, self.run.last)
         self.optimizer.load_state_dict(tree["optimizer"])
@@ -92,10 +92,13 @@ class Trainer:
             NonFiniteError: a loss or gradient is not a finite number; the last checkpoint stays.
             Interrupted: Ctrl-C; everything is saved.
         """
+        self.about = self.objective.describe()
         keep_freed_memory()  # each step asks for what the one before it freed
         self.started = self.saved = time.monotonic()
         self.started -= self.position.seconds
         self.metrics = MetricsLog(self.run.metrics, self.position.metrics)
+        epoch = self.position.epoch + 1
+        self.history = [losses_of(row) for row in self.metrics.kept if row["epoch"] == epoch]
         is_prepared = not self.objective.prepares or self.run.last.exists()
         try:
             with self.watch:
@@ -128,7 +131,6 @@ class Trainer:
     def train_epoch(self) -> None:
         """All batches of an epoch that are still to do."""
         self.model.train()
-        self.history: list[dict[str, float]] = []
         for batch in self.objective.batches(self.position.epoch, self.position.batch):
             losses = self.step(batch)
             self.history.append(losses)
@@ -172,7 +174,7 @@ class Trainer:
         line = f"epoch {epoch}/{self.steps.epochs}  "
         for name in self.history[0] if self.history else ():
             line += f"{name} {fmean(losses[name] for losses in self.history):.3f}  "
-        line += f"lr {self.optimizer.lr:.2g}"
+        line += f"lr {self.learning_rate(position.iteration - 1):.2g}"
         due = epoch % self.steps.evaluate_every == 0 or epoch == self.steps.epochs
         found = self.objective.measure(self.watch.check) if due else {}
         if found:
@@ -187,7 +189,7 @@ class Trainer:
                 position.best = found[best]
                 checkpoints.write(self.run.best, self.objective.task, self.model, self.about)
                 line += " (best)"
-        position.epoch, position.batch = epoch, 0
+        position.epoch, position.batch, self.history = epoch, 0, []
         self.progress.say(f"{line}  {format_seconds(time.monotonic() - self.started)}")
 
     def save_if_due(self) -> None:

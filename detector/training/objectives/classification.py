@@ -79,6 +79,7 @@ class Classification(Objective):
     Args:
         session: data, recipe and seed. The data are a folder of folders, one a class, or such a
             folder for each split; without splits, a fifth is kept to measure with.
+        begun: what ``describe`` said, if the training has begun.
     """
 
     task = "classification"
@@ -86,8 +87,8 @@ class Classification(Objective):
     figures = {"accuracy": "accuracy"}
     best = "accuracy"
 
-    def __init__(self, session: Session):
-        self.session = session
+    def __init__(self, session: Session, begun: dict | None = None):
+        self.session, self.begun = session, begun
 
     @cached_property
     def splits(self) -> tuple[ClassFolders, ClassFolders]:
@@ -95,6 +96,8 @@ class Classification(Objective):
 
     @cached_property
     def image(self) -> ImageSettings:
+        if self.begun is not None:
+            return ImageSettings.of(self.begun["image"])
         preprocessing = self.model.preprocessing
         side = self.session.recipe.side
         return ImageSettings(side, side, preprocessing.mean, preprocessing.std)
@@ -106,7 +109,8 @@ class Classification(Objective):
         try:
             model = NETWORKS[recipe.network](num_classes=len(self.splits[0].classes))
             if self.session.init_from is not None:
-                print(load_weights(model, self.session.init_from))
+                if self.begun is None:
+                    print(load_weights(model, self.session.init_from))
                 model.freeze(recipe.frozen_parts, batch_norm=False)
         except FileNotFoundError:
             raise UserError(f"there are no weights {self.session.init_from}") from None
@@ -162,6 +166,7 @@ class Classification(Objective):
             "classes": train.classes,
             "image": self.image.as_dict(),
             "pictures": len(train),
+            "digest": train.digest(),
         }
 
     def announce(self) -> list[str]:

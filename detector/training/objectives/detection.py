@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,6 +40,7 @@ class Detection(Objective):
     """
     Args:
         session: data, recipe and seed.
+        begun: what ``describe`` said, if the training has begun.
 
     Attributes:
         train, val: the data sets to learn from and to measure with, maybe the same.
@@ -49,8 +51,8 @@ class Detection(Objective):
     figures = {"ap": "AP", "ap50": "AP50"}
     best = "ap50"
 
-    def __init__(self, session: Session):
-        self.session = session
+    def __init__(self, session: Session, begun: dict | None = None):
+        self.session, self.begun = session, begun
         self.prepares = session.recipe.crops.iterations > 0 and session.init_from is None
 
     @cached_property
@@ -67,6 +69,8 @@ class Detection(Objective):
 
     @cached_property
     def model(self) -> Detector:
+        if self.begun is not None:
+            return rebuild_model(self.session, self.begun)
         return build_model(self.session, self.train)
 
     @cached_property
@@ -95,6 +99,17 @@ class Detection(Objective):
 
     def describe(self) -> dict:
         return describe(self.model, self.train)
+
+    def changes(self, then: Mapping[str, Any]) -> list[str]:
+        changes, recipe = super().changes(then), self.session.recipe
+        expected, found = recipe.model, self.model.settings
+        if recipe.fit_anchors is not None:
+            shapes = operator.attrgetter(found.anchors)(found).shapes
+            expected = expected.changed(f"{found.anchors}.shapes", shapes)
+        if self.session.init_from is not None:
+            expected = expected.changed("image.mean", found.image.mean)
+            expected = expected.changed("image.std", found.image.std)
+        return changes if expected == found else [*changes, "the detector of the recipe"]
 
     def announce(self) -> list[str]:
         recipe, train, val = self.session.recipe, self.train, self.val
@@ -153,6 +168,23 @@ def build_model(session: Session, train: Dataset) -> Detector:
     return model
 
 
+def rebuild_model(session: Session, about: dict) -> Detector:
+    """What ``build_model`` built when the training began, but for the weights.
+
+    Args:
+        about: what ``describe`` said then: it has the anchors that were fitted and how the initial
+            weights wanted their images.
+
+    Raises:
+        ValueError, LookupError, TypeError: it says something else.
+    """
+    nn.manual_seed(session.seed)
+    model = DETECTORS[about["detector"]](**about["config"])
+    if session.init_from is not None:
+        model.freeze(session.recipe.frozen_parts, session.recipe.frozen_batch_norm)
+    return model
+
+
 def build_loader(session: Session, train: Dataset) -> Loader:
     """The batches of every epoch."""
     recipe = session.recipe
@@ -168,6 +200,7 @@ def describe(model: Detector, dataset: Dataset) -> dict:
         "category_ids": dataset.category_ids,
         "pictures": len(dataset),
         "boxes": len(dataset.annotations),
+        "digest": dataset.digest(),
     }
 
 

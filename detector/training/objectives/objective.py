@@ -15,8 +15,10 @@ from detector.training.run_folder import RunFolder
 class Objective:
     """A model, its batches, its losses, and how good it is.
 
-    Those of ``OBJECTIVES`` are made from a ``Session``. What an objective does must depend on its
-    arguments alone: training goes on after a kill, and parts of it may be done twice.
+    Those of ``OBJECTIVES`` are made from a ``Session``, and for a training that goes on also from
+    what ``describe`` said when it began: what stands there is not found out again, and no initial
+    weights are read. What an objective does must depend on its arguments alone: training goes on
+    after a kill, and parts of it may be done twice.
 
     Attributes:
         task: its row in ``OBJECTIVES``.
@@ -70,6 +72,15 @@ class Objective:
         """What a checkpoint must say so that the model can be built again and used."""
         raise NotImplementedError
 
+    def changes(self, then: Mapping[str, Any]) -> list[str]:
+        """What differs from the training that was described so, in a few words each.
+
+        What a description of an older version does not mention does not differ.
+        """
+        now = self.describe()
+        names = [name for name in now if name in then and then[name] != now[name]]
+        return [_change(name, then[name], now[name]) for name in names]
+
     def announce(self) -> list[str]:
         """What is about to be learned, in a few lines."""
         raise NotImplementedError
@@ -81,3 +92,9 @@ class Objective:
             the figures by the names that are printed.
         """
         raise NotImplementedError
+
+
+def _change(name: str, then: Any, now: Any) -> str:
+    if name == "digest":
+        return "names or boxes of the pictures"
+    return f"{name} {then} then, {now} now"
