@@ -5,7 +5,7 @@
 #   make nightly   the tests and the long ones
 #   make notebooks open the chapters in JupyterLab
 #   make chapters  execute every chapter and every exercise's own answer (under 25 minutes)
-#   make book      the chapters, executed, as a web site in build/book
+#   make book      the chapters, executed, and a reference, as a web site in build/book
 #   make lint      style
 #   make clean     remove the environment and everything that was generated
 

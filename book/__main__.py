@@ -1,8 +1,12 @@
-"""``python -m book``: render the executed chapters of ``build/chapters`` into ``build/book``."""
+"""``python -m book``: render the executed chapters of ``build/chapters`` into ``build/book``.
+
+The reference beside them is made of the docstrings of the packages.
+"""
 
 from __future__ import annotations
 
 from book.folders import EXECUTED, SITE, notebooks
+from book.reference import PACKAGES
 from book.site import write_site
 
 if __name__ == "__main__":
@@ -10,7 +14,7 @@ if __name__ == "__main__":
     if not paths:
         raise SystemExit(f"there are no executed chapters in {EXECUTED}: run make chapters")
     try:
-        write_site(paths, SITE)
+        write_site(paths, SITE, PACKAGES)
     except ValueError as error:
         raise SystemExit(f"book: {error}") from None
     print(f"{len(paths)} chapters: open {SITE / 'index.html'}")

@@ -24,8 +24,12 @@ COPY = '<button class="copy" type="button" hidden>Copy</button>'
 
 def code(source: str) -> str:
     """A code cell, coloured."""
-    coloured = highlight(source, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True))
-    return f'<div class="code"><pre><code>{coloured.rstrip()}</code></pre>{COPY}</div>'
+    return f'<div class="code"><pre><code>{coloured(source)}</code></pre>{COPY}</div>'
+
+
+def coloured(source: str) -> str:
+    """Python as HTML, its tokens in elements of their kinds."""
+    return highlight(source, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)).rstrip()
 
 
 def outputs(results: Iterable[nbformat.NotebookNode]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Executed chapters in, a folder of HTML out: a page each, the contents, the search's index."""
+"""Executed chapters in, a folder of HTML out: chapters, contents, reference and search."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from string import Template
 
 import nbformat
 
-from book import cells
+from book import cells, reference
 from book.prose import Prose, Section
 
 TEMPLATES = Path(__file__).parent / "templates"
+CURRENT = ' aria-current="page"'
 ASSETS = ("style.css", "theme.js", "page.js", "search.js")
 
 
@@ -31,8 +32,10 @@ class Chapter:
     sections: list[Section]
 
 
-def write_site(paths: Sequence[Path], folder: Path) -> None:
-    """Render executed notebooks into a folder, which is emptied before.
+def write_site(paths: Sequence[Path], folder: Path, packages: Sequence[str] = ()) -> None:
+    """Render executed notebooks, and a reference of packages, into a folder.
+
+    The folder is emptied before.
 
     Raises:
         ValueError: a formula cannot be set, a notebook does not begin with "# NN · Title", or the
@@ -41,17 +44,21 @@ def write_site(paths: Sequence[Path], folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / "sections.js").exists():
         raise ValueError(f"{folder} holds no book but other files: move them away")
     chapters = [read_chapter(path) for path in paths]
+    pages = [reference.make_page(package) for package in packages]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in ASSETS:
         shutil.copyfile(TEMPLATES / name, folder / name)
-    (folder / "sections.js").write_text(search_index(chapters), encoding="utf-8")
+    (folder / "sections.js").write_text(search_index(chapters, pages), encoding="utf-8")
     (folder / "index.html").write_text(contents_page(chapters), encoding="utf-8")
     for before, chapter, after in zip(
         [None, *chapters[:-1]], chapters, [*chapters[1:], None], strict=True
     ):
         text = chapter_page(before, chapter, after)
         (folder / chapter.page).write_text(text, encoding="utf-8")
+    (folder / "reference.html").write_text(reference_contents(pages), encoding="utf-8")
+    for page in pages:
+        (folder / page.file).write_text(reference_page(page, pages), encoding="utf-8")
 
 
 def read_chapter(path: Path) -> Chapter:
@@ -99,17 +106,39 @@ def contents_page(chapters: Sequence[Chapter]) -> str:
     return fill("page.html", title="Contents", body=fill("contents.html", items=items))
 
 
-def search_index(chapters: Sequence[Chapter]) -> str:
-    """A script that sets SECTIONS: [page#anchor, chapter, section, text] for each section."""
+def reference_contents(pages: Sequence[reference.Page]) -> str:
+    """The first page of the reference: every package with a line about it."""
+    items = "".join(
+        f'<li><a href="{page.file}">{page.package}</a>'
+        f'<div class="prose"><p>{page.summary}</p></div></li>'
+        for page in pages
+    )
+    return fill("page.html", title="Reference", body=fill("packages.html", items=items))
+
+
+def reference_page(page: reference.Page, pages: Sequence[reference.Page]) -> str:
+    """The whole page of a package, beside the list of all."""
+    packages = "".join(
+        f'<li><a href="{each.file}"{CURRENT * (each is page)}>{each.package}</a></li>'
+        for each in pages
+    )
+    body = fill("reference.html", packages=packages, body=page.body)
+    return fill("page.html", title=page.package, body=body)
+
+
+def search_index(chapters: Sequence[Chapter], pages: Sequence[reference.Page] = ()) -> str:
+    """A script that sets SECTIONS: [page#anchor, page, section, text] for each section."""
+    told = [(each.page, f"{each.number} · {each.title}", each.sections) for each in chapters]
+    told += [(each.file, each.package, each.sections) for each in pages]
     rows = [
         [
-            f"{each.page}#{section.anchor}",
-            f"{each.number} · {each.title}",
+            f"{file}#{section.anchor}",
+            title,
             section.title,
             " ".join(" ".join(section.words).split()),
         ]
-        for each in chapters
-        for section in each.sections
+        for file, title, sections in told
+        for section in sections
     ]
     return f"const SECTIONS = {json.dumps(rows, ensure_ascii=False)};\n"
 

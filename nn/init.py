@@ -27,15 +27,18 @@ def generator() -> np.random.Generator:
 
 
 def constant_(parameter: Tensor, value: float) -> Tensor:
+    """``value`` everywhere."""
     parameter.data[...] = value
     return parameter
 
 
 def zeros_(parameter: Tensor) -> Tensor:
+    """0 everywhere."""
     return constant_(parameter, 0.0)
 
 
 def ones_(parameter: Tensor) -> Tensor:
+    """1 everywhere."""
     return constant_(parameter, 1.0)
 
 

@@ -44,7 +44,7 @@ $$W = W - v$$
 | 1 | 2 |"""
 
 
-def small_site(folder):
+def small_site(folder, packages=()):
     """Write the two chapters into a folder and the site into its folder ``site``, returned."""
     need_the_extra()
     from book.site import write_site
@@ -70,5 +70,5 @@ def small_site(folder):
         TEXT("# 02 · The second\n\nAnd then?"),
         TEXT("## Cost\n\nNo zebra, momentum only. $\\sqrt{2}$ <b>"),
     )
-    write_site([one, two], folder / "site")
+    write_site([one, two], folder / "site", packages)
     return folder / "site"

@@ -34,7 +34,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    return small_site(tmp_path_factory.mktemp("book"))
+    return small_site(tmp_path_factory.mktemp("book"), ["nn.optim"])
 
 
 class Reader:
@@ -117,6 +117,23 @@ def test_search_looks_through_all_chapters(reader, site, size):
     page.get_by_text("Nothing found.").wait_for()
     page.keyboard.press("Escape")
     assert page.locator(".found").is_hidden()
+
+
+@pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_from_a_chapter_to_a_function(reader, site, size):
+    someone = reader(size)
+    page = someone.open(site / "01_one.html")
+    page.get_by_role("link", name="Reference").click()
+    page.get_by_role("link", name="nn.optim").click()
+    assert page.locator("h1").inner_text() == "nn.optim" and someone.overflow() == 0
+    page.get_by_role("link", name="momentum_step", exact=True).click()
+    assert page.url.endswith("nn.optim.html#momentum_step")
+    page.locator(".search input").fill("cosine_decay")
+    page.locator(".found a").first.wait_for()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/nn.optim.html#cosine_decay")
+    place = page.locator("#cosine_decay").bounding_box()
+    assert 0 < place["y"] < size[1] and someone.overflow() == 0
 
 
 def test_a_section_named_like_the_word_comes_first(reader, site):

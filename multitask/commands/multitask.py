@@ -38,7 +38,7 @@ from detector.training.sessions import Session
 from multitask.commands.curves import draw_history
 from multitask.commands.options import add_session, session_of, user_errors
 from multitask.commands.view import View
-from multitask.experiment.experiment import Plan, jobs_by_default, run_experiment
+from multitask.experiment.experiment import Experiment, jobs_by_default, run_experiment
 from multitask.experiment.plan_file import is_begun
 from multitask.experiment.table_4_3 import as_text
 from multitask.launch.launch import Launch, Result
@@ -94,8 +94,8 @@ def run(args: argparse.Namespace) -> int:
     with user_errors(), alone_in(out, "another training"):
         try:
             if args.what == "experiment":
-                plan = Plan(session, iterations, seeds, args.pictures, args.second_side)
-                rows = run_experiment(plan, out, args.jobs or jobs_by_default())
+                experiment = Experiment(session, iterations, seeds, args.pictures, args.second_side)
+                rows = run_experiment(experiment, out, args.jobs or jobs_by_default())
                 print(f"\n{as_text(rows)}\n\ntable: {out / 'table.md'}\nruns: {out}")
             else:
                 run_setting(args, session, iterations, out)

@@ -47,7 +47,7 @@ START = "start"  # the run that makes the weights that the others of its seed st
 
 
 @dataclass(frozen=True)
-class Plan:
+class Experiment:
     """What is compared.
 
     Attributes:
@@ -88,7 +88,7 @@ class Run:
         return self.folder / "result.json"
 
 
-def run_experiment(plan: Plan, folder: Path, jobs: int) -> list[Row]:
+def run_experiment(experiment: Experiment, folder: Path, jobs: int) -> list[Row]:
     """Do all runs that are not done yet, ``jobs`` at a time, and make the table.
 
     Writes ``results.json`` and ``table.md`` into ``folder`` whenever a seed is complete.
@@ -97,34 +97,34 @@ def run_experiment(plan: Plan, folder: Path, jobs: int) -> list[Row]:
         UserError: a run has failed, or ``folder`` holds another experiment or other files.
     """
     for setting in SETTINGS:
-        plan.tasks(setting, plan.session)  # a mistake is better found now
+        experiment.tasks(setting, experiment.session)  # a mistake is better found now
     if not (folder / "plan.json").exists():
         RunFolder(folder).create()
     # More seeds are welcome: the runs that exist stay what they are.
-    is_begun(folder / "plan.json", plan.as_dict(), free=["seeds"])
-    runs = [Run(START, seed, folder / START / f"seed-{seed}") for seed in plan.seeds]
-    if plan.session.recipe.crops.iterations == 0 or plan.session.init_from:
+    is_begun(folder / "plan.json", experiment.as_dict(), free=["seeds"])
+    runs = [Run(START, seed, folder / START / f"seed-{seed}") for seed in experiment.seeds]
+    if experiment.session.recipe.crops.iterations == 0 or experiment.session.init_from:
         runs = []
     # The longest setting first: the end, where a core may be idle, is short. Seed by seed: what is
     # interrupted has complete comparisons to show.
     runs += [
         Run(setting, seed, folder / setting / f"seed-{seed}")
-        for seed in plan.seeds
+        for seed in experiment.seeds
         for setting in ("multi-scale", "joint", "single")
     ]
     waiting = [run for run in runs if not run.result.exists()]
-    with Processes(plan, folder, jobs) as processes:
+    with Processes(experiment, folder, jobs) as processes:
         for _ in processes.work(waiting):
-            write_table(rows(plan, folder), plan.as_dict(), folder)
-    write_table(rows(plan, folder), plan.as_dict(), folder)
-    return rows(plan, folder)
+            write_table(rows(experiment, folder), experiment.as_dict(), folder)
+    write_table(rows(experiment, folder), experiment.as_dict(), folder)
+    return rows(experiment, folder)
 
 
 class Processes:
     """Does runs in processes of their own, a few at a time, and shows how far they are."""
 
-    def __init__(self, plan: Plan, folder: Path, jobs: int):
-        self._plan, self._folder, self._jobs = plan, folder, jobs
+    def __init__(self, experiment: Experiment, folder: Path, jobs: int):
+        self._experiment, self._folder, self._jobs = experiment, folder, jobs
         self._context = multiprocessing.get_context("spawn")
         self._running: dict[Run, tuple] = {}
         self._seen: dict[Run, int] = {}  # iterations
@@ -141,7 +141,7 @@ class Processes:
     def work(self, runs: Sequence[Run]) -> Iterator[Run]:
         """Do the runs; yields each when it is done."""
         waiting = list(runs)
-        total = sum(run.setting != START for run in runs) * self._plan.iterations
+        total = sum(run.setting != START for run in runs) * self._experiment.iterations
         with Progress("experiment", total) as progress:
             while waiting or self._running:
                 while len(self._running) < self._jobs and (ready := self._first_ready(waiting)):
@@ -162,7 +162,7 @@ class Processes:
     def _start(self, run: Run) -> None:
         run.folder.mkdir(parents=True, exist_ok=True)
         done = self._context.Value("l", 0)
-        arguments = (self._plan, run, self._folder, done)
+        arguments = (self._experiment, run, self._folder, done)
         process = self._context.Process(target=work, args=arguments, daemon=True)
         with without_interrupts():
             process.start()
@@ -188,11 +188,11 @@ class Processes:
         return True
 
 
-def work(plan: Plan, run: Run, folder: Path, done) -> None:
+def work(experiment: Experiment, run: Run, folder: Path, done) -> None:
     """What the process of a run does."""
     with noting_failure(str(run.folder), run.setting):
         nn.set_num_threads(1)
-        session = replace(plan.session, seed=run.seed)
+        session = replace(experiment.session, seed=run.seed)
         starts = folder / START / f"seed-{run.seed}"
         if run.setting == START:
             lessons = io.StringIO()
@@ -200,19 +200,19 @@ def work(plan: Plan, run: Run, folder: Path, done) -> None:
                 with_start_weights(session, starts)
             write_json(run.result, {"lessons": lessons.getvalue().strip()})
             return
-        train_and_measure(plan, run, with_start_weights(session, starts), done)
+        train_and_measure(experiment, run, with_start_weights(session, starts), done)
 
 
-def train_and_measure(plan: Plan, run: Run, session: Session, done) -> None:
+def train_and_measure(experiment: Experiment, run: Run, session: Session, done) -> None:
     """One run: train, measure the last weights, leave ``result.json`` and ``best.ckpt``."""
-    tasks = plan.tasks(run.setting, session)
+    tasks = experiment.tasks(run.setting, session)
 
     def count(iteration: int) -> None:
         done.value = iteration
 
     policy = Policy(snapshot_every=SNAPSHOT_EVERY)
     result = run_here(
-        tasks, plan.iterations, seed=run.seed, folder=run.folder, policy=policy,
+        tasks, experiment.iterations, seed=run.seed, folder=run.folder, policy=policy,
         after_iteration=count,
     )  # fmt: skip
     train, val = open_splits(session)
@@ -240,10 +240,10 @@ def headline(run: Run) -> str:
     )
 
 
-def rows(plan: Plan, folder: Path) -> list[Row]:
+def rows(experiment: Experiment, folder: Path) -> list[Row]:
     """The rows of the table, of the seeds that all three settings have done."""
     results: dict[str, list[dict]] = {setting: [] for setting in SETTINGS}
-    for seed in plan.seeds:
+    for seed in experiment.seeds:
         paths = [folder / setting / f"seed-{seed}" / "result.json" for setting in SETTINGS]
         if all(path.exists() for path in paths):
             for setting, path in zip(SETTINGS, paths, strict=True):
