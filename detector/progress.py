@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Sequence
+from statistics import median
 
 from tqdm import tqdm
 
+from nn.kernels.machine.notice import seconds_compiling
+
 SECONDS_BETWEEN_LINES = 30.0
+RECENT = 50  # steps that say how long the others will take
+LEAST = 3  # steps before anything is said about that
+
+
+# tqdm's own estimate takes the first steps and the validations for the usual.
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}{postfix}]"
 
 
 class Progress:
@@ -20,37 +30,54 @@ class Progress:
         description: what is being done; total: how many steps; initial: how many are done already.
         unit: what one step is.
         leave: whether the finished bar stays on the screen.
+        besides: how many seconds are to come besides the steps, if a step takes so many.
     """
 
     def __init__(
-        self, description: str, total: int, initial: int = 0, unit: str = "it", leave: bool = False
+        self,
+        description: str,
+        total: int,
+        initial: int = 0,
+        unit: str = "it",
+        leave: bool = False,
+        besides: Callable[[float], float] = lambda step: 0.0,
     ):
         self.description, self.total, self.done, self.unit = description, total, initial, unit
-        self.reported, self.done_then = time.monotonic(), initial
+        self.besides = besides
+        self.durations: list[float] = []
+        self.watch, self.reported = Stopwatch(), time.monotonic()
         self.bar = None
         if sys.stderr.isatty():
             self.bar = tqdm(
                 desc=description, total=total, initial=initial, unit=unit, leave=leave,
-                dynamic_ncols=True, smoothing=0.05,
+                dynamic_ncols=True, bar_format=BAR,
             )  # fmt: skip
 
     def step(self, note: str = "", count: int = 1) -> None:
         """``count`` steps are done; ``note`` stands at the end of the line."""
         self.done += count
+        took = self.watch.lap()
+        if count > 0:
+            self.durations = [*self.durations[1 - RECENT :], took / count]
+        state = f"{self.time_left()}, {note}" if note else self.time_left()
         if self.bar is not None:
-            if note:
-                self.bar.set_postfix_str(note, refresh=False)
+            self.bar.set_postfix_str(state, refresh=False)
             self.bar.update(count)
         elif time.monotonic() - self.reported >= SECONDS_BETWEEN_LINES:
-            left = format_seconds(self.seconds_left())
-            line = f"{self.description}: {self.done}/{self.total} {self.unit}, {left} left"
-            self.reported, self.done_then = time.monotonic(), self.done
-            print(f"{line}, {note}" if note else line, file=sys.stderr, flush=True)
+            self.reported = time.monotonic()
+            line = f"{self.description}: {self.done}/{self.total} {self.unit}, {state}"
+            print(line, file=sys.stderr, flush=True)
 
-    def seconds_left(self) -> float:
-        """From the speed since the last line (the first steps compile kernels)."""
-        recently = time.monotonic() - self.reported
-        return recently / max(self.done - self.done_then, 1) * (self.total - self.done)
+    def skip(self) -> None:
+        """What happened since the last step is not part of the next one."""
+        self.watch.lap()
+
+    def time_left(self) -> str:
+        """ "1:05 left", from how long the last steps took."""
+        step = typical(self.durations)
+        if step is None:
+            return "time left not known yet"
+        return f"{format_seconds(step * (self.total - self.done) + self.besides(step))} left"
 
     def say(self, line: str) -> None:
         """Print a line on stdout without tearing the bar."""
@@ -68,6 +95,27 @@ class Progress:
 
     def __exit__(self, *exception) -> None:
         self.close()
+
+
+class Stopwatch:
+    """Measures seconds, but for those in which kernels are compiled, which happens once."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+        self.lap()
+
+    def lap(self) -> float:
+        """How many there were since the last call."""
+        last, self.last = self.last, time.monotonic() - seconds_compiling()
+        return self.last - last
+
+
+def typical(durations: Sequence[float]) -> float | None:
+    """How long a step takes, judging by the last ones; None while there are too few of them.
+
+    Their median: the first steps fill caches, and now and then one waits for a checkpoint.
+    """
+    return median(durations) if len(durations) >= LEAST else None
 
 
 def format_seconds(seconds: float) -> str:

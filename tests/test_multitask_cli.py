@@ -252,10 +252,20 @@ def test_the_view_tells_speed_and_waiting():
         view(commit("a", iteration, seconds, loss=1.0, lr=0.25, images=8, waited=0.5))
         view(commit("b", iteration, seconds, loss=iteration))
     view({"event": "refused", "task": "", "why": "x", "count": 2})
-    heading, a, b, refused = view.table()
+    heading, a, b, left, refused = view.table()
     assert a.split() == ["a", "4/10", "1.000", "0.25", "4.0", "25%"]
     assert b.split() == ["b", "4/10", "2.000", "-", "-", "0%"]
+    assert left == "0:12 left"  # six more iterations of two seconds
     assert refused == "connections refused: 2"
+
+
+def test_the_view_tells_the_time_left_without_what_was_compiled():
+    view = View(10, Terminal())
+    for iteration, seconds in enumerate([100, 223, 225, 227]):
+        view(commit("slow", iteration, seconds, loss=1.0))
+        view(commit("fast", iteration, 100 + iteration, loss=1.0))
+        assert ("left" in view.table()[-1]) == (iteration == 3)
+    assert view.table()[-1] == "0:12 left"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the view does not redraw there")

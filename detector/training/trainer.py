@@ -18,7 +18,7 @@ import numpy as np
 from detector.datasets import streams
 from detector.errors import UserError
 from detector.interruption import Interrupted, InterruptionWatch
-from detector.progress import Progress, format_seconds
+from detector.progress import Progress, Stopwatch, format_seconds
 from detector.training import checkpoints
 from detector.training.non_finite import NonFiniteError
 from detector.training.objectives.objective import Objective
@@ -29,6 +29,7 @@ from nn.memory import keep_freed_memory
 from nn.optim import MomentumSGD
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
+MEASURED_FASTER = 0.25  # time to measure a picture / time to learn from it
 
 
 @dataclass
@@ -63,6 +64,7 @@ class Trainer:
             steps.groups(self.model), steps.lr, steps.momentum, steps.weight_decay
         )
         self.position = Position()
+        self.seconds_a_validation: float | None = None
         self.watch = InterruptionWatch()
 
     def resume(self, tree: dict) -> None:
@@ -107,7 +109,9 @@ class Trainer:
                     is_prepared = True
                 if not self.run.last.exists():
                     self.save()
-            progress = Progress("training", self.iterations, self.position.iteration)
+            progress = Progress(
+                "training", self.iterations, self.position.iteration, besides=self.besides
+            )
             # NumPy need not warn of what ``step`` looks for and explains.
             quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
             with self.watch, quiet, progress as self.progress:
@@ -176,7 +180,7 @@ class Trainer:
             line += f"{name} {fmean(losses[name] for losses in self.history):.3f}  "
         line += f"lr {self.learning_rate(position.iteration - 1):.2g}"
         due = epoch % self.steps.evaluate_every == 0 or epoch == self.steps.epochs
-        found = self.objective.measure(self.watch.check) if due else {}
+        found = self.measure() if due else {}
         if found:
             best, titles = self.objective.best, self.objective.figures
             order = sorted(found, key=lambda name: name != best)
@@ -191,6 +195,26 @@ class Trainer:
                 line += " (best)"
         position.epoch, position.batch, self.history = epoch, 0, []
         self.progress.say(f"{line}  {format_seconds(time.monotonic() - self.started)}")
+
+    def measure(self) -> dict[str, float]:
+        """Validate, and see how long that takes."""
+        watch = Stopwatch()
+        found = self.objective.measure(self.watch.check)
+        self.seconds_a_validation = watch.lap()
+        self.progress.skip()
+        return found
+
+    def besides(self, step: float) -> float:
+        """Seconds for the validations to come and the last figures, if an iteration takes ``step``.
+
+        Before the first validation, a picture is taken to be measured in a part of the time in
+        which it is learned from.
+        """
+        each = self.seconds_a_validation
+        if each is None:
+            each = MEASURED_FASTER * step / self.steps.batch * self.objective.measured
+        every = self.steps.evaluate_every
+        return each * (-(-self.steps.epochs // every) - self.position.epoch // every + 1)
 
     def save_if_due(self) -> None:
         if time.monotonic() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:

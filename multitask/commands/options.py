@@ -47,8 +47,8 @@ def session_of(args: argparse.Namespace, seed: int = 0) -> tuple[Session, int]:
     Raises:
         UserError: a number makes no sense, or the data cannot be used.
     """
-    args.seed = seed
-    session = new_session(args)
+    # The session is the detector's, whichever task a site learns.
+    session = new_session(argparse.Namespace(**{**vars(args), "task": "detection", "seed": seed}))
     if args.iterations is not None and args.iterations < 1:
         raise UserError(f"--iterations must be at least 1, not {args.iterations}")
     train, _ = open_splits(session)  # here a mistake is one line, in a task's process it is not

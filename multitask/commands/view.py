@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
 from collections import deque
 from typing import TextIO
 
-from detector.progress import SECONDS_BETWEEN_LINES
+from detector.progress import SECONDS_BETWEEN_LINES, format_seconds, typical
 
 RECENT = 20  # commits over which losses and speeds are averaged
 SECONDS_BETWEEN_PICTURES = 0.2
@@ -80,8 +81,9 @@ class View:
         self._drawn = 0
 
     def table(self) -> list[str]:
-        """A heading, and for each task: place, mean loss, learning rate, speed, time waiting."""
-        lines = [HEADING]
+        """A heading, for each task place, mean loss, learning rate, speed, time waiting; then the
+        time left, which is that of the slowest."""
+        lines, left = [HEADING], []
         for task, commits in sorted(self._commits.items()):
             last, first = commits[-1], commits[0]
             report = last["report"]
@@ -97,6 +99,12 @@ class View:
             waiting = f"{min(waited / seconds, 1):.0%}" if seconds > 0 else "-"
             rate = f"{report['lr']:.4g}" if "lr" in report else "-"
             lines.append(f"{task[:20]:<20} {place:>11} {loss:>8} {rate:>9} {speed:>8} {waiting:>8}")
+            times = [commit["time"] for commit in commits]
+            step = typical([later - time for time, later in itertools.pairwise(times)])
+            if step is not None and self._iterations:
+                left.append(step * (self._iterations - last["iteration"] - 1))
+        if left:
+            lines.append(f"{format_seconds(max(left))} left")
         if self._refused:
             lines.append(f"connections refused: {self._refused}")
         return lines

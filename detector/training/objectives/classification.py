@@ -94,6 +94,10 @@ class Classification(Objective):
     def splits(self) -> tuple[ClassFolders, ClassFolders]:
         return open_class_folders(self.session.data)
 
+    @property
+    def measured(self) -> int:
+        return len(self.splits[1])
+
     @cached_property
     def image(self) -> ImageSettings:
         if self.begun is not None:

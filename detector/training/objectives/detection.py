@@ -67,6 +67,10 @@ class Detection(Objective):
     def val(self) -> Dataset:
         return self.splits[1]
 
+    @property
+    def measured(self) -> int:
+        return len(self.val)
+
     @cached_property
     def model(self) -> Detector:
         if self.begun is not None:

@@ -26,6 +26,7 @@ class Objective:
         figures: what ``measure`` returns: the names, and how to print each.
         best: the figure that decides which weights are kept.
         model: what is trained.
+        measured: how many pictures ``measure`` looks at.
         prepares: whether ``prepare`` has anything to do.
     """
 
@@ -35,6 +36,7 @@ class Objective:
     best: ClassVar[str] = ""
 
     model: nn.Module
+    measured: int = 0
     prepares: bool = False
 
     def __len__(self) -> int:

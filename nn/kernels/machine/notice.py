@@ -1,6 +1,7 @@
 """A line that says why nothing happens the first time: kernels are being compiled.
 
 Numba tells its listeners when it compiles a function that it did not find in its cache on disk.
+The time that takes is counted too, so that nobody takes it for the time of a step.
 """
 
 from __future__ import annotations
@@ -13,6 +14,14 @@ from numba.core import event
 
 KEPT = "they are kept, so this happens once"
 NOT_KEPT = "they cannot be kept: NUMBA_CACHE_DIR can name a folder that may be written"
+
+_timer = event.TimingListener()
+event.register("numba:compile", _timer)
+
+
+def seconds_compiling() -> float:
+    """How long this process has compiled kernels until now."""
+    return _timer.duration if _timer.done else 0.0
 
 
 class _Notice(event.Listener):
