@@ -56,7 +56,7 @@ def test_a_file_that_cannot_be_read(model, tmp_path, monkeypatch, name):
     """Whoever runs the tests may be allowed to read everything, so the system says no here."""
     assert "there " in complaint(model, tmp_path / name)
 
-    def refuse(path, *arguments):
+    def refuse(path, *arguments, **options):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("builtins.open", refuse)
