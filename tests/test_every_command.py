@@ -27,7 +27,7 @@ MISTAKES = {
     "train": ("train", "--data is missing"),
     "evaluate": ("evaluate --data shapes", "required: --weights"),
     "detect": ("detect --weights nowhere x.jpg", "required: --out"),
-    "summary": ("summary --backbone resnet", "invalid choice: 'resnet'"),
+    "summary": ("summary --backbone resnet", "did you mean 'resnet50'"),
     "check-data": ("check-data --data nowhere", "no folder nowhere"),
     "bench": ("bench trainig", "did you mean 'training'"),
     "serve": ("serve --tasks 0", "at least 1"),

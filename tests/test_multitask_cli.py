@@ -15,6 +15,8 @@ from test_detector_cli import complaint, run
 import multitask
 from detector.datasets import write_shapes
 from detector.training import checkpoints
+from detector.training.presets import preset
+from detector.training.sessions import Session
 from multitask.commands import multitask as command
 from multitask.commands import site as site_command
 from multitask.commands.view import View
@@ -161,7 +163,7 @@ def test_an_experiment_goes_on_where_it_was_killed(data, tmp_path, capsys):
         assert weights[0] == weights[1]
     # More seeds may follow; another recipe may not.
     other = [*arguments[:-1], "--batch", 4, "--out", tmp_path / "whole"]
-    assert "begun with session.recipe.batch 2, not 4" in complaint(capsys, *other)
+    assert "begun with session.recipe.steps.batch 2, not 4" in complaint(capsys, *other)
 
 
 def without_seconds(folder):
@@ -305,9 +307,8 @@ def test_table_4_3():
     assert text[1].split() == "On Single Machine 25.0 ± 7.1 50.0 ± 14.1 31.8 1.5".split()
     assert "28.0 ± 8.5" in text[2] and "+3.0 ± 1.4" in text[2] and "-10.0 ± 0.0" in text[3]
     assert with_spread([3.0], "+") == "+3.0" and with_spread([]) == "-"
-    session = {"data": "/x/bccd", "val": "val", "preset": "laptop", "recipe":
-               {"backbone": "b", "short_sides": [480], "batch": 4}}  # fmt: skip
-    page = as_markdown(rows, {"session": session, "iterations": 7})
+    session = Session(data="/x/bccd", val="val", preset="laptop", recipe=preset("laptop"))
+    page = as_markdown(rows, {"session": session.as_dict(), "iterations": 7})
     assert "| Multiscale Training | 15.0 ± 7.1 |" in page and "bccd" in page and "480 px" in page
 
 

@@ -84,11 +84,11 @@ def as_markdown(rows: Sequence[Row], plan: dict) -> str:
             *lines,
             "",
             f"Data: {Path(session['data']).name}, measured on {session['val']}; preset "
-            f"{session['preset']}, {recipe['backbone']}, shorter side "
-            f"{sorted(recipe['short_sides'])[len(recipe['short_sides']) // 2]} px, "
-            f"{recipe['batch']} pictures an iteration, {plan['iterations']} iterations of each "
-            f"task, seeds {', '.join(map(str, seeds))}. Mean ± standard deviation over the seeds, "
-            "in percent; the weights after the last iteration.",
+            f"{session['preset']}, {recipe['model']['backbone']}, shorter side "
+            f"{recipe['model']['image']['short_side']} px, "
+            f"{recipe['steps']['batch']} pictures an iteration, {plan['iterations']} iterations of "
+            f"each task, seeds {', '.join(map(str, seeds))}. Mean ± standard deviation over the "
+            "seeds, in percent; the weights after the last iteration.",
             "",
         ]
     )
