@@ -14,9 +14,11 @@ from pathlib import Path
 
 from detector.errors import UserError
 from detector.interruption import Interrupted
+from nn.printable import printable
 from nn.table import Table
 
 VERSION = "0.1.0"
+MOST = 2000  # characters of a message
 
 COMMANDS = Table(
     "command",
@@ -151,8 +153,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def complain(message: str) -> int:
-    """Say what is wrong on stderr, and return the exit code that goes with it."""
-    print(f"lighthead: {message}", file=sys.stderr)
+    """Say what is wrong on one line of stderr, and return the exit code that goes with it."""
+    print(f"lighthead: {printable(message, MOST)}", file=sys.stderr)
     return 2
 
 

@@ -4,6 +4,10 @@ Raised anywhere in ``detector``; the command line prints the message on one line
 with code 2, without a traceback.
 """
 
+# What it raises to read a tree of values that anybody may have written as if it were our own:
+# a part is missing, is of another type, or is nested too deeply.
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 
 class UserError(Exception):
     """A mistake the user can mend: the message names the file and the way out."""

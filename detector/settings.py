@@ -9,7 +9,8 @@ command line changes it.
 from __future__ import annotations
 
 import contextlib
-import math
+import reprlib
+import sys
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -18,10 +19,11 @@ from typing import get_type_hints as annotations_of
 
 import numpy as np
 
+from nn.printable import printable
 from nn.table import did_you_mean
 
-# A picture, a layer or a list can have so many of anything; more is a damaged file.
-MOST = 2**20
+# There can be so many of anything, and so many values in a list; more is a damaged file.
+MOST, MOST_VALUES = 2**20, 2**14
 LEAST = 1e-12  # stands for everything greater than 0
 
 
@@ -38,9 +40,16 @@ class Range(NamedTuple):
 
 
 Count = Annotated[int, Range(1, MOST)]
+Channels = Annotated[int, Range(1, 2**14)]  # of a layer
+Side = Annotated[int, Range(1, 2**12)]  # of a picture as a network sees it, in pixels
 Fraction = Annotated[float, Range(0.0, 1.0)]
 Positive = Annotated[float, Range(LEAST, 1e12)]
 NotNegative = Annotated[float, Range(0.0, 1e12)]
+
+LARGEST = sys.float_info.max  # of all numbers; Python's whole ones do not end there
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 80
 
 S = TypeVar("S", bound="Settings")
 
@@ -118,7 +127,8 @@ class Settings:
         known = [entry.name for entry in fields(cls)]
         if name not in known:
             raise ValueError(
-                f"there is no {name}{did_you_mean(name, known)}: choose one of {', '.join(known)}"
+                f"there is no {printable(name, 80)}{did_you_mean(name, known)}: choose one of "
+                f"{', '.join(known)}"
             )
 
 
@@ -143,7 +153,7 @@ def fitting(value: Any, kind: Any, name: str) -> Any:
     if origin is Annotated:
         value = fitting(value, arguments[0], name)
         if not arguments[1].low <= value <= arguments[1].high:
-            raise ValueError(f"{name} must be {arguments[1]}, not {value}")
+            raise ValueError(f"{name} must be {arguments[1]}, not {shown(value)}")
         return value
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
@@ -153,15 +163,15 @@ def fitting(value: Any, kind: Any, name: str) -> Any:
     if origin is Literal:
         if value not in arguments or isinstance(value, bool):
             raise ValueError(
-                f"{name} must be one of {', '.join(map(str, arguments))}, not {value!r}"
-                f"{did_you_mean(str(value), map(str, arguments))}"
+                f"{name} must be one of {', '.join(map(str, arguments))}, not {shown(value)}"
+                f"{did_you_mean(str(value)[:80], map(str, arguments)) * isinstance(value, str)}"
             )
         return value
     if origin is tuple:
         return _tuple(value, arguments, name)
     if isinstance(kind, type) and issubclass(kind, Settings):
         if not isinstance(value, kind):
-            raise ValueError(f"{name} must hold settings by name, not {value!r}")
+            raise ValueError(f"{name} must hold settings by name, not {shown(value)}")
         return value
     return _plain(value, kind, name)
 
@@ -170,7 +180,9 @@ def _tuple(value: Any, arguments: tuple, name: str) -> tuple:
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{name} must be a list, not {value!r}")
+        raise ValueError(f"{name} must be a list, not {shown(value)}")
+    if len(value) > MOST_VALUES:
+        raise ValueError(f"{name} can be {MOST_VALUES} values at most, not {len(value)}")
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         arguments = (arguments[0],) * len(value)
     if len(value) != len(arguments):
@@ -189,6 +201,11 @@ PLAIN = {
 def _plain(value: Any, kind: type, name: str) -> Any:
     types_, word = PLAIN[kind]
     is_kind = isinstance(value, types_) and (kind is bool or not isinstance(value, bool))
-    if not is_kind or (kind is float and not math.isfinite(value)):
-        raise ValueError(f"{name} must be {word}, not {value!r}")
+    if not is_kind or (kind is float and not abs(value) <= LARGEST):
+        raise ValueError(f"{name} must be {word}, not {shown(value)}")
     return kind(value)
+
+
+def shown(value: Any) -> str:
+    """A value in a message: however long and however deep, a few words."""
+    return _short.repr(value)

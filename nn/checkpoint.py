@@ -60,7 +60,10 @@ def load(path: str | os.PathLike):
     structure = metadata.get("tree", "")
     if metadata.get("sha256") != _digest(structure, arrays):
         raise CheckpointError(f"{path} is damaged: its contents do not match its checksum")
-    return _from_json(json.loads(structure), arrays)
+    try:
+        return _from_json(json.loads(structure), arrays)
+    except (LookupError, RecursionError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: it holds no tree ({error})") from error
 
 
 def _digest(structure: str, arrays: dict[str, np.ndarray]) -> str:

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+MOST_JSON = 2**22  # bytes
+
 
 @contextlib.contextmanager
 def atomic_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
@@ -55,6 +57,25 @@ def write_json(path: str | os.PathLike, value: object) -> None:
     """Write ``value`` as indented JSON, complete or not at all."""
     with atomic_file(path) as file:
         file.write((json.dumps(value, indent=2) + "\n").encode())
+
+
+def read_json(path: str | os.PathLike) -> object:
+    """What ``write_json`` wrote.
+
+    Raises:
+        ValueError: it is something else, nested too deeply, or larger than anything of ours.
+        OSError: there is no such file, or it cannot be read.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError("it is no file")  # a pipe would be waited for for ever
+    with open(path, "rb") as file:
+        text = file.read(MOST_JSON + 1)
+    if len(text) > MOST_JSON:
+        raise ValueError(f"it is longer than {MOST_JSON:,} bytes")
+    try:
+        return json.loads(text.decode())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def remove_leftovers(path: str | os.PathLike) -> None:

@@ -6,6 +6,8 @@ import difflib
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
 
+from nn.printable import printable
+
 
 class Table:
     """``Table("network", {"resnet50": "nn.models.resnet:resnet50"})``.
@@ -28,7 +30,7 @@ class Table:
         }
 
     def __getitem__(self, name: str):
-        if name not in self._rows:
+        if name not in self:
             raise LookupError(self.complaint(name))
         module, _, attribute = self._rows[name][0].partition(":")
         found = importlib.import_module(module)
@@ -37,8 +39,8 @@ class Table:
     def complaint(self, name: object) -> str:
         """What to say of a name that is none: the nearest one, and all there are."""
         return (
-            f"there is no {self.what} {name!r}{did_you_mean(str(name), self)}: choose one of "
-            f"{', '.join(self)}"
+            f"there is no {self.what} '{printable(name, 80)}'"
+            f"{did_you_mean(printable(name, 80), self)}: choose one of {', '.join(self)}"
         )
 
     def line(self, name: str) -> str:
@@ -49,7 +51,7 @@ class Table:
         return iter(self._rows)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._rows
+        return isinstance(name, str) and name in self._rows
 
     def __len__(self) -> int:
         return len(self._rows)

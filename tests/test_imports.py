@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 # From the ground up: a file may import from its own floor and those below. A room is a folder with
 # all that is in it, or a file; rooms that stand in one line do not know each other.
 FLOORS = """
+nn.printable
 nn.table nn.files nn.memory
 nn.kernels.machine
 nn.kernels

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from detector.detectors.detector import DetectorSettings
 from detector.detectors.flat_options import nested
+from detector.detectors.limits import check_size
 from detector.detectors.two_stage import TwoStageDetector
 from detector.heads.light_head import LightHead, LightHeadSettings
 from detector.heads.rpn import RegionProposalNetwork, RPNSettings
@@ -74,6 +75,7 @@ class LightHeadRCNN(TwoStageDetector):
         except LookupError as error:
             raise ValueError(str(error)) from None
         network = make(num_classes=0 if numbers.thin_map.source == "last" else None)
+        check_size(numbers, num_classes, network.maps)
         neck = ThinMap(network.maps, numbers.head.in_channels, numbers.thin_map)
         rpn_map = map_of_stride(network.maps, numbers.rpn.stride)
         rpn = RegionProposalNetwork(network.maps[rpn_map].channels, numbers.rpn)

@@ -22,7 +22,7 @@ from detector.parts.losses import BoxNormalizer, box_losses, class_losses
 from detector.parts.ohem import hardest
 from detector.parts.sampling import RoISampler
 from detector.parts.selection import DetectionSelector
-from detector.settings import Count, NotNegative, Positive, Range, Settings
+from detector.settings import Channels, Count, NotNegative, Positive, Range, Settings
 from nn import functional as F
 
 # The official code's; box deltas start closer to 0 than class scores.
@@ -49,10 +49,10 @@ class LightHeadSettings(Settings):
     """
 
     pooled_size: Annotated[int, Range(1, 64)] = 7
-    pooled_channels: Count = 10
+    pooled_channels: Channels = 10
     pooling_mode: Literal["avg", "max"] = "avg"
     sampling_ratio: Annotated[int, Range(0, 64)] = 2
-    hidden_channels: Count = 2048
+    hidden_channels: Channels = 2048
     class_specific_boxes: bool = False
     stds: tuple[Positive, Positive, Positive, Positive] = (0.1, 0.1, 0.2, 0.2)
     sampler: RoISampler = RoISampler()

@@ -26,7 +26,7 @@ from detector.parts.losses import BoxNormalizer, box_losses, objectness_loss
 from detector.parts.matching import AnchorMatcher
 from detector.parts.proposals import ProposalSelector
 from detector.parts.sampling import AnchorSampler, object_weights
-from detector.settings import Count, NotNegative, Positive, Range, Settings
+from detector.settings import Channels, NotNegative, Positive, Range, Settings
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class RPNSettings(Settings):
     """
 
     stride: Literal[4, 8, 16, 32] = 16
-    channels: Count = 256
+    channels: Channels = 256
     norm: Norm = "none"
     init: Init = "gaussian"
     outputs: Literal[1, 2] = 2

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import nn
 from detector.parts.layers import Init, Norm, init_hidden, make_norm
-from detector.settings import Count, Settings
+from detector.settings import Channels, Range, Settings
 from nn import functional as F
 from nn.models import Map, map_of_stride
 
@@ -32,8 +32,8 @@ class ThinMapSettings(Settings):
     """
 
     source: Literal["c4", "c5", "last", "fused"] = "c5"
-    kernel_size: Count = 15
-    mid_channels: Count = 64
+    kernel_size: Annotated[int, Range(1, 127)] = 15
+    mid_channels: Channels = 64
     norm: Norm = "none"
     init: Init = "gaussian"
 

@@ -15,6 +15,7 @@ from detector.settings import Positive, Settings
 
 THESIS_SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)
 THESIS_RATIOS = (0.5, 1.0, 2.0)
+MOST_ANCHORS = 512  # of a cell
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,16 @@ class AnchorSettings(Settings):
     sizes: tuple[Positive, ...] = THESIS_SIZES
     ratios: tuple[Positive, ...] = THESIS_RATIOS
     shapes: tuple[tuple[Positive, Positive], ...] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 1 <= self.count <= MOST_ANCHORS:
+            raise ValueError(f"there must be from 1 to {MOST_ANCHORS} anchors, not {self.count}")
+
+    @property
+    def count(self) -> int:
+        """A, the anchors of a cell."""
+        return len(self.sizes) * len(self.ratios) if self.shapes is None else len(self.shapes)
 
     def generator(self, stride: int) -> AnchorGenerator:
         """The anchors of a map of this stride."""

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from detector.boxes import as_boxes
-from detector.settings import Count, NotNegative, Positive, Settings
+from detector.settings import NotNegative, Positive, Settings, Side
 from nn.kernels.normalize_image import normalize_image
 from nn.models.network import IMAGENET
 
@@ -27,8 +27,8 @@ class ImageSettings(Settings):
         mean, std: of RGB values in 0..1; what the backbone was trained with, ImageNet's by default.
     """
 
-    short_side: Count = 800
-    max_side: Count = 1200
+    short_side: Side = 800
+    max_side: Side = 1200
     mean: tuple[NotNegative, NotNegative, NotNegative] = IMAGENET.mean
     std: tuple[Positive, Positive, Positive] = IMAGENET.std
 

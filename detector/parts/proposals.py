@@ -6,11 +6,12 @@ Between the two stages of the detector; no gradient passes through (Faster R-CNN
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from detector.boxes import best_scores, clip, decode, nms, remove_small
-from detector.settings import Count, Fraction, NotNegative, Settings
+from detector.settings import Fraction, NotNegative, Range, Settings
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class ProposalSelector(Settings):
         min_size: boxes with a side of at most this many pixels inside the image are dropped.
     """
 
-    pre_nms: Count = 6000
-    post_nms: Count = 1000
+    pre_nms: Annotated[int, Range(1, 2**16)] = 6000
+    post_nms: Annotated[int, Range(1, 2**14)] = 1000
     iou_threshold: Fraction = 0.7
     min_size: NotNegative = 0.0
 

@@ -6,9 +6,13 @@ labels mean, ``model`` holds its weights; ``last.ckpt`` adds ``optimizer`` and `
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
-from detector.errors import UserError
+import numpy as np
+
+from detector.errors import MALFORMED, UserError
 from detector.training import version_0_1
 from nn import checkpoint
 from nn.module import Module
@@ -48,7 +52,8 @@ def read(path: str | os.PathLike, task: str = "detection") -> dict:
         raise UserError(f"cannot read the checkpoint {path} ({error.strerror})") from error
     except checkpoint.CheckpointError as error:
         raise UserError(str(error)) from error
-    tree = version_0_1.checkpoint(tree)
+    with understood(path):
+        tree = version_0_1.checkpoint(tree)
     if not isinstance(tree, dict) or tree.get("kind") != KIND:
         raise UserError(f"{path} is a checkpoint, but not of a training")
     if tree.get("task") != task:
@@ -57,6 +62,19 @@ def read(path: str | os.PathLike, task: str = "detection") -> dict:
         if not isinstance(tree.get(name), dict):
             raise UserError(f"{path} is damaged: it has no {name!r}")
     return tree
+
+
+@contextlib.contextmanager
+def understood(path: str | os.PathLike) -> Iterator[None]:
+    """While something is made of the tree in a checkpoint: if that fails, the file is to blame.
+
+    Raises:
+        UserError: something else failed than what raises one.
+    """
+    try:
+        yield
+    except MALFORMED as error:
+        raise UserError(f"{path} is damaged, or of another version: {error}") from error
 
 
 def is_foreign(path: str | os.PathLike) -> bool:
@@ -72,10 +90,22 @@ def restore(model: Module, tree: dict, path: str | os.PathLike) -> None:
     """Put the weights of a checkpoint into a model of the same shape.
 
     Raises:
-        UserError: the weights are of another model.
+        UserError: the weights are of another model, or no numbers.
     """
+    check_finite(tree["model"], path)
     try:
         model.load_state_dict(tree["model"])
     except ValueError as error:
         first = str(error).splitlines()[1].strip()
         raise UserError(f"{path} holds another model than this one ({first})") from error
+
+
+def check_finite(state: dict, path: str | os.PathLike) -> None:
+    """Refuse weights that are no numbers.
+
+    Raises:
+        UserError: names the first of them.
+    """
+    for name, array in state.items():
+        if not (isinstance(array, np.ndarray) and np.isfinite(array).all()):
+            raise UserError(f"{path} is damaged: {name} holds something else than finite numbers")

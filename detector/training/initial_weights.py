@@ -47,8 +47,8 @@ def load_initial_weights(model, path: str | os.PathLike) -> str:
 def load_from_checkpoint(model, path: Path) -> str:
     """Take every tensor of a detector's checkpoint that fits."""
     tree = checkpoints.read(path)
-    state, image = tree["model"], tree["about"]["config"]["image"]
-    own = model.state_dict()
+    state, own = tree["model"], model.state_dict()
+    checkpoints.check_finite(state, path)
     fitting = {
         name: array
         for name, array in state.items()
@@ -57,5 +57,7 @@ def load_from_checkpoint(model, path: Path) -> str:
     if not fitting:
         raise UserError(f"no tensor of {path} fits this detector: is it of the same backbone?")
     model.load_state_dict(fitting, strict=False)
-    model.set_preprocessing(image["mean"], image["std"])
+    with checkpoints.understood(path):
+        image = tree["about"]["config"]["image"]
+        model.set_preprocessing(image["mean"], image["std"])
     return f"{path}: loaded {len(fitting)} of the detector's {len(own)} tensors"

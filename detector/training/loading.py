@@ -8,7 +8,6 @@ from pathlib import Path
 
 from detector.detectors import DETECTORS
 from detector.detectors.detector import Detector
-from detector.errors import UserError
 from detector.training import checkpoints
 from detector.training.run_folder import RunFolder
 
@@ -34,11 +33,9 @@ def load_detector(path: str | os.PathLike) -> LoadedDetector:
         path = RunFolder(path).best_or_last()
     tree = checkpoints.read(path)
     about = tree["about"]
-    try:
+    with checkpoints.understood(path):
         model = DETECTORS[about["detector"]](**about["config"])
         classes, category_ids = names_of(about, model.num_classes)
-    except (LookupError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged, or of another version: {error}") from error
     checkpoints.restore(model, tree, path)
     model.eval()
     return LoadedDetector(model, classes, category_ids, path)
@@ -48,11 +45,13 @@ def names_of(about: dict, num_classes: int) -> tuple[list[str], list[int]]:
     """The names and category ids of a detector's classes.
 
     Raises:
-        ValueError: they are not as many as the detector has classes.
+        ValueError: they are not as many as the detector has classes, or something else.
     """
     classes, ids = list(about["classes"]), list(about["category_ids"])
     if not len(classes) == len(ids) == num_classes:
         raise ValueError(f"{num_classes} classes, but {len(classes)} names and {len(ids)} ids")
     if not all(isinstance(name, str) for name in classes):
         raise ValueError("a class name is no text")
-    return classes, [int(number) for number in ids]
+    if not all(type(number) is int and abs(number) < 2**63 for number in ids):
+        raise ValueError("a category id is no whole number")
+    return classes, ids

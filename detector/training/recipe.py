@@ -11,8 +11,10 @@ from detector.datasets.transforms import Augmentation, TrainTransform
 from detector.detectors import DETECTORS
 from detector.detectors.detector import DetectorSettings
 from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
-from detector.settings import Count, Range, Settings
+from detector.settings import Range, Settings
 from detector.training.steps import Steps
+
+AnchorCount = Annotated[int, Range(1, 64)]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Recipe(Settings):
 
     detector: str = LightHeadRCNNSettings.detector
     model: DetectorSettings = LightHeadRCNNSettings()
-    fit_anchors: tuple[Count, Count] | None = None
+    fit_anchors: tuple[AnchorCount, AnchorCount] | None = None
     frozen_parts: Annotated[int, Range(0, 1000)] = 0
     frozen_batch_norm: bool = False
     augmentation: Augmentation = Augmentation()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 from detector.errors import UserError
 from detector.folder_lock import alone_in
 from detector.own_files import make_folder
-from nn.files import ordinary, remove_leftovers, write_json
+from nn.files import ordinary, read_json, remove_leftovers, write_json
 
 
 class RunFolder:
@@ -72,7 +71,7 @@ class RunFolder:
             UserError: there is no run here, or its file is damaged.
         """
         try:
-            return json.loads(self.config.read_text(encoding="utf-8"))
+            return read_json(self.config)
         except FileNotFoundError:
             raise UserError(
                 f"{self.path} holds no run (no config.json): leave out --resume to start one"

@@ -7,14 +7,15 @@ and leaves everything in the run folder.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from detector.datasets import splits
 from detector.datasets.layout import find_split
-from detector.errors import UserError
-from detector.settings import Count, Range, Settings
+from detector.errors import MALFORMED, UserError
+from detector.settings import Count, Range, Settings, shown
 from detector.training import checkpoints, version_0_1
 from detector.training.curves import draw_curves
 from detector.training.objectives import OBJECTIVES
@@ -49,6 +50,13 @@ class Session(Settings):
     seed: Annotated[int, Range(0, 2**64 - 1)] = 0
     recipe: Settings = Recipe()
 
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("data", "train", "val", "init_from"):
+            place = getattr(self, name) or ""
+            if "\0" in place or not _is_encodable(place):
+                raise ValueError(f"{name} can be no file's name: {shown(place)}")
+
     @classmethod
     def from_dict(cls, values: Any) -> Session:
         """What ``as_dict`` returned, also after a way through JSON, also of version 0.1.
@@ -80,6 +88,14 @@ class Session(Settings):
         return OBJECTIVES[self.task](self, begun)
 
 
+def _is_encodable(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def read_session(run: RunFolder) -> Session:
     """The session of a run.
 
@@ -89,8 +105,8 @@ def read_session(run: RunFolder) -> Session:
     values = run.read_config()
     try:
         return Session.from_dict(values)
-    except ValueError as error:
-        raise UserError(f"{run.config}: {error}") from error
+    except MALFORMED as error:
+        raise UserError(f"{run.config} holds no options of a run ({error})") from error
 
 
 def run_session(session: Session, run: RunFolder) -> dict[str, float | None]:
@@ -105,9 +121,12 @@ def run_session(session: Session, run: RunFolder) -> dict[str, float | None]:
     """
     tree = checkpoints.read(run.last, session.task) if run.last.exists() else None
     objective = session.objective(tree and tree["about"])
-    trainer = Trainer(objective, session.recipe.steps, run, session.seed)
-    if tree is not None:
-        trainer.resume(tree)
+    if tree is None:
+        trainer = Trainer(objective, session.recipe.steps, run, session.seed)
+    else:
+        with checkpoints.understood(run.last):
+            trainer = Trainer(objective, session.recipe.steps, run, session.seed)
+            trainer.resume(tree)
     # Only now: a run that the data or the weights forbade leaves an empty folder behind.
     if not run.config.exists() or read_session(run) != session:
         run.write_config(session.as_dict())

@@ -28,8 +28,8 @@ class Steps(Settings):
     """
 
     batch: Annotated[int, Range(1, 4096)] = 2
-    epochs: Count = 30
-    least_iterations: Annotated[int, Range(0, 10**8)] = 0
+    epochs: Annotated[int, Range(1, 10**6)] = 30
+    least_iterations: Annotated[int, Range(0, 10**6)] = 0
     lr_per_image: Positive = 0.00125
     momentum: Annotated[float, Range(0.0, 0.9999)] = 0.9
     weight_decay: NotNegative = 1e-4
@@ -51,7 +51,8 @@ class Steps(Settings):
         Validations become as much rarer, so that there are as many of them.
         """
         times = max(1, round(self.least_iterations / (self.epochs * batches_per_epoch)))
-        return replace(self, epochs=self.epochs * times, evaluate_every=self.evaluate_every * times)
+        epochs = min(self.epochs * times, 10**6)
+        return replace(self, epochs=epochs, evaluate_every=min(self.evaluate_every * times, epochs))
 
     def learning_rates(self, iterations: int) -> Callable[[int], float]:
         """The function from the iteration (0, 1, ...) to the learning rate of a run this long."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from detector.datasets import streams
 from detector.errors import UserError
 from detector.interruption import Interrupted, InterruptionWatch
 from detector.progress import Progress, Stopwatch, format_seconds
+from detector.settings import fitting
 from detector.training import checkpoints
 from detector.training.non_finite import NonFiniteError
 from detector.training.objectives.objective import Objective
@@ -42,6 +43,21 @@ class Position:
     seconds: float = 0.0  # spent so far, validation included, interruptions not
     best: float = -1.0  # highest validation figure
     metrics: int = 0  # bytes of metrics.csv
+
+    @classmethod
+    def of(cls, values: dict, batches_per_epoch: int) -> Position:
+        """What ``asdict`` returned, by way of a checkpoint.
+
+        Raises:
+            ValueError: there is no such place in a run.
+        """
+        kinds = get_type_hints(cls)
+        values = {name: fitting(value, kinds[name], name) for name, value in values.items()}
+        position = cls(**values)
+        at = position.epoch * batches_per_epoch + position.batch
+        if position.iteration != at or min(position.epoch, position.batch, position.metrics) < 0:
+            raise ValueError(f"iteration {position.iteration} is in no epoch")
+        return position
 
 
 class Trainer:
@@ -85,7 +101,7 @@ class Trainer:
             )
         checkpoints.restore(self.model, tree, self.run.last)
         self.optimizer.load_state_dict(tree["optimizer"])
-        self.position = Position(**tree["position"])
+        self.position = Position.of(tree["position"], self.batches_per_epoch)
 
     def fit(self) -> None:
         """Train to the end.

@@ -6,9 +6,9 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from detector.errors import UserError
+from detector.errors import MALFORMED, UserError
 from detector.training.sessions import Session
-from nn.files import write_json
+from nn.files import read_json, write_json
 
 
 def is_begun(path: Path, plan: Mapping, free: Collection[str] = ()) -> bool:
@@ -26,8 +26,8 @@ def is_begun(path: Path, plan: Mapping, free: Collection[str] = ()) -> bool:
         write_json(path, plan)
         return False
     try:
-        before = dict(flattened(of_today(json.loads(path.read_text(encoding="utf-8")))))
-    except (ValueError, AttributeError) as error:
+        before = dict(flattened(of_today(read_json(path))))
+    except MALFORMED as error:
         raise UserError(
             f"{path} is no plan any more ({error}): undo what was changed in it, or choose another "
             "--out"
