@@ -25,8 +25,9 @@ EXAMPLES = """examples:
   lighthead bench bars
   lighthead bench classifier training --threads 1,4 --out speed
 
-groups: bars (the project's own promises), classifier, network, detector, training, ops; without
-any: all of them, an hour or so. --out gets report.md, results.json and a picture for each group.
+groups: bars (the project's own promises), classifier, network, detector, training, layers, ops, and
+busy (beside other programs); without any: all of them, an hour or so. --out gets report.md,
+results.json and a picture for each group.
 """
 
 

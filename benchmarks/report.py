@@ -108,6 +108,21 @@ def scaling_table(measurements: list[Measurement], threads: int) -> str:
     return table([f"{threads} threads against 1", *names], rows)
 
 
+def busy_table(alone: list[Measurement], beside: list[Measurement], threads: int) -> str:
+    """One row for each case and contestant: its times, and all threads against one."""
+    rows = []
+    for quiet, busy in zip(alone, beside, strict=True):
+        for name in dict.fromkeys(name for name, _ in quiet.rounds):
+            row = [quiet.name, name]
+            for measured in (quiet, busy):
+                row += [milliseconds(measured, name, count) for count in (1, threads)]
+                has_both = measured.has(name, 1) and measured.has(name, threads)
+                row.append(spread(measured.ratio((name, threads), (name, 1)) if has_both else None))
+            rows.append(row)
+    both = ["1 thread", f"{threads} threads", f"{threads} / 1"]
+    return table(["work", "", *both, *(f"busy: {column}" for column in both)], rows)
+
+
 def megabytes(memory: dict[str, int] | None) -> str:
     if memory is None:
         return "-"

@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import bars, report
+from benchmarks import bars, busy, report
 from benchmarks.contestants import ALL, COMPILED, EAGER, FOLDED, ONNX, OURS
 from benchmarks.groups import DESCRIPTIONS, PEAK, cases_of
 from benchmarks.measurement import Measurement
@@ -22,11 +22,12 @@ from detector.progress import format_seconds
 from nn.files import atomic_file
 
 TITLE = "# Speed, side by side"
-GROUPS = ("bars", *DESCRIPTIONS)
+GROUPS = ("bars", *DESCRIPTIONS, "busy")
 
 QUICK = Pace(rounds=5, seconds=0.05)
 QUICK_TRAINING = Pace(rounds=3, seconds=0.0)  # a step a turn
 FULL = Pace(rounds=11, seconds=0.1)
+BUSY = Pace(rounds=7, seconds=0.2)  # a processor changes hands every few milliseconds
 OPERATIONS = Pace(rounds=7, seconds=0.03)  # there are more than a hundred of them
 
 INSTALL = "install what is missing with: pip install 'lighthead[bench]'"
@@ -63,6 +64,8 @@ class Run:
                     self.bars(contest)
                 elif name == "layers":
                     self.layers(contest)
+                elif name == "busy":
+                    self.busy(contest)
                 else:
                     self.group(contest, name, peak)
         self.save()
@@ -120,6 +123,16 @@ class Run:
         if len(self.threads) > 1:
             self.say(report.scaling_table(measured, max(self.threads)))
         self.say_absences(measured)
+
+    def busy(self, contest: Turns) -> None:
+        pace = QUICK if self.quick else BUSY
+        alone, beside = busy.measure(contest, self.threads, pace)
+        self.measurements += alone + beside
+        threads = max(self.threads)
+        self.say(f"## busy\n\n{report.busy_table(alone, beside, threads)}")
+        if threads > 1:
+            self.say(report.bars_table(busy.lines(beside, threads)))
+        self.say_absences(alone)
 
     def layers(self, contest: Turns) -> None:
         self.say("## layers")

@@ -77,8 +77,13 @@ class Turns:
         threads: Sequence[int],
         pace: Pace,
         without: Sequence[Contestant] = (),
+        crowded: bool = False,
     ) -> list[Measurement]:
-        """Everybody does all these cases with all these numbers of threads, in turns."""
+        """Everybody does all these cases with all these numbers of threads, in turns.
+
+        ``crowded``: other programs are meant to be there. No turn is repeated on their account, and
+        a time is the mean of its calls instead of the median.
+        """
         self.ready()
         measurements, entries = [], []
         for number, case in enumerate(cases):
@@ -89,18 +94,25 @@ class Turns:
             # Every second round backwards, so that nobody always follows the same one.
             for number, contestant, count in entries[:: -1 if turn % 2 else 1]:
                 arguments = number, contestant.variant, count, pace.seconds
-                seconds, waited = self.undisturbed_turn(contestant.peer, *arguments)
                 measured = measurements[number]
+                if crowded:
+                    seconds, _ = self.turn(contestant.peer, *arguments, "mean")
+                else:
+                    seconds, waited = self.undisturbed_turn(contestant.peer, *arguments)
+                    measured.disturbed += waited > DISTURBED
                 measured.rounds.setdefault((contestant.name, count), []).append(seconds)
-                measured.disturbed += waited > DISTURBED
         return measurements
+
+    def turn(self, peer: str, *arguments) -> tuple[float, float]:
+        """See ``worker.Worker.turn``."""
+        time.sleep(PAUSE)
+        return self.processes[peer].call("turn", *arguments)
 
     def undisturbed_turn(self, peer: str, *arguments) -> tuple[float, float]:
         """A turn, repeated a few times if other programs were in its way; the best of them."""
         turns = []
         while not turns or (turns[-1][1] > DISTURBED and len(turns) < ATTEMPTS):
-            time.sleep(PAUSE)
-            turns.append(self.processes[peer].call("turn", *arguments))
+            turns.append(self.turn(peer, *arguments))
         return min(turns, key=lambda turn: turn[1])
 
     def entries(

@@ -56,12 +56,14 @@ class Worker:
         self.works[key] = work
         return outputs
 
-    def turn(self, number: int, variant: str, threads: int, seconds: float) -> tuple[float, float]:
+    def turn(
+        self, number: int, variant: str, threads: int, seconds: float, average: str = "median"
+    ) -> tuple[float, float]:
         """Work for about so long.
 
         Returns:
-            the median time of one call, and which part of the time threads waited for a processor
-            that somebody else had.
+            the median (or "mean") time of one call, and which part of the time threads waited for a
+            processor that somebody else had.
         """
         self.peer.use_threads(threads)
         key = number, variant, threads
@@ -79,7 +81,7 @@ class Worker:
             work()
             times.append(time.perf_counter() - call)
         waited = (seconds_waited() - waited) / (time.perf_counter() - begun)
-        self.last[key] = statistics.median(times)
+        self.last[key] = getattr(statistics, average)(times)
         return self.last[key], waited
 
     def shares(self, number: int) -> dict[str, dict[str, float]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
 
 import lighthead
 import nn
-from benchmarks import bars, cases, groups, memory, processors, report, run, turns
+from benchmarks import bars, busy, cases, groups, memory, processors, report, run, turns
 from benchmarks import command as bench
 from benchmarks.agreement import largest_difference, missing_detections
 from benchmarks.contestants import OURS, Contestant, PeerError, Process
@@ -235,6 +236,18 @@ def test_scaling_table():
     assert line == f"| {measured.name} | 2.00 (1.75-2.25) | - |"
 
 
+def test_busy_table():
+    quiet, beside = measurement(lighthead=[2, 2]), measurement(lighthead=[6, 4])
+    quiet.rounds["lighthead", 1], beside.rounds["lighthead", 1] = [4, 4], [5, 5]
+    quiet.rounds["PyTorch", 2] = beside.rounds["PyTorch", 2] = [7, 7]
+    ours, theirs = report.busy_table([quiet], [beside], 2).splitlines()[-2:]
+    times = "4000.0 ms | 2000.0 ms | 0.50 (0.50-0.50) | 5000.0 ms | 5000.0 ms | 1.00 (0.90-1.10)"
+    assert ours == f"| {quiet.name} | lighthead | {times} |"
+    assert theirs == f"| {quiet.name} | PyTorch | - | 7000.0 ms | - | - | 7000.0 ms | - |"
+    (line,) = busy.lines([beside], 2)
+    assert line.value.median == 1 and line.holds
+
+
 def test_shares_table():
     seconds = dict(zip(KINDS, (0.006, 0.001, 0.002, 0.001, 0.0), strict=True))
     line = report.shares_table({"ours": seconds}).splitlines()[-1]
@@ -305,6 +318,29 @@ def test_a_quick_run(tmp_path, monkeypatch, capsys):
     assert f"| {TINY[1].name} | 1 |" in text and text.splitlines()[0] in output.out
     (result,) = json.loads((tmp_path / "out" / "results.json").read_text())
     assert result["name"] == TINY[1].name and len(result["rounds"][0][2]) == 2
+
+
+def test_a_busy_run(tmp_path, monkeypatch, capsys):
+    """Of one tiny case: the loops are there for the second half, and gone in the end."""
+    loops, popen = [], subprocess.Popen
+
+    def start(command, **options):
+        loops.append(popen(command, **options))
+        return loops[-1]
+
+    monkeypatch.setattr(run, "ALL", (OURS,))
+    monkeypatch.setattr(run, "PEAK", cases.MatrixProduct(32))
+    monkeypatch.setattr(run, "QUICK", turns.Pace(2, 0.0))
+    monkeypatch.setattr(busy, "CASES", (cases.Classifier(0.5, (64, 64)),))
+    monkeypatch.setattr(busy.subprocess, "Popen", start)
+    run.Run([1], True, tmp_path / "out").groups(["busy"])
+    assert all(loop.wait(10) != 0 for loop in loops if "-S" in loop.args)
+    assert sum("-S" in loop.args for loop in loops) == turns.all_threads()
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    names = [result["name"] for result in results[-2:]]
+    assert names[1] == f"{names[0]}, beside {turns.all_threads()} loops"
+    assert [len(result["rounds"][0][2]) for result in results[-2:]] == [2, 2]
+    assert "## busy" in capsys.readouterr().out
 
 
 def test_a_report_replaces_a_report_only(tmp_path):

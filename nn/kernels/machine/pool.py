@@ -22,10 +22,12 @@ from collections.abc import Callable
 
 import numba
 
+from nn.kernels.machine.crowding import Crowding
+
 one_at_a_time = threading.RLock()
 
 _most = numba.config.NUMBA_NUM_THREADS  # a process may have
-_count = _most
+_crowding = Crowding(_most)
 
 
 class _Told(threading.local):
@@ -36,38 +38,39 @@ _told = _Told()
 
 
 def set_num_threads(count: int) -> None:
-    """Let the kernels use ``count`` threads from now on (1 up to the number of cores).
+    """Let the kernels use up to ``count`` threads from now on (1 up to the number of cores).
 
     The results do not depend on it: every kernel splits its work in a fixed way.
     """
-    global _count
     if not 1 <= count <= _most:
         raise ValueError(f"{count} threads asked for, this process has 1 to {_most}")
-    _count = count
+    _crowding.allow(count)
 
 
 def get_num_threads() -> int:
-    """The number of threads the kernels use."""
-    return _count
+    """The most threads that the kernels use; beside other programs they use fewer."""
+    return _crowding.most
 
 
 def run(kernel: Callable, arguments: tuple):
     """Call a compiled kernel when it is its turn, with as many threads as it may use."""
     with one_at_a_time:
-        if _told.count != _count:
-            numba.set_num_threads(_count)
-            _told.count = _count
+        count = _crowding.threads()
+        if _told.count != count:
+            numba.set_num_threads(count)
+            _told.count = count
         return kernel(*arguments)
 
 
 def _after_fork() -> None:
-    global _most, _count
+    global _most
     one_at_a_time.release()
     try:
         layer = numba.threading_layer()
     except ValueError:  # no kernel has run yet: no thread is missing
         return
-    _most = _count = 1
+    _most = 1
+    _crowding.allow(1)
     if layer == "omp":
         from numba.np.ufunc import omppool
 
