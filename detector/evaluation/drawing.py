@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from detector.evaluation.fonts import font
 
 SMALLEST_LONG_SIDE = 480  # smaller pictures are enlarged, or the letters would cover everything
-LARGEST_LETTERS = 300  # pixels; a font has its limits, a picture of one row of pixels has none
+LARGEST_LONG_SIDE = 13_500  # to go by for letters and lines: a font and a pen have their limits
 
 
 def draw_detections(
@@ -40,8 +40,8 @@ def draw_detections(
     if factor > 1:
         picture = picture.resize((factor * width, factor * height), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(picture)
-    long_side = factor * max(height, width)
-    height_of_letters = min(max(13, round(long_side / 45)), LARGEST_LETTERS)
+    long_side = min(factor * max(height, width), LARGEST_LONG_SIDE)
+    height_of_letters = max(13, round(long_side / 45))
     line = max(2, round(long_side / 300))
 
     # The surest detections come last and so lie on top.

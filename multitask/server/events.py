@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -31,7 +32,8 @@ class Diary:
         self._file = open(path, "a+b", buffering=0, opener=ordinary)
         self._file.seek(0)
         first_line = self._file.read(len(BEGINNING)).split(b"\n")[0]  # perhaps cut by a crash
-        if not BEGINNING.startswith(first_line):
+        is_file = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
+        if is_file and not BEGINNING.startswith(first_line):
             self._file.close()
             raise MultitaskError(f"{path} is no diary of a training: choose another folder")
         self._is_cut = self._file.seek(0, os.SEEK_END) > 0  # perhaps by a crash
