@@ -8,6 +8,8 @@ is asked for.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interruption.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    open_closed_streams()
     print_any_name()
     try:
         parser, command = build_parser(arguments)
@@ -75,18 +78,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with compilation_notice():
             return command.run(args) or 0
     except UserError as error:
-        return complain(str(error))
+        return complain(*error.lines)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return complain(f"{error.strerror or error}{where}")
     except MemoryError:
         return complain("not enough memory: a smaller --batch or --short-side needs less")
     except Interrupted as stop:
-        print(f"\nlighthead: {stop}", file=sys.stderr)
+        tell(f"\nlighthead: {printable(stop, MOST)}")
         return 130
     except KeyboardInterrupt:
-        print("\nlighthead: aborted", file=sys.stderr)
+        tell("\nlighthead: aborted")
         return 130
+
+
+def open_closed_streams() -> None:
+    """A program may be started without stdin, stdout or stderr (``2>&-``).
+
+    Printing must not end it then, nor must the next file that is opened get the number 2, under
+    which libraries print.
+    """
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(handle, True)  # for the processes that it starts
+    os.close(handle)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
 
 
 def print_any_name() -> None:
@@ -152,10 +169,17 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(complain(f"{message} (see {self.prog} --help)"))
 
 
-def complain(message: str) -> int:
-    """Say what is wrong on one line of stderr, and return the exit code that goes with it."""
-    print(f"lighthead: {printable(message, MOST)}", file=sys.stderr)
+def complain(*lines: str) -> int:
+    """Say what is wrong on stderr, on one line or on several that were meant to be, and return the
+    exit code that goes with it."""
+    tell("lighthead: " + "\n".join(printable(line, MOST) for line in lines))
     return 2
+
+
+def tell(text: str) -> None:
+    """Print to stderr, unless nobody is there any more (the terminal was closed)."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

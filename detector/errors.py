@@ -11,3 +11,8 @@ MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeE
 
 class UserError(Exception):
     """A mistake the user can mend: the message names the file and the way out."""
+
+    @property
+    def lines(self) -> list[str]:
+        """The message as it is printed: one line, whatever the names in it hold."""
+        return [str(self)]

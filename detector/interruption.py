@@ -1,4 +1,5 @@
-"""Ctrl-C during training: finish the iteration, save, and say how to go on."""
+"""Ctrl-C during training, or the end of its terminal: finish the iteration, save, and say how to go
+on."""
 
 from __future__ import annotations
 
@@ -11,13 +12,15 @@ class Interrupted(Exception):  # noqa: N818 (it is no error)
 
 
 class InterruptionWatch:
-    """While active, the first SIGINT or SIGTERM only sets ``requested``; the second one aborts.
+    """While active, the first SIGINT, SIGTERM or SIGHUP only sets ``requested``; the second aborts.
 
-    Use as a context manager. Signals can only be watched from the main thread; elsewhere (a test, a
+    What the program was started to ignore (``nohup`` does that to SIGHUP) stays ignored. Use as a
+    context manager. Signals can only be watched from the main thread; elsewhere (a test, a
     notebook) nothing is watched and ``requested`` stays False.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
     def __init__(self) -> None:
         self.requested = False
@@ -26,7 +29,9 @@ class InterruptionWatch:
     def __enter__(self) -> InterruptionWatch:
         if threading.current_thread() is threading.main_thread():
             self._previous = {
-                number: signal.signal(number, self._notice) for number in self.SIGNALS
+                number: signal.signal(number, self._notice)
+                for number in self.SIGNALS
+                if signal.getsignal(number) is not signal.SIG_IGN
             }
         return self
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -47,7 +49,7 @@ class Progress:
         self.durations: list[float] = []
         self.watch, self.reported = Stopwatch(), time.monotonic()
         self.bar = None
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             self.bar = tqdm(
                 desc=description, total=total, initial=initial, unit=unit, leave=leave,
                 dynamic_ncols=True, bar_format=BAR,
@@ -66,7 +68,8 @@ class Progress:
         elif time.monotonic() - self.reported >= SECONDS_BETWEEN_LINES:
             self.reported = time.monotonic()
             line = f"{self.description}: {self.done}/{self.total} {self.unit}, {state}"
-            print(line, file=sys.stderr, flush=True)
+            if sys.stderr is not None:
+                tell(line, sys.stderr)
 
     def skip(self) -> None:
         """What happened since the last step is not part of the next one."""
@@ -84,7 +87,7 @@ class Progress:
         if self.bar is not None:
             self.bar.write(line, file=sys.stdout)
         else:
-            print(line, flush=True)
+            tell(line, sys.stdout)
 
     def close(self) -> None:
         if self.bar is not None:
@@ -95,6 +98,15 @@ class Progress:
 
     def __exit__(self, *exception) -> None:
         self.close()
+
+
+def tell(line: str, stream: TextIO) -> None:
+    """Print a line; if the terminal was closed, nobody misses it, and work goes on."""
+    try:
+        print(line, file=stream, flush=True)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
 
 
 class Stopwatch:

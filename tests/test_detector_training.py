@@ -246,16 +246,31 @@ def test_killed_at_many_random_moments(uninterrupted, tmp_path, seed):
     )
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
-def test_ctrl_c_saves(uninterrupted, tmp_path):
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals for another process")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_signals_save(uninterrupted, tmp_path, name):
     process = start(tmp_path / "run", slow=0.05)
     time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, name))
     _, errors = process.communicate()
     assert b"Interrupted" in errors and b"KeyboardInterrupt" not in errors
     resumed = standin.resumed(tmp_path / "run")
     assert 0 < resumed.position.iteration < 20
     resumed.fit()
+    assert same_bits(standin.weights(tmp_path / "run"), standin.weights(uninterrupted))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no hang-ups")
+def test_nohup_is_heeded(uninterrupted, tmp_path, monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what nohup does, and children inherit
+    try:
+        process = start(tmp_path / "run", slow=0.02)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGHUP)
+    process.communicate()
+    assert process.returncode == 0
     assert same_bits(standin.weights(tmp_path / "run"), standin.weights(uninterrupted))
 
 

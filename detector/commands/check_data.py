@@ -32,6 +32,7 @@ from detector.errors import UserError
 from detector.progress import Progress
 from detector.training.estimate import estimate_training
 from detector.training.sessions import Session, choose_splits
+from nn.printable import printable
 
 EXAMPLES = """examples:
   lighthead check-data --data bccd
@@ -72,18 +73,18 @@ def run(args: argparse.Namespace) -> int:
     objective = session.objective()
     image, anchors = recipe.model.image, objective.model.rpn.anchor_generator
     if not problems:
-        print(f"no mistakes in {' and '.join(wanted)}")
+        print(printable(f"no mistakes in {' and '.join(wanted)}"))
     for split in wanted:
         dataset = open_dataset(args.data, split, args.classes)
         print(
-            f"\n{split}: {len(dataset)} pictures; seen by the network with a shorter side of "
-            f"{image.short_side} pixels; {anchors.num_anchors_per_cell} anchors a cell"
+            f"\n{printable(split)}: {len(dataset)} pictures; seen by the network with a shorter "
+            f"side of {image.short_side} pixels; {anchors.num_anchors_per_cell} anchors a cell"
         )
         sizes = (image.short_side, image.max_side)
         if split == train:
-            print(learning_line(dataset, split, *sizes))
+            print(printable(learning_line(dataset, split, *sizes)))
         else:
-            print(measuring_line(dataset, split))
+            print(printable(measuring_line(dataset, split)))
         print(summary_table(summarize(dataset, *sizes, anchors.shapes, anchors.stride)))
     if not args.no_timing:
         print("\ntiming a few iterations ...", flush=True)

@@ -25,6 +25,7 @@ from detector.evaluation.fonts import legend
 from detector.evaluation.validation import picture_names, write_picture
 from detector.progress import Progress
 from detector.training.loading import load_detector
+from nn.printable import printable
 
 EXAMPLES = """examples:
   lighthead detect --weights runs/blood photo.jpg --out found
@@ -82,14 +83,14 @@ def run(args: argparse.Namespace) -> int:
                 for entry in to_coco(image_id, found, detector.category_ids)
             ]
             count = int((found["scores"] >= args.score).sum())
-            progress.say(f"{out / picture}  {count} objects")
+            progress.say(f"{printable(out / picture)}  {count} objects")
     if legend(detector.classes):
         print(legend(detector.classes))
     if args.json:
         write_detections(args.json, results)
         print(f"{len(results)} detections are in {args.json}")
     for complaint in complaints:
-        print(f"lighthead: {complaint}", file=sys.stderr)
+        print(f"lighthead: {printable(complaint)}", file=sys.stderr)
     return 2 if complaints else 0
 
 
@@ -116,7 +117,7 @@ def find_images(given: list[str], out: Path) -> tuple[list[Path], list[str]]:
                 f"{n} {suffix}" for suffix, n in sorted(others.items()) if suffix not in SUFFIXES
             ]
             if counts:
-                print(f"passed over in {path}: {', '.join(counts)}")
+                print(printable(f"passed over in {path}: {', '.join(counts)}"))
             files += pictures
         elif os.path.lexists(path):
             files.append(path)  # what is no picture is complained about when it is read

@@ -20,6 +20,7 @@ from detector.evaluation.detections import write_detections
 from detector.evaluation.validation import measure
 from detector.own_files import check_results_file
 from detector.training.loading import load_detector
+from nn.printable import printable
 
 EXAMPLES = """examples:
   lighthead evaluate --weights runs/blood --data bccd --split val
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     dataset = open_dataset(args.data, split, detector.classes, args.limit, with_others=True)
     for line in (measuring_line(dataset, split), warning(dataset.problems)):
         if line:
-            print(line)
+            print(printable(line))
     evaluation, detections = measure(CompiledDetector(detector.model), dataset, args.min_box)
     print(evaluation.table())
     if args.json:

@@ -17,6 +17,7 @@ from detector.datasets.problems import CLIPPED, LEFT_OUT
 from detector.datasets.statistics import network_boxes
 from detector.datasets.transforms import MIN_BOX
 from detector.errors import UserError
+from nn.printable import printable
 
 MOST_NAMED = 10
 # What the formats call objects that are neither learned nor missed, by the mark that says so.
@@ -112,7 +113,7 @@ def _classes_without(dataset: Dataset) -> list[str]:
     labels = dataset.annotations["label"][~dataset.annotations["crowd"]]
     counts = np.bincount(labels, minlength=len(dataset.classes) + 1)[1:]
     pairs = zip(dataset.classes, counts, strict=True)
-    names = [spelled(name) for name, count in pairs if count == 0]
+    names = [printable(spelled(name)) for name, count in pairs if count == 0]
     more = len(names) - MOST_NAMED
     return names if more <= 0 else [*names[:MOST_NAMED], f"and {more} more"]
 

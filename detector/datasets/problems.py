@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detector.errors import UserError
+from nn.printable import printable
 
 MOST_LISTED = 20
 LEFT_OUT, CLIPPED = "left out", "clipped"
@@ -34,7 +35,7 @@ class Problem:
     def __str__(self) -> str:
         box = "" if self.box is None else f", box [{', '.join(map(shorten, self.box))}]"
         entry = f"{self.annotation}{box}: " if self.annotation else ""
-        return f"{self.file}: {entry}{self.why}"
+        return printable(f"{self.file}: {entry}{self.why}")
 
 
 class DatasetError(UserError):
@@ -47,6 +48,10 @@ class DatasetError(UserError):
     def __init__(self, problems: Sequence[Problem]):
         self.problems = list(problems)
         super().__init__(listing(self.problems))
+
+    @property
+    def lines(self) -> list[str]:
+        return str(self).split("\n")  # each problem is printable
 
 
 def listing(problems: Sequence[Problem], most: int | None = MOST_LISTED) -> str:

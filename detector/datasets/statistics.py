@@ -12,6 +12,7 @@ import numpy as np
 from detector.datasets.dataset import Dataset
 from detector.datasets.files import spelled
 from detector.parts.preprocess import network_size, scale_boxes
+from nn.printable import printable
 
 SMALL, LARGE = 32.0**2, 96.0**2  # COCO's limits of area, here in pixels of the network's input
 FITS = (0.3, 0.5, 0.7)  # of IoU: negative below the first, positive from the last on
@@ -120,7 +121,8 @@ def summarize(
         )
 
     classes = [
-        summary(spelled(name), found.labels == k) for k, name in enumerate(dataset.classes, start=1)
+        summary(printable(spelled(name)), found.labels == k)
+        for k, name in enumerate(dataset.classes, start=1)
     ]
     return [*classes, summary("all", found.labels > 0)]
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from detector.datasets.files import spelled
+from nn.printable import printable
 
 # COCO's twelve figures in its own order: name, what it says. AP without a number is the mean over
 # the IoU thresholds 0.50, 0.55, ..., 0.95; small is an area below 32^2 pixels, large above 96^2.
@@ -65,7 +66,7 @@ class Evaluation:
             f"{name:<{width}}  {_number(self.figures[name])}  {meaning}"
             for name, meaning in FIGURES.items()
         ]
-        names = [spelled(entry.name) for entry in self.classes]
+        names = [printable(spelled(entry.name)) for entry in self.classes]
         width = max(5, *map(len, names)) if names else 5
         lines += ["", f"{'class':<{width}}   boxes     AP   AP50  recall"]
         lines += [

@@ -12,6 +12,8 @@ from functools import cache
 
 from PIL import ImageFont
 
+from nn.printable import printable
+
 INVISIBLE = ("Cf", "Zs")  # joiners and marks of direction, blanks: no font needs to have them
 VARIATIONS = range(0xFE00, 0xFE10)  # they choose between two forms of the sign before
 
@@ -27,7 +29,7 @@ def font(text: str, size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont |
 def legend(classes: Sequence[str]) -> str:
     """One line about the names that cannot be drawn: by which number each goes; "" for none."""
     numbers = [
-        f"{label} is {name}"
+        f"{label} is {printable(name)}"
         for label, name in enumerate(classes, start=1)
         if font(name, 13) is None
     ]

@@ -23,6 +23,7 @@ from detector.training.objectives.objective import Objective
 from detector.training.recipe import Recipe
 from detector.training.run_folder import RunFolder
 from detector.training.trainer import Trainer
+from nn.printable import printable
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def announce(objective: Objective, trainer: Trainer) -> None:
     """What is about to happen, in a few lines."""
     steps = trainer.steps
     for line in objective.announce():
-        print(line)
+        print(printable(line))
     print(
         f"{steps.epochs} epochs of {trainer.batches_per_epoch} iterations of {steps.batch} "
         f"pictures, learning rate up to {steps.lr:.4g} ({steps.schedule})"

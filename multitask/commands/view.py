@@ -10,6 +10,7 @@ from collections import deque
 from typing import TextIO
 
 from detector.progress import SECONDS_BETWEEN_LINES, format_seconds, typical
+from nn.printable import printable
 
 RECENT = 20  # commits over which losses and speeds are averaged
 SECONDS_BETWEEN_PICTURES = 0.2
@@ -60,7 +61,7 @@ class View:
         elif kind in TOLD:
             facts = {k: ", ".join(v) if isinstance(v, list) else v for k, v in event.items()}
             self._erase()
-            print(TOLD[kind].format(**facts), file=self._stream, flush=True)
+            print(printable(TOLD[kind].format(**facts)), file=self._stream, flush=True)
         if time.monotonic() >= self._next:
             pause = SECONDS_BETWEEN_PICTURES if self._redraws else SECONDS_BETWEEN_LINES
             self._next = time.monotonic() + pause
@@ -98,7 +99,8 @@ class View:
             speed = f"{images / seconds:.1f}" if images and seconds > 0 else "-"
             waiting = f"{min(waited / seconds, 1):.0%}" if seconds > 0 else "-"
             rate = f"{report['lr']:.4g}" if "lr" in report else "-"
-            lines.append(f"{task[:20]:<20} {place:>11} {loss:>8} {rate:>9} {speed:>8} {waiting:>8}")
+            name = printable(task)[:20]
+            lines.append(f"{name:<20} {place:>11} {loss:>8} {rate:>9} {speed:>8} {waiting:>8}")
             times = [commit["time"] for commit in commits]
             step = typical([later - time for time, later in itertools.pairwise(times)])
             if step is not None and self._iterations:

@@ -12,6 +12,7 @@ import numpy as np
 
 from nn.models.network import Network, Preprocessing
 from nn.module import Module
+from nn.printable import printable
 from nn.weights import WeightsError, read_weights
 
 COUNTER = "num_batches_tracked"  # how many batches a batch norm has seen; of no effect on features
@@ -50,7 +51,7 @@ class LoadReport:
             text += f"; not in the model: {_some(self.unexpected)}"
         for name, given, expected in self.mismatched:
             text += f"; {name} left out: {given} in the file, {expected} in the model"
-        return text
+        return printable(text)
 
 
 def load_weights(model: Module, path: str | os.PathLike) -> LoadReport:

@@ -24,6 +24,7 @@ from detector.training.steps import Steps
 from nn import functional as F
 from nn.files import write_json
 from nn.models import NETWORKS, Network, load_weights
+from nn.printable import printable
 from nn.weights import WeightsError
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class Classification(Objective):
         write_json(run.evaluation, {"figures": figures, "classes": classes})
         for entry in classes:
             score = "-" if entry["accuracy"] is None else f"{entry['accuracy']:.3f}"
-            print(f"{entry['name']}: {score} of {entry['pictures']} pictures")
+            print(f"{printable(entry['name'])}: {score} of {entry['pictures']} pictures")
         print(f"accuracy {figures['accuracy']:.3f}\n\nfigures: {run.evaluation}")
         print(f"curves: {run.curves}")
         return figures
