@@ -1,6 +1,7 @@
 """What goes wrong with tasks, and what everybody is told: conflicts, NaN, deserters, slowness."""
 
 import os
+import threading
 import time
 
 import numpy as np
@@ -9,6 +10,7 @@ from multitask_toys import Toy, run_threads, run_together
 
 from multitask import LocalServer, Momentum, ParameterServer, Policy, errors
 from multitask.server.events import Diary, read_events
+from multitask.wire.transport import HAS_UNIX
 
 
 def events(log, event):
@@ -73,6 +75,69 @@ def test_nan_stops_everybody_and_names_the_culprit():
 
         run_threads([poisoned, innocent])
     assert "NonFiniteError" in events(log, "stopped")[0]["why"]
+
+
+def stop_while_one_computes(server, **options):
+    """A contribution of NaN stops the training; a task that computes hears of it at last."""
+    busy, evil = Toy("busy"), Toy("evil")
+    with server:
+        is_busy = threading.Event()
+
+        def poisoned():
+            optimizer = evil.optimizer(server.address, **options)
+            evil.backward(0)
+            evil.parameters["evil.head"].grad[1] = np.nan
+            is_busy.wait()
+            with pytest.raises(errors.NonFiniteError, match="task evil"):
+                optimizer.step()
+
+        def computing():
+            optimizer = busy.optimizer(server.address, heartbeat=0.1, patience=1.0, **options)
+            busy.backward(0)
+            is_busy.set()
+            time.sleep(1.5)
+            with pytest.raises(errors.NonFiniteError, match="task evil"):
+                optimizer.step()
+
+        run_threads([poisoned, computing])
+
+
+# The server is gone by then, or lingers; it hears signs of life meanwhile.
+@pytest.mark.parametrize("linger", [0.2, 5.0])
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+def test_who_computes_when_training_stops_hears_why(tmp_path, monkeypatch, kind, linger):
+    if kind == "unix" and not HAS_UNIX:
+        pytest.skip("this system has no Unix sockets")
+    monkeypatch.setattr("multitask.server.server.LINGER", linger)
+    address = f"unix:{tmp_path / 's'}" if kind == "unix" else "127.0.0.1:0"
+    stop_while_one_computes(ParameterServer(2, address))
+
+
+def test_who_lost_the_connection_when_training_stops_hears_why():
+    away, evil = Toy("away"), Toy("evil")
+    with ParameterServer(2) as server:
+        gone, told = threading.Event(), threading.Event()
+
+        def poisoned():
+            optimizer = evil.optimizer(server.address)
+            evil.backward(0)
+            evil.parameters["evil.head"].grad[1] = np.nan
+            gone.wait()
+            with pytest.raises(errors.NonFiniteError, match="task evil"):
+                optimizer.step()
+            told.set()
+
+        def disconnected():
+            optimizer = away.optimizer(server.address, patience=1.0)
+            away.backward(0)
+            optimizer.site._hang_up()
+            time.sleep(0.3)
+            gone.set()
+            told.wait()
+            with pytest.raises(errors.NonFiniteError, match="task evil"):
+                optimizer.step()
+
+        run_threads([poisoned, disconnected])
 
 
 def test_nan_can_be_skipped():
@@ -220,7 +285,7 @@ def test_no_memory_for_what_a_task_registers(monkeypatch):
     with ParameterServer(2, report=log.append) as server:
         waiting = Toy("a").optimizer(server.address, start=False)
         # A slow connection, in proportion.
-        monkeypatch.setattr("multitask.server.server.DRAIN", 0.001)
+        monkeypatch.setattr("multitask.server.server.LINGER", 0.001)
         monkeypatch.setattr("multitask.wire.frames.np", SmallMachine())
         big = Toy("b", shared=(large // 4,))
         big.parameters["b.body"] = big.parameters.pop("shared.weight")

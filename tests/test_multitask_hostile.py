@@ -13,6 +13,7 @@ import zlib
 import numpy as np
 import pytest
 from multitask_toys import Toy, run_threads, run_together
+from test_multitask_failures import stop_while_one_computes
 
 from benchmarks.memory import resident
 from multitask import LocalServer, ParameterServer, errors
@@ -278,6 +279,12 @@ def certificate(tmp_path):
         cwd=tmp_path, check=True, capture_output=True,
     )  # fmt: skip
     return tmp_path
+
+
+def test_over_tls_too_a_stop_is_heard_by_who_computes(certificate, monkeypatch):
+    monkeypatch.setattr("multitask.server.server.LINGER", 0.2)
+    tls = server_tls(certificate / "cert.pem", certificate / "key.pem")
+    stop_while_one_computes(ParameterServer(2, tls=tls), tls=site_tls(certificate / "cert.pem"))
 
 
 def test_tls(certificate):

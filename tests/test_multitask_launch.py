@@ -11,11 +11,13 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from multitask_toys import die, explode, falling, toy_task
 
 import multitask
+from detector.folder_lock import alone_in
 from multitask import Launch, Policy, errors
 from multitask.launch.workers import SERVER
 from multitask.server import events
@@ -96,6 +98,27 @@ def test_an_interrupted_training_goes_on(tmp_path):
     assert 5 <= reached < 29
     result = multitask.run(tasks(), 30, folder=tmp_path, start_method=QUICK)
     assert digest(result) == digest(expected)
+
+
+@pytest.mark.parametrize("processes", [True, False])
+def test_one_training_in_a_folder(tmp_path, processes):
+    with alone_in(tmp_path, "another training"):
+        with pytest.raises(errors.MultitaskError, match="another training is at work in .*folder"):
+            multitask.run(tasks(), 1, folder=tmp_path, processes=processes)
+    assert not any(tmp_path.iterdir())
+    assert multitask.run(tasks(), 1, folder=tmp_path / "new", processes=False)
+
+
+def test_a_slow_start_is_no_loss(tmp_path):
+    """Of a training that goes on the server is there first, and tasks import and compile for
+    minutes where the machine is busy: it waits as long as the processes live."""
+    launch = Launch(tasks(), 1, tmp_path)
+    *_, policy, _ = launch._jobs[SERVER][1]
+    assert policy.rejoin_timeout >= 600 and policy == replace(
+        Policy(), rejoin_timeout=policy.rejoin_timeout
+    )
+    *_, own, _ = Launch(tasks(), 1, tmp_path, policy=Policy(rejoin_timeout=7))._jobs[SERVER][1]
+    assert own.rejoin_timeout == 7
 
 
 def wait_for_iteration(launch, iteration, timeout=30):

@@ -23,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
+from detector.errors import UserError
+from detector.folder_lock import alone_in
 from multitask.core.registration import check_task_name
 from multitask.core.rules import Momentum, Rule
 from multitask.core.segments import FINISHED
@@ -112,11 +114,14 @@ def run(
         options: more for ``Launch``, or without processes for ``run_here``.
 
     Raises:
-        MultitaskError: a task or the server has failed; the message says which and why.
+        MultitaskError: a task or the server has failed; the message says which and why. Or another
+            training is at work in the folder.
     """
-    if not processes:
-        return run_here(tasks, iterations, rule=rule, seed=seed, folder=folder, **options)
     with contextlib.ExitStack() as stack:
+        if folder is not None:
+            stack.enter_context(_alone_in(Path(folder)))
+        if not processes:
+            return run_here(tasks, iterations, rule=rule, seed=seed, folder=folder, **options)
         if folder is None:
             folder = tempfile.mkdtemp(prefix="multitask-")
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -124,6 +129,17 @@ def run(
             Launch(tasks, iterations, folder, rule=rule, seed=seed, **options)
         )
         return launch.wait()
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(alone_in(folder, "another training", "folder"))
+        except UserError as error:
+            raise MultitaskError(str(error)) from None
+        yield
 
 
 def run_here(
@@ -188,7 +204,8 @@ class Launch:
     Args:
         tasks, iterations, rule, seed: as for ``run``.
         folder: for snapshots, diary and socket; must be given.
-        on_conflict, policy: as for ``ParameterServer``.
+        on_conflict, policy: as for ``ParameterServer``; a lost task is waited for much longer here
+            unless the policy says something else: what dies is seen and started again.
         max_restarts: how often each process is started again after it was killed.
         address: of the server. None: a Unix socket in ``folder`` where there is one, else a free
             port of this machine.
@@ -225,6 +242,7 @@ class Launch:
         if address.endswith(":0"):
             address = _free_port()
         threads = max(1, _cores() // len(tasks))
+        policy = policy or Policy(rejoin_timeout=workers.SECONDS_TO_START)
         server = (len(tasks), address, self._rule, on_conflict, policy, str(self.folder))
         self._jobs = {SERVER: (workers.serve, server)} | {
             task.name: (workers.work, (task, address, iterations, seed, threads, str(self.folder)))

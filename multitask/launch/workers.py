@@ -23,6 +23,9 @@ from nn.files import write_json
 
 SERVER = "the server"  # no task can have this name
 FAILED = 3  # exit code of a process that has left a note
+# On a machine with other work to do, a new process may be long busy with imports, with its data and
+# with compiling before the others hear of it. They need not give up: whoever started them watches.
+SECONDS_TO_START = 600.0
 
 
 def serve(
@@ -49,7 +52,7 @@ def work(task: Task, address: str, iterations: int, seed: int, threads: int, fol
     """The site of one task, with so many threads."""
     with noting_failure(folder, task.name):
         nn.set_num_threads(min(threads, nn.get_num_threads()))
-        TaskSite(task, address, seed).run(iterations)
+        TaskSite(task, address, seed, patience=SECONDS_TO_START).run(iterations)
 
 
 def read_note(folder: Path, name: str) -> MultitaskError | None:

@@ -115,6 +115,7 @@ class Coordinator:
         """
         task = registration.task
         if self.failure:
+            self.untold.discard(task)
             raise self.failure
         if site in self._replaced:
             raise StaleSessionError(f"task {task} has joined again, from elsewhere")
@@ -281,6 +282,7 @@ class Coordinator:
         if self.over:
             return
         self.over, self.failure = True, error
+        self.untold = self._patience.absent()
         self.note("stopped", why=f"{type(error).__name__}: {error}")
         self.save()
         for peer in self.peers.values():

@@ -22,6 +22,10 @@ class Patience:
     def found(self, task: str) -> None:
         self._lost.pop(task, None)
 
+    def absent(self) -> set[str]:
+        """The tasks that are gone and may come back."""
+        return set(self._lost)
+
     def turn_of(self, task: str, now: float) -> None:
         self._owed[task] = now
 

@@ -31,9 +31,9 @@ from multitask.wire import authentication, transport
 
 HANDSHAKE_DEADLINE = 5.0  # seconds to prove that one knows the token
 MAX_STRANGERS = 64  # connections that have not done so yet
-LINGER = 5.0  # seconds after the end in which tasks that missed it can still hear of it
+LINGER = 5.0  # seconds after the end in which tasks that missed it can still hear of it, and why
 LINGER_AGAIN = 60.0  # the same for a server that is started on the folder of a finished training
-DRAIN = 1.0  # seconds for a peer to read its last message
+DRAIN = 1.0  # seconds for a stranger to read its last message
 
 
 class ParameterServer:
@@ -167,7 +167,7 @@ class ParameterServer:
         now = time.monotonic()
         if self._over_since is None:
             self._over_since = now
-        everyone_knows = self._coordinator.failure or not self._coordinator.untold
+        everyone_knows = not self._coordinator.untold
         quiet = not any(connection.peer.task for connection in self._connections.values())
         return (everyone_knows and quiet) or now - self._over_since > self._linger
 
@@ -219,7 +219,8 @@ class ParameterServer:
     def _is_overdue(self, connection: Connection, now: float) -> bool:
         peer = connection.peer
         if connection.draining_since is not None:
-            return now - connection.draining_since > DRAIN
+            # A site may be computing, and hear us when it is done.
+            return now - connection.draining_since > (LINGER if peer.authenticated else DRAIN)
         if not peer.authenticated:
             return now - peer.born > HANDSHAKE_DEADLINE
         last = peer.spoke if peer.closing else peer.heard

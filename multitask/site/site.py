@@ -27,6 +27,7 @@ from multitask.wire import authentication, protocol, transport
 from multitask.wire.frames import Allowed, Frame, FrameParser, Seal, encode
 from multitask.wire.protocol import Kind
 
+LAST_WORDS = 1.0  # seconds to read what a server said before it hung up: it is there already
 SLICE = 2**20  # bytes sent at a time: the time limit is for a slice, not for a whole network
 
 
@@ -219,8 +220,25 @@ class Site:
             self._socket = None
 
     def _send(self, kind: Kind, iteration: int, metadata: dict, payload: Sequence = ()) -> None:
-        with self._sending:
-            self._transmit(kind, iteration, metadata, payload)
+        try:
+            with self._sending:
+                self._transmit(kind, iteration, metadata, payload)
+        except ConnectionLostError:
+            self._hear_why()
+            raise
+
+    def _hear_why(self) -> None:
+        """The server may have said why, and hung up, long before we had anything to send.
+
+        Raises:
+            MultitaskError: that is so.
+        """
+        if self._socket is None:
+            return
+        with contextlib.suppress(ConnectionLostError):
+            self._socket.settimeout(LAST_WORDS)
+            while True:
+                self._receive(protocol.DONE)
 
     def _transmit(self, kind: Kind, iteration: int, metadata: dict, payload: Sequence) -> None:
         if self._socket is None:
