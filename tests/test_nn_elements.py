@@ -19,7 +19,7 @@ FORMULAS = {
 
 @numba.njit
 def run(which, x, low, high, out):
-    apply_function(which, x, 0, x, 0, 0.3, 0, low, high, out, 0, x.size)
+    apply_function(which, x, 0, x, 0, 0.3, 0.0, low, high, out, 0, x.size)
 
 
 def applied(name, x, low=-np.inf, high=np.inf):

@@ -104,24 +104,25 @@ def test_a_float_arrives_in_the_type_of_the_first_array(dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_vectors_up_to_an_edge(dtype):
     @emitted
-    def rectify(builder, source, target, count, wanted):
+    def limit(builder, source, target, count, low, high):
         vector = Vectors(builder, source.element)
+        low, high = vector.splat(low), vector.splat(high)
         for width, rest in widths(count, 3):
             for n in range(width):
                 mask = vector.lanes_below(rest) if n == width - 1 else None
                 value = vector.load(source.at(n * LANES), mask)
-                vector.store(vector.relu(value, wanted), target.at(n * LANES), mask)
+                vector.store(vector.clamp(value, low, high), target.at(n * LANES), mask)
 
     @njit
-    def call(source, target, count, wanted):
-        rectify(source, target, count, wanted)
+    def call(source, target, count, low, high):
+        limit(source, target, count, low, high)
 
     source = np.random.default_rng(0).standard_normal(3 * LANES).astype(dtype)
     source[:3] = np.nan, -np.inf, np.inf
     for count in (0, 1, LANES - 1, LANES, LANES + 1, 3 * LANES):
-        for wanted in (False, True):
+        for low, high in ((-np.inf, np.inf), (0.0, np.inf), (-0.5, 0.25)):
             target = np.full(3 * LANES + 1, 7, dtype)
-            call(source, target, count, wanted)
-            expected = np.where(source < 0, 0, source) if wanted else source
+            call(source, target, count, low, high)
+            expected = np.clip(source, low, high)
             np.testing.assert_array_equal(target[:count], expected[:count])
             assert np.all(target[count:] == 7)
