@@ -5,8 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from detector.datasets import ShapesDataset, open_dataset, read_image, streams, write_shapes
+from detector.datasets import (
+    ShapesDataset,
+    open_dataset,
+    read_image,
+    shapes,
+    streams,
+    write_shapes,
+)
+from detector.datasets.layout import read_dataset
 from detector.datasets.scenes import CLASSES, LEAST_VISIBLE, paint_shape, plan_scene
+from detector.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +153,37 @@ def test_streams_refuse_what_is_no_counter():
         for index in (0, 1)
     }
     assert len(draws) == 24
+
+
+@pytest.mark.parametrize(
+    "split, classes, limit, with_others, planned",
+    [
+        ("train", None, 3, False, 3),
+        ("val", ["star", "circle"], 3, True, 3),
+        ("val", ["star"], 2, False, 200),  # which pictures show one, only the plans tell
+    ],
+)
+def test_only_what_is_kept_is_planned(monkeypatch, split, classes, limit, with_others, planned):
+    """2,400 plans take seconds. The pictures are those that all plans would have given."""
+    whole = read_dataset("shapes", split) if split == "val" else ShapesDataset(20, split)
+    expected = whole.select(classes, limit, with_others)
+    plans = []
+
+    def plan(rng, image_size):
+        plans.append(image_size)
+        return plan_scene(rng, image_size)
+
+    monkeypatch.setattr(shapes, "plan_scene", plan)
+    shapes.planned_boxes.cache_clear()
+    found = open_dataset("shapes", split, classes, limit, with_others)
+    assert len(plans) == planned
+    assert found.images == expected.images and found.classes == expected.classes
+    assert found.annotations.tobytes() == expected.annotations.tobytes()
+    for index in range(limit):
+        assert found.read(index).tobytes() == expected.read(index).tobytes()
+
+
+def test_a_limit_beyond_the_set_is_the_set():
+    assert len(open_dataset("shapes", "val", limit=10**6)) == 200
+    with pytest.raises(UserError, match="limit must be at least 1"):
+        open_dataset("shapes", "val", limit=-1)

@@ -46,7 +46,8 @@ def open_dataset(
         DatasetError: names every mistake that makes the data unusable.
         UserError: there is no such folder, split or class.
     """
-    dataset = read_dataset(data, split)
+    keeps_all = classes is None or with_others
+    dataset = read_dataset(data, split, limit if keeps_all else None)
     problems = [problem for problem in dataset.problems if problem.fatal]
     # A class may seem unknown only because its category has a fault.
     if classes is not None and not problems:
@@ -83,9 +84,13 @@ def with_classes_of_other_splits(
     return dataset
 
 
-def read_dataset(data: str | os.PathLike, split: str) -> Dataset:
-    """As ``open_dataset``, but mistakes in the annotations only stand in ``.problems``."""
-    readers = split_readers(data)
+def read_dataset(data: str | os.PathLike, split: str, most: int | None = None) -> Dataset:
+    """As ``open_dataset``, but mistakes in the annotations only stand in ``.problems``.
+
+    Args:
+        most: how many images are needed; a set that is made and not read has no more.
+    """
+    readers = split_readers(data, most)
     return readers[find_split(split, list(readers), str(data))]()
 
 
@@ -98,14 +103,17 @@ def splits(data: str | os.PathLike) -> list[str]:
     return list(split_readers(data))
 
 
-def split_readers(data: str | os.PathLike) -> dict[str, Callable[[], Dataset]]:
-    """For each split of a data set the function that reads it.
+def split_readers(
+    data: str | os.PathLike, most: int | None = None
+) -> dict[str, Callable[[], Dataset]]:
+    """For each split of a data set the function that reads it; ``most`` as for ``read_dataset``.
 
     Raises:
         UserError: there is no such folder, or no layout fits it.
     """
     if os.fspath(data) == SHAPES:
-        return {name: partial(ShapesDataset, count, name) for name, count in DEFAULT_COUNTS.items()}
+        counts = {name: min(count, most or count) for name, count in DEFAULT_COUNTS.items()}
+        return {name: partial(ShapesDataset, count, name) for name, count in counts.items()}
     folder = Path(data)
     if not folder.is_dir():
         hint = did_you_mean(os.fspath(data), [SHAPES])

@@ -74,9 +74,7 @@ def generator(seed: int, split: str, number: int) -> np.random.Generator:
     return streams.generator(seed, STREAMS[split], index=number)
 
 
-@functools.lru_cache(
-    maxsize=2**14
-)  # planning 2,400 scenes takes seconds, and sets are opened often
+@functools.lru_cache(2**14)  # planning 2,400 scenes takes seconds, and sets are opened often
 def planned_boxes(
     seed: int, split: str, number: int, image_size: int
 ) -> tuple[tuple[int, tuple[float, ...]], ...]:

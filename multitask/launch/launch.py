@@ -117,6 +117,7 @@ def run(
         MultitaskError: a task or the server has failed; the message says which and why. Or another
             training is at work in the folder.
     """
+    _check_plan(tasks, iterations)
     with contextlib.ExitStack() as stack:
         if folder is not None:
             stack.enter_context(_alone_in(Path(folder)))
