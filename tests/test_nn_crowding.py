@@ -50,9 +50,9 @@ def test_when_the_others_have_gone_all_threads_come_back(most):
     windows = [lambda threads: threads > 1] * 1000 + [never] * (MOST_PATIENCE * most)
     used = list(shares(windows, Share(most), most))
     assert used[999] == 1 and used[-1] == most
-    first = used[:20]
-    calm = list(shares([never] * 5000 + [lambda threads: threads > 1] * 20, Share(most, 32), most))
-    assert calm[-20:] == first  # and after a long calm the bad times are forgotten
+    windows = [never] * 5000 + windows[:20]
+    again = list(shares(windows, Share(most, MOST_PATIENCE), most))
+    assert again[-20:] == used[:20]  # after a long calm the bad times are forgotten
 
 
 def test_fewer_threads_allowed_than_were_in_use():
@@ -92,6 +92,14 @@ def test_waiting_is_counted_from_the_beginning_of_a_window(told):
     assert found.share.calm == 0 and found.threads() == 1
     add(told, "2", WINDOW, 0)
     assert found.threads() == 2
+
+
+def test_a_window_is_as_long_as_its_threads_work_together(told):
+    found = Crowding(2)
+    add(told, "1", 1.5 * WINDOW, 0.75 * MUCH)
+    assert found.threads() == 2
+    add(told, "1", 0, 0.25 * MUCH)  # still the same window
+    assert found.threads() == 1
 
 
 def test_one_thread_needs_no_look(told):
