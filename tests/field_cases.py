@@ -1,4 +1,7 @@
-"""Small inputs that people's tools wrote and that once failed; they lie outside the repository."""
+"""Commands run in this process, and small inputs that people's tools wrote and that once failed.
+
+The inputs lie outside the repository.
+"""
 
 from __future__ import annotations
 

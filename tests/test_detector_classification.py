@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from field_cases import complaint, run
 from PIL import Image
-from test_detector_cli import complaint, run
 
 from detector.datasets.class_folders import open_class_folders
 from detector.errors import UserError

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from field_cases import complaint, run
 from PIL import Image
 
 import lighthead
@@ -20,24 +21,6 @@ from nn import checkpoint
 ROOT = Path(__file__).parent.parent
 TINY = ["--preset", "tiny", "--epochs", "2", "--batch", "4", "--short-side", "64"]
 TINY += ["--crop-iterations", "2"]
-
-
-def run(capsys, *arguments) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command."""
-    capsys.readouterr()
-    try:
-        code = lighthead.main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        code = stop.code
-    return code, *capsys.readouterr()
-
-
-def complaint(capsys, *arguments) -> str:
-    """The one line that a mistake gets."""
-    code, _, errors = run(capsys, *arguments)
-    assert code == 2
-    assert errors.startswith("lighthead: ") and errors.count("\n") == 1, errors
-    return errors
 
 
 @pytest.fixture(scope="module")

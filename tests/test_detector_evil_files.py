@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from evil_trees import evil_json, write_evil_checkpoint
-from test_detector_cli import complaint, run
+from field_cases import complaint, run
 
 import lighthead
 import multitask.commands.multitask as joint

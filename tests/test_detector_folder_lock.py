@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_detector_cli import complaint
+from field_cases import complaint
 
 from detector.errors import UserError
 from detector.folder_lock import alone_in

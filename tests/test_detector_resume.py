@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import standin_detector as standin
+from field_cases import complaint, run
 from test_detector_classification import write_classes
-from test_detector_cli import complaint, run
 
 import nn
 from detector.datasets import ShapesDataset, write_shapes

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_detector_cli import complaint, run
+from field_cases import complaint, run
 
 import lighthead
 import nn

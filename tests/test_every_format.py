@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from field_cases import complaint
 from PIL import Image
 from small_data_set import picture, voc_object, voc_xml
-from test_detector_cli import complaint
 
 from detector.datasets import open_dataset, splits
 from detector.datasets.formats import FORMATS

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from field_cases import complaint, run
 from multitask_toys import toy_task
-from test_detector_cli import complaint, run
 
 import multitask
 from detector.datasets import write_shapes

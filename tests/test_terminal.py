@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_detector_cli import run
+from field_cases import run
 from test_multitask_hostile import frame
 
 from detector.datasets import write_shapes

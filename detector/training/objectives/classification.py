@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -129,12 +129,6 @@ class Classification(Objective):
         transform = SquareTransform(recipe.side, recipe.horizontal_flip, recipe.smallest)
         batch = min(recipe.steps.batch, len(train))
         return Loader(train, transform, batch, self.session.seed, drop_last=True)
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        return self.loader.epoch(epoch, first)
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> dict[str, nn.Tensor]:
         scores = self.model(squares(batch.images, self.image))

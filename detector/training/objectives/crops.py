@@ -6,7 +6,7 @@ For runs that start from random weights. The classifier on top is thrown away af
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -60,12 +60,6 @@ class Crops(Objective):
     def __init__(self, model: CropClassifier, loader: Loader):
         self.model, self.loader = model, loader
         self.recent: list[float] = []
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        return self.loader.epoch(epoch, first)
 
     def loss(self, batch: Batch, rng: np.random.Generator | None = None) -> dict[str, nn.Tensor]:
         labels = np.array([target["label"] for target in batch.targets])

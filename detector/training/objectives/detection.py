@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -80,12 +80,6 @@ class Detection(Objective):
     @cached_property
     def loader(self) -> Loader:
         return build_loader(self.session, self.train)
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        return self.loader.epoch(epoch, first)
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> dict[str, nn.Tensor]:
         return self.model.loss(batch.images, batch.targets, rng)

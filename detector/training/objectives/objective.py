@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import nn
+from detector.datasets import Loader
 from detector.settings import Settings
 from detector.training.run_folder import RunFolder
 
@@ -26,6 +27,7 @@ class Objective:
         figures: what ``measure`` returns: the names, and how to print each.
         best: the figure that decides which weights are kept.
         model: what is trained.
+        loader: makes the batches.
         measured: how many pictures ``measure`` looks at.
         prepares: whether ``prepare`` has anything to do.
     """
@@ -36,16 +38,17 @@ class Objective:
     best: ClassVar[str] = ""
 
     model: nn.Module
+    loader: Loader
     measured: int = 0
     prepares: bool = False
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        raise NotImplementedError
+        return len(self.loader)
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[Any]:
         """The batches of an epoch from number ``first`` on."""
-        raise NotImplementedError
+        return self.loader.epoch(epoch, first)
 
     def loss(self, batch: Any, rng: np.random.Generator) -> dict[str, nn.Tensor]:
         """Losses by name, one element each, to be added up; ``rng`` makes all random choices."""
