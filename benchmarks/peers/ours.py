@@ -10,6 +10,7 @@ import nn
 from benchmarks import cases
 from benchmarks.settings import CLIP_NORM, LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
 from nn import functional as F
+from nn.memory import keep_freed_memory
 
 
 def describe() -> str:
@@ -136,6 +137,7 @@ def detector_training(case, arrays):
 
 def training(model, losses, clip_norm: float | None = None):
     """A function that makes one step and returns the losses before it."""
+    keep_freed_memory()  # as every training of ours does where its loop begins
     model.train()
     optimizer = nn.optim.MomentumSGD(model.parameters(), LEARNING_RATE, MOMENTUM, WEIGHT_DECAY)
 
