@@ -10,12 +10,14 @@ from small_data_set import picture
 from detector.datasets import TrainTransform, streams
 from detector.datasets.transforms import (
     Augmentation,
+    cut_out,
     drop_thin_boxes,
     flip_horizontally,
     flip_vertically,
     jitter_colours,
     resize,
 )
+from detector.parts.preprocess import network_size
 
 
 def marked(width: int, height: int, boxes) -> tuple[np.ndarray, dict]:
@@ -60,7 +62,7 @@ def test_the_two_flips_differ():
 def test_regions_to_ignore_and_empty_targets_move_too():
     image = picture(40, 30)
     before = target([], ignore=[(0, 0, 10, 30)])
-    after = flip_horizontally(*resize(image, before, 60, 100))[1]
+    after = flip_horizontally(*resize(image, before, network_size(image.shape[:2], 60, 100)))[1]
     assert after["boxes"].shape == (0, 4) and after["boxes"].dtype == np.float32
     assert after["ignore"].tolist() == [[60, 0, 80, 60]]
     assert after["image_id"] == 5
@@ -70,7 +72,7 @@ def test_regions_to_ignore_and_empty_targets_move_too():
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 80), st.integers(1, 120))
 def test_resizing_keeps_the_shape_and_the_limits(width, height, short_side, max_side):
     image, before = picture(width, height), target([(0, 0, width, height)])
-    resized, after = resize(image, before, short_side, max_side)
+    resized, after = resize(image, before, network_size(image.shape[:2], short_side, max_side))
     h, w = resized.shape[:2]
     assert max(h, w) <= max_side and min(h, w) <= max(short_side, 1)
     assert min(h, w) == short_side or max(h, w) == max_side
@@ -80,7 +82,7 @@ def test_resizing_keeps_the_shape_and_the_limits(width, height, short_side, max_
 
 def test_resizing_moves_boxes_with_their_pixels():
     image, before = marked(160, 120, [(40, 20, 120, 100)])
-    resized, after = resize(image, before, 60, 200)
+    resized, after = resize(image, before, network_size(image.shape[:2], 60, 200))
     assert resized.shape == (60, 80, 3)
     x1, y1, x2, y2 = after["boxes"][0]
     assert (x1, y1, x2, y2) == (20, 10, 60, 50)
@@ -163,3 +165,56 @@ def test_sure_and_impossible_flips(chance):
 def test_impossible_options_are_refused(options):
     with pytest.raises(ValueError, match="not"):
         Augmentation(*options)
+
+
+def test_zoom_keeps_boxes_on_their_pixels():
+    """The box around the one bright square is still around it, wherever the cut-out lies."""
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(60):
+        image = np.zeros((120, 160, 3), np.uint8)
+        x, y, side = *rng.integers(0, 100, 2), 20
+        image[y : y + side, x : x + side] = 255
+        target = {
+            "boxes": np.float32([[x, y, x + side, y + side]]),
+            "labels": np.int64([1]),
+            "ignore": np.zeros((0, 4), np.float32),
+        }
+        transform = TrainTransform(60, 80, Augmentation(horizontal_flip=0, zoom=(0.5, 2.0)))
+        new, after = transform(image, target, rng, np.random.default_rng(0))
+        assert new.shape[0] <= 60 and new.shape[1] <= 80
+        rows, columns = np.nonzero(new[:, :, 0] > 127)
+        kept = [*after["boxes"], *after["ignore"]]
+        seen.add((len(after["boxes"]), len(after["ignore"])))
+        if len(rows) and kept:
+            edges = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+            np.testing.assert_allclose(kept[0], edges, atol=1.01)
+        assert len(kept) == 1 or len(rows) <= new.shape[0]
+    assert seen >= {(1, 0), (0, 1)}
+
+
+def test_less_than_four_tenths_of_an_object_is_neither_learned_nor_background():
+    target = {
+        "boxes": np.float32([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30], [3, 0, 13, 10]]),
+        "labels": np.int64([1, 2, 3, 4]),
+        "ignore": np.float32([[0, 0, 8, 8], [40, 40, 50, 50]]),
+    }
+    after = cut_out(target, (7, 0, 27, 20))
+    np.testing.assert_array_equal(after["boxes"], [[0, 0, 8, 10], [0, 0, 6, 10]])
+    np.testing.assert_array_equal(after["labels"], [2, 4])
+    np.testing.assert_array_equal(after["ignore"], [[0, 0, 1, 8], [0, 0, 3, 10]])
+
+
+def test_a_cut_out_moves_what_is_left():
+    """Where nothing is zoomed no die is rolled for it, and the picture is as before."""
+    image = np.arange(60 * 80 * 3, dtype=np.uint8).reshape(60, 80, 3)
+    target = {"boxes": np.float32([[1, 2, 30, 40]]), "labels": np.int64([1])}
+    target["ignore"] = np.zeros((0, 4), np.float32)
+    plain, still = (
+        TrainTransform(60, 80, Augmentation(zoom=zoom))(
+            image, target, np.random.default_rng(3), np.random.default_rng(4)
+        )
+        for zoom in ((1.0, 1.0), (0.99999, 1.00001))
+    )
+    np.testing.assert_allclose(plain[1]["boxes"], still[1]["boxes"], atol=0.01)
+    np.testing.assert_array_equal(plain[0], still[0])

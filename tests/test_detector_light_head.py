@@ -130,8 +130,13 @@ def test_sources_of_the_thin_map(source, stride, norm):
         name: nn.Tensor(generator().normal(0, 1, (2, channels, 128 // own, 64 // own)).astype("f"))
         for name, (channels, own) in MAPS.items()
     }
-    assert neck.maps == {"thin": Map(5, stride)}
-    (out,) = neck(maps).values()
+    assert neck.maps["thin"] == Map(5, stride)
+    found = neck(maps)
+    shapes = {name: Map(found[name].shape[1], 128 // found[name].shape[2]) for name in found}
+    assert (
+        shapes == neck.maps and set(found) == {"thin", "fused"} if source == "fused" else {"thin"}
+    )
+    out = found["thin"]
     assert out.shape == (2, 5, 128 // stride, 64 // stride)
     assert (out.data >= 0).all()
     has_norm = any(isinstance(module, nn.BatchNorm2d) for module in neck.modules())

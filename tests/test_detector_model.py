@@ -147,9 +147,10 @@ def test_boxes_come_back_in_the_image_s_own_pixels():
     model = tiny_model()
     seen = []
 
-    def detect(logits, deltas, proposals, image_size):
+    def detect(logits, deltas, proposals, image_size, objectness):
         seen.append(image_size)
         assert not nn.is_grad_enabled()
+        assert objectness.shape == proposals.shape[:1] and (objectness > 0).all()
         height, width = image_size
         box = np.float32([[0, 0, width, height], [width / 2, 0, width, height / 4]])
         return {"boxes": box, "scores": np.float32([1, 0.5]), "labels": np.array([1, 2])}

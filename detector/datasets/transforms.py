@@ -15,6 +15,10 @@ import numpy as np
 from detector.parts import preprocess
 from detector.settings import Fraction, Positive, Range, Settings
 
+# Of an object at the edge of a cut-out: less of it, and it is neither learned nor background.
+LEAST_SHARE = 0.4
+ZoomFactor = Annotated[float, Range(0.1, 10.0)]
+
 MIN_BOX = 1.0  # pixels of the network's input: thinner boxes teach nothing but infinities
 
 Picture = tuple[np.ndarray, dict]
@@ -29,15 +33,20 @@ class Augmentation(Settings):
             stay of a size.
         horizontal_flip, vertical_flip: probability of mirroring left-right and top-bottom.
         colour_jitter: the most by which brightness, contrast and saturation change, 0.2 for 20 %.
+        zoom: (least, most): every picture is made so many times as large, and what then exceeds its
+            size is cut off at random; (1, 1) leaves it.
     """
 
     scales: tuple[Positive, ...] = (1.0,)
     horizontal_flip: Fraction = 0.5
     vertical_flip: Fraction = 0.0
     colour_jitter: Annotated[float, Range(0.0, 0.99)] = 0.0
+    zoom: tuple[ZoomFactor, ZoomFactor] = (1.0, 1.0)
 
     def __post_init__(self):
         super().__post_init__()
+        if self.zoom[0] > self.zoom[1]:
+            raise ValueError(f"zoom must be the least and the most, not {self.zoom}")
         if not self.scales:
             raise ValueError("scales must not be empty")
 
@@ -73,7 +82,11 @@ class TrainTransform:
         left_right, top_bottom, *factors = rng.random(5)
         chance = self.augmentation
         side = max(1, round(self.short_side * batch_rng.choice(chance.scales)))
-        image, target = resize(image, target, side, self.max_side)
+        size = preprocess.network_size(image.shape[:2], side, self.max_side)
+        if chance.zoom != (1.0, 1.0):
+            factor = np.exp(rng.uniform(*np.log(chance.zoom)))
+            image, target, size = zoom(image, target, size, factor, *rng.random(2))
+        image, target = resize(image, target, size)
         if left_right < chance.horizontal_flip:
             image, target = flip_horizontally(image, target)
         if top_bottom < chance.vertical_flip:
@@ -83,12 +96,57 @@ class TrainTransform:
         return np.ascontiguousarray(image), drop_thin_boxes(target)
 
 
-def resize(image: np.ndarray, target: dict, short_side: int, max_side: int) -> Picture:
-    """Scale to ``preprocess.network_size``, bilinear, averaging where pixels are left out."""
+def resize(image: np.ndarray, target: dict, size: tuple[int, int]) -> Picture:
+    """Scale to ``size`` (h, w), bilinear, averaging where pixels are left out."""
     old = image.shape[:2]
-    new = preprocess.network_size(old, short_side, max_side)
-    moved = on_boxes(target, lambda boxes: preprocess.scale_boxes(boxes, old, new))
-    return preprocess.resize(image, new), moved
+    moved = on_boxes(target, lambda boxes: preprocess.scale_boxes(boxes, old, size))
+    return preprocess.resize(image, size), moved
+
+
+def zoom(
+    image: np.ndarray, target: dict, size: tuple[int, int], factor: float, x: float, y: float
+) -> tuple[np.ndarray, dict, tuple[int, int]]:
+    """The picture as it is to be resized for a look from nearer (factor > 1) or from farther.
+
+    Args:
+        size: (h, w) that the picture would be resized to without zoom.
+        x, y: from 0 to 1, where the cut-out lies if only a part of the picture fits into ``size``.
+
+    Returns:
+        the part of the picture, its target, and the (h, w) to resize it to, at most ``size``.
+    """
+    part = min(1.0, 1 / factor)
+    height, width = (max(1, round(side * part)) for side in image.shape[:2])
+    top, left = round((image.shape[0] - height) * y), round((image.shape[1] - width) * x)
+    image = image[top : top + height, left : left + width]
+    target = cut_out(target, (left, top, left + width, top + height))
+    new_size = tuple(max(1, round(side * part * factor)) for side in size)
+    return image, target, new_size
+
+
+def cut_out(target: dict, window: tuple[int, int, int, int]) -> dict:
+    """The target of the window (x1, y1, x2, y2) of a picture.
+
+    Boxes are clipped to it. One of which less than ``LEAST_SHARE`` is left becomes a region to
+    ignore; one of which nothing is left is gone.
+    """
+    origin, corner = np.float32(window[:2] * 2), np.float32(window[2:] * 2)
+
+    def clip(boxes: np.ndarray) -> np.ndarray:
+        return np.clip(boxes, origin, corner) - origin
+
+    def areas(boxes: np.ndarray) -> np.ndarray:
+        return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+
+    boxes, ignore = clip(target["boxes"]), clip(target["ignore"])
+    left = areas(boxes) / np.maximum(areas(target["boxes"]), 1e-9)
+    kept, doubtful = left >= LEAST_SHARE, (left > 0) & (left < LEAST_SHARE)
+    return {
+        **target,
+        "boxes": boxes[kept],
+        "labels": target["labels"][kept],
+        "ignore": np.concatenate([ignore[areas(ignore) > 0], boxes[doubtful]]),
+    }
 
 
 def flip_horizontally(image: np.ndarray, target: dict) -> Picture:

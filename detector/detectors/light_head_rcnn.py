@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from detector.detectors.detector import DetectorSettings
 from detector.detectors.flat_options import nested
 from detector.detectors.limits import check_size
-from detector.detectors.two_stage import TwoStageDetector
+from detector.detectors.two_stage import TwoStageDetector, rpn_map
 from detector.heads.light_head import LightHead, LightHeadSettings
 from detector.heads.rpn import RegionProposalNetwork, RPNSettings
 from detector.necks.thin_map import ThinMap, ThinMapSettings
 from detector.parts.preprocess import ImageSettings
-from nn.models import NETWORKS, map_of_stride
+from nn.models import NETWORKS
 
 # C_mid in the two settings of the thesis (section 3.2.3).
 MID_CHANNELS = {"S": 64, "L": 256}
@@ -77,7 +77,7 @@ class LightHeadRCNN(TwoStageDetector):
         network = make(num_classes=0 if numbers.thin_map.source == "last" else None)
         check_size(numbers, num_classes, network.maps)
         neck = ThinMap(network.maps, numbers.head.in_channels, numbers.thin_map)
-        rpn_map = map_of_stride(network.maps, numbers.rpn.stride)
-        rpn = RegionProposalNetwork(network.maps[rpn_map].channels, numbers.rpn)
+        maps = {**network.maps, **neck.maps}
+        rpn = RegionProposalNetwork(maps[rpn_map(numbers.rpn, network, neck)].channels, numbers.rpn)
         head = LightHead(num_classes, neck.maps["thin"].stride, numbers.head)
         super().__init__(num_classes, numbers, network, rpn, neck, head)

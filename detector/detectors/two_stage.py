@@ -18,7 +18,7 @@ import nn
 from detector.detectors.detector import Detector, DetectorSettings
 from detector.heads.compiled_light_head import CompiledLightHead
 from detector.heads.light_head import HeadTargets, LightHead
-from detector.heads.rpn import AnchorTargets, RegionProposalNetwork
+from detector.heads.rpn import AnchorTargets, RegionProposalNetwork, RPNSettings
 from detector.parts.preprocess import network_size, resize, scale_boxes
 from nn.models import Network, map_of_stride
 
@@ -45,13 +45,26 @@ class BatchPlan(NamedTuple):
     rois: HeadTargets
 
 
+def rpn_map(settings: RPNSettings, backbone: Network, neck: nn.Module) -> str:
+    """The name of the map that the RPN reads.
+
+    Raises:
+        ValueError: there is none of that stride, or the neck does not fuse.
+    """
+    if settings.source == "backbone":
+        return map_of_stride(backbone.maps, settings.stride)
+    if neck.maps.get("fused", (0, 0))[1] != settings.stride:
+        raise ValueError("rpn.source 'fused' needs thin_map.source 'fused' and rpn.stride 16")
+    return "fused"
+
+
 class TwoStageDetector(Detector):
     """
     Args:
         num_classes: without background.
         settings: its numbers.
         backbone: images (N, 3, H, W) -> maps by name.
-        rpn: the first stage; it reads the backbone's map of its stride.
+        rpn: the first stage; it reads the backbone's map of its stride, or the neck's "fused".
         neck: from the backbone's maps to the one that the head reads.
         head: the second stage.
     """
@@ -68,14 +81,15 @@ class TwoStageDetector(Detector):
         super().__init__()
         self.num_classes, self.settings = num_classes, settings
         self.backbone, self.rpn, self.thin_map, self.head = backbone, rpn, neck, head
-        self.rpn_map = map_of_stride(backbone.maps, rpn.settings.stride)
+        self.rpn_map = rpn_map(rpn.settings, backbone, neck)
 
     def forward(self, batch: nn.Tensor) -> Maps:
         """The convolutional part: normalised images (N, 3, H, W), H and W multiples of 32."""
         features = self.backbone.features(batch)
-        objectness, deltas = self.rpn(features[self.rpn_map])
-        anchors = self.rpn.anchor_generator.grid(features[self.rpn_map].shape[2:])
-        return Maps(objectness, deltas, self.thin_map(features)["thin"], anchors)
+        maps = {**features, **self.thin_map(features)}
+        objectness, deltas = self.rpn(maps[self.rpn_map])
+        anchors = self.rpn.anchor_generator.grid(maps[self.rpn_map].shape[2:])
+        return Maps(objectness, deltas, maps["thin"], anchors)
 
     def loss(
         self,
@@ -120,9 +134,11 @@ class TwoStageDetector(Detector):
         own_size = image.shape[:2]
         size = network_size(own_size, self.image.short_side, self.image.max_side)
         maps = network(self.to_tensor([resize(image, size)]))
-        (proposals,) = self.rpn.propose(maps.objectness, maps.deltas, maps.anchors, [size])
+        ((proposals, objectness),) = self.rpn.propose_with_scores(
+            maps.objectness, maps.deltas, maps.anchors, [size]
+        )
         rois = np.concatenate([np.zeros((len(proposals), 1), proposals.dtype), proposals], axis=1)
-        found = self.head.detect(*head(maps.thin, rois), proposals, size)
+        found = self.head.detect(*head(maps.thin, rois), proposals, size, objectness)
         return {
             "boxes": scale_boxes(found["boxes"], size, own_size).astype(np.float32),
             "scores": found["scores"].astype(np.float32),

@@ -22,7 +22,7 @@ from detector.parts.losses import BoxNormalizer, box_losses, class_losses
 from detector.parts.ohem import hardest
 from detector.parts.sampling import RoISampler
 from detector.parts.selection import DetectionSelector
-from detector.settings import Channels, Count, NotNegative, Positive, Range, Settings
+from detector.settings import Channels, Count, Fraction, NotNegative, Positive, Range, Settings
 from nn import functional as F
 
 # The official code's; box deltas start closer to 0 than class scores.
@@ -45,6 +45,10 @@ class LightHeadSettings(Settings):
         beta: where the smooth L1 loss turns from quadratic to linear.
         box_normalizer: divide the box loss by the number of "sampled" or of "positive" examples.
         class_weight, box_weight: factors on the two losses. (The official code has 2 for the box.)
+        objectness_share: a in the score of a detection, p^(1 - a) objectness^a. The head learns
+            from the RPN's best proposals only, so its p is the probability of a class *given* that
+            the RPN took the region for an object. 0 is p alone (the papers). 0.5 ranks by the
+            product, and its root keeps the scores where they were.
         selector: how ``detect`` picks detections.
     """
 
@@ -62,6 +66,7 @@ class LightHeadSettings(Settings):
     box_normalizer: BoxNormalizer = "sampled"
     class_weight: NotNegative = 1.0
     box_weight: NotNegative = 1.0
+    objectness_share: Fraction = 0.0
     selector: DetectionSelector = DetectionSelector()
 
     @property
@@ -183,14 +188,19 @@ class LightHead(nn.Module):
         deltas: nn.Tensor,
         proposals: np.ndarray,
         image_size: tuple[int, int],
+        objectness: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
         """The detections of one image, best first; see ``DetectionSelector``.
 
         Args:
             logits, deltas: what ``forward`` says of its proposals (K, 4).
             image_size: (h, w) in pixels, without padding.
+            objectness: (K,) probabilities, what the RPN says of the proposals; None is 1.
         """
         probabilities = F.softmax(logits, 1).data
+        share = self.settings.objectness_share
+        if share and objectness is not None:
+            probabilities = probabilities ** (1 - share) * objectness[:, None] ** share
         return self.settings.selector(
             probabilities, deltas.data, proposals, image_size, self.settings.stds
         )

@@ -27,6 +27,7 @@ from detector.parts.matching import AnchorMatcher
 from detector.parts.proposals import ProposalSelector
 from detector.parts.sampling import AnchorSampler, object_weights
 from detector.settings import Channels, NotNegative, Positive, Range, Settings
+from nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class RPNSettings(Settings):
     """
     Attributes:
         stride: of the map it reads.
+        source: "backbone" (its map of that stride: the papers), or "fused" (the neck's sum of the
+            maps of stride 16 and 32, which sees large objects whole; ``thin_map.source`` must be
+            "fused" too).
         channels, norm, init: of the 3x3 convolution, see ``detector.parts.layers``.
         outputs: per anchor, 2 (background and object, with a softmax over the two: the papers) or 1
             (with a sigmoid: the same function from half the weights). Only the difference of the
@@ -49,6 +53,7 @@ class RPNSettings(Settings):
     """
 
     stride: Literal[4, 8, 16, 32] = 16
+    source: Literal["backbone", "fused"] = "backbone"
     channels: Channels = 256
     norm: Norm = "none"
     init: Init = "gaussian"
@@ -130,12 +135,24 @@ class RegionProposalNetwork(nn.Module):
             anchors: (M, 4).
             image_sizes: (h, w) of each image without padding.
         """
+        scored = self.propose_with_scores(objectness, deltas, anchors, image_sizes)
+        return [boxes for boxes, _ in scored]
+
+    def propose_with_scores(
+        self,
+        objectness: nn.Tensor,
+        deltas: nn.Tensor,
+        anchors: np.ndarray,
+        image_sizes: Sequence[tuple[int, int]],
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """As ``propose``; beside the boxes the probability (R,) that each is an object."""
         settings = self.settings
         select = settings.train_selector if self.training else settings.test_selector
-        return [
-            select(objectness.data[n], deltas.data[n], anchors, size)[0]
-            for n, size in enumerate(image_sizes)
-        ]
+        proposals = []
+        for n, size in enumerate(image_sizes):
+            boxes, logits = select(objectness.data[n], deltas.data[n], anchors, size)
+            proposals.append((boxes, F.sigmoid(nn.Tensor(logits)).data))
+        return proposals
 
     def assign(
         self,

@@ -104,7 +104,7 @@ class ThinMap(nn.Module):
         settings: its numbers.
 
     Attributes:
-        maps: of what it returns: the thin map, "thin".
+        maps: of what it returns: the thin map, "thin", and what it is made of if that is "fused".
 
     Raises:
         ValueError: the backbone does not have the maps.
@@ -139,11 +139,16 @@ class ThinMap(nn.Module):
             settings.init,
         )
         self.maps = {"thin": Map(out_channels, stride)}
+        if self.fuse is not None:
+            self.maps["fused"] = Map(channels, stride)
 
     def forward(self, features: Mapping[str, nn.Tensor]) -> dict[str, nn.Tensor]:
-        """Maps (N, C, H, W) by name -> the thin map (N, out_channels, H, W)."""
+        """Maps (N, C, H, W) by name -> those of ``maps``; "thin" is (N, out_channels, H, W)."""
         read = [features[name] for name in self.sources]
-        return {"thin": self.conv(self.fuse(*read) if self.fuse is not None else read[0])}
+        if self.fuse is None:
+            return {"thin": self.conv(read[0])}
+        fused = self.fuse(*read)
+        return {"thin": self.conv(fused), "fused": fused}
 
 
 def _branch(in_channels, mid_channels, out_channels, first, second, norm, init) -> nn.Sequential:
