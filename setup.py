@@ -23,6 +23,7 @@ setup(
         "numba>=0.59",
         "pillow>=10.1",
         "pycocotools>=2.0.7",
+        "pyyaml>=6.0",
         "matplotlib>=3.7",
         "tqdm>=4.65",
     ],

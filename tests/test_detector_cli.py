@@ -262,10 +262,11 @@ def test_check_data_lists_all_mistakes(capsys, data, tmp_path):
     path.write_text(json.dumps(document))
     (folder / "val" / "00002.png").write_bytes(b"not a picture")
     (folder / "train" / "00003.png").unlink()
-    code, text, errors = run(capsys, "check-data", "--data", folder, *TINY)
-    assert code == 2 and errors.count("\n") == 1 and "4 mistakes" in errors
-    for word in ("negative", "99", "00002.png", "00003.png"):
-        assert word in text
+    for strict, mistakes in ([], 2), (["--strict"], 4):
+        code, text, errors = run(capsys, "check-data", "--data", folder, *TINY, *strict)
+        assert code == 2 and errors.count("\n") == 1 and f"{mistakes} mistakes" in errors
+        for word in ("negative", "99", "00002.png", "00003.png"):
+            assert word in text
 
 
 def test_ctrl_c_while_a_command_is_being_imported(capsys, monkeypatch):

@@ -232,7 +232,9 @@ def test_all_mistakes_are_listed_at_once(tmp_path):
         document["annotations"] += [annotation(n, 50, 90, [1, 1, -n, 5]) for n in range(200, 230)]
         document["images"].append({"id": 1, "file_name": "gone.png", "width": 9, "height": 9})
 
-    error = refusal(tmp_path, broken(change))
+    with pytest.raises(DatasetError) as caught:
+        open_dataset(write_coco(tmp_path, broken(change)), "train", strict=True)
+    error = caught.value
     assert len(error.problems) == 34
     lines = str(error).splitlines()
     assert lines[0] == "34 mistakes in the data set:" and len(lines) == 22
@@ -320,17 +322,25 @@ def test_missing_files(tmp_path):
     (tmp_path / "train" / "b.png").unlink()
     (tmp_path / "train" / "c.png").unlink()
     with pytest.raises(DatasetError) as caught:
-        open_dataset(tmp_path, "train")
+        open_dataset(tmp_path, "train", strict=True)
     lines = str(caught.value).splitlines()
     assert len(lines) == 3 and "b.png: no such file" in lines[1] and "c.png" in lines[2]
     assert len(open_dataset(tmp_path, "train", limit=1)) == 1
 
 
 def test_a_picture_of_another_size_names_both(tmp_path):
+    document = broken(lambda d: d["images"][0].update(width=128, height=96))
+    with pytest.raises(UserError, match="a.png: is 64 x 48 .* says 128 x 96"):
+        open_dataset(write_coco(tmp_path, document), "train")
+    with pytest.raises(UserError, match="a.png is 64 x 48 .* says 128 x 96"):
+        read_dataset(tmp_path, "train").load(0)
+
+
+def test_a_wrong_shape_is_looked_up(tmp_path):
     document = broken(lambda d: d["images"][0].update(width=48, height=64))
     dataset = open_dataset(write_coco(tmp_path, document), "train")
-    with pytest.raises(UserError, match="a.png is 64 x 48 .* says 48 x 64"):
-        dataset.load(0)
+    assert (dataset.images[0].width, dataset.images[0].height) == (64, 48)
+    assert "says 48 x 64" in str(dataset.problems[-1]) and dataset.load(0)[0].shape == (48, 64, 3)
 
 
 def test_one_file_listed_twice_is_reported(tmp_path):

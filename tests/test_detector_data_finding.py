@@ -119,7 +119,7 @@ def test_two_candidates_are_none(tmp_path):
     save(tmp_path / "two" / "a.png")
     (tmp_path / "train" / "a.png").unlink()
     with pytest.raises(DatasetError, match="holds one/a.png and two/a.png, and nothing says"):
-        open_dataset(tmp_path, "train")
+        open_dataset(tmp_path, "train", strict=True)
     # A folder more decides.
     named(tmp_path / "more", "x/two/a.png")
     save(tmp_path / "more" / "two" / "a.png")
@@ -135,7 +135,7 @@ def test_the_picture_of_another_entry_is_not_taken(tmp_path, names):
     folder = named(tmp_path, *names)
     save(folder / "train" / "cam2" / "1.png")
     with pytest.raises(DatasetError) as caught:
-        open_dataset(folder, "train")
+        open_dataset(folder, "train", strict=True)
     assert len(caught.value.problems) == len(names) - 1
     assert "nothing says that one of them is meant" in str(caught.value)
 
@@ -145,7 +145,7 @@ def test_pictures_of_another_split_are_not_taken(tmp_path):
     write_coco(tmp_path, split="val")
     (tmp_path / "train" / "b.png").unlink()
     with pytest.raises(DatasetError, match="train/b.png: no such file"):
-        open_dataset(tmp_path, "train")
+        open_dataset(tmp_path, "train", strict=True)
     document = coco_document()
     document["images"][1]["file_name"] = "val/b.png"
     (tmp_path / "annotations" / "instances_train.json").write_text(json.dumps(document))
@@ -164,7 +164,7 @@ def test_a_missing_first_picture_does_not_decide_for_the_others(tmp_path):
     (folder / "train").rename(folder / "images")
     (folder / "train").mkdir()
     with pytest.raises(DatasetError) as caught:
-        open_dataset(folder, "train")
+        open_dataset(folder, "train", strict=True)
     (problem,) = caught.value.problems
     assert "no picture below" in problem.why and "is called gone.png: put it there" in problem.why
 

@@ -30,18 +30,19 @@ from detector.parts.anchors import AnchorGenerator
 
 def test_every_bad_picture_is_found(tmp_path):
     document = coco_document()
-    document["images"][2]["width"] = 65
+    document["images"][2].update(width=128, height=96)
     write_coco(tmp_path, document)
     path = tmp_path / "train" / "a.png"
     path.write_bytes(path.read_bytes()[:-40])
     (tmp_path / "train" / "b.png").unlink()
     count = []
     problems = check_pictures(read_dataset(tmp_path, "train"), after_image=lambda: count.append(1))
-    assert len(count) == 3 and all(problem.fatal for problem in problems)
-    first, second, third = map(str, problems)
+    assert len(count) == 3
+    third, first, second = map(str, problems)
     assert f"{path}: is damaged or truncated" in first
-    assert "b.png: does not exist" in second
+    assert "b.png: no such file" in second
     assert "c.png: is 64 x 48 pixels when upright" in third
+    assert [problem.fatal for problem in problems] == [True, False, False]
     assert check_pictures(ShapesDataset(2)) == []
 
 
@@ -143,8 +144,15 @@ def test_a_size_of_the_stored_pixels_names_exif(tmp_path):
     exif[0x0112] = 6
     path = tmp_path / "train" / "a.png"
     Image.open(path).save(path, exif=exif)
-    (problem,) = check_pictures(open_dataset(tmp_path, "train"))
-    assert problem.fatal and "48 x 64 pixels when upright (its EXIF orientation" in problem.why
+    # A quarter turn clockwise: what was at the left is at the top, what was below at the left.
+    dataset = open_dataset(tmp_path, "train")
+    (problem,) = dataset.problems
+    assert not problem.fatal and "48 x 64 pixels when upright, but" in problem.why
+    before = read_dataset(tmp_path, "train").target(0)["boxes"]
+    x1, y1, x2, y2 = before.T
+    after = np.stack([48 - y2, x1, 48 - y1, x2], axis=1)
+    np.testing.assert_array_equal(dataset.target(0)["boxes"], after)
+    assert dataset.load(0)[0].shape == (64, 48, 3)
 
 
 @pytest.mark.parametrize("doubled", [1, 2, 4])
@@ -185,7 +193,7 @@ def test_names_that_no_file_has_hide_nothing(capsys, tmp_path, name):
     document["images"][0]["file_name"] = name
     write_coco(tmp_path, document)
     (tmp_path / "train" / "b.png").write_bytes(b"no picture")
-    code, text, errors = run(capsys, "check-data", "--data", tmp_path, "--no-timing")
+    code, text, errors = run(capsys, "check-data", "--data", tmp_path, "--no-timing", "--strict")
     assert code == 2 and errors.count("\n") == 1 and "2 mistakes" in errors
     assert "b.png: is no picture" in text
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small_data_set import write_coco
 
-from detector.datasets import Loader, ShapesDataset, TrainTransform, open_dataset
+from detector.datasets import Loader, ShapesDataset, TrainTransform, read_dataset
 from detector.datasets.cache import ImageCache
 from detector.datasets.transforms import Augmentation
 from detector.errors import UserError
@@ -168,4 +168,4 @@ def test_a_truncated_file_is_named(tmp_path):
     path = tmp_path / "train" / "b.png"
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(UserError, match="b.png is damaged or truncated"):
-        list(Loader(open_dataset(tmp_path, "train"), TRANSFORM, 2).epoch(0))
+        list(Loader(read_dataset(tmp_path, "train"), TRANSFORM, 2).epoch(0))

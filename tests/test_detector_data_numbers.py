@@ -72,7 +72,7 @@ def test_a_missing_picture_without_a_size_is_one_mistake(tmp_path):
     document = coco_document()
     document["images"][1] = {"id": 7, "file_name": "gone.png"}
     with pytest.raises(DatasetError) as caught:
-        open_dataset(write_coco(tmp_path, document), "train")
+        open_dataset(write_coco(tmp_path, document), "train", strict=True)
     (problem,) = caught.value.problems
     assert "gone.png" in str(problem)
 

@@ -53,7 +53,7 @@ detector.__main__
 ROOMS = {room: rank for rank, line in enumerate(FLOORS.split("\n")) for room in line.split()}
 
 COMPILERS = {"numba", "llvmlite"}
-THIRD_PARTY = {"numpy", "PIL", "pycocotools", "matplotlib", "tqdm"} | COMPILERS
+THIRD_PARTY = {"numpy", "PIL", "pycocotools", "matplotlib", "tqdm", "yaml"} | COMPILERS
 
 PACKAGES = ("nn", "detector", "multitask", "lighthead")
 FILES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))

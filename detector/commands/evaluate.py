@@ -50,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         check_results_file(args.json, "--json")
     detector = load_detector(args.weights)
-    split = find_split(args.split or "val", splits(args.data), args.data, "--split")
+    split = find_split(
+        args.split or "val", splits(args.data, with_set_aside=True), args.data, "--split"
+    )
     dataset = open_dataset(args.data, split, detector.classes, args.limit, with_others=True)
     for line in (measuring_line(dataset, split), warning(dataset.problems)):
         if line:

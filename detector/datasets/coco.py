@@ -10,8 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ import numpy as np
 from detector.datasets.box_checks import are_parts_of_pictures, check_box
 from detector.datasets.coco_entries import REQUIRED, as_written, kind, sound_entries
 from detector.datasets.dataset import ANNOTATION, Dataset, ImageRecord
-from detector.datasets.files import files_in, folders_in
 from detector.datasets.finding import PictureFinder, is_inside
 from detector.datasets.images import read_size
 from detector.datasets.numbers import LARGEST, to_whole
@@ -27,44 +25,6 @@ from detector.datasets.problems import Problem, shorten
 from detector.errors import UserError
 
 MAX_BYTES = 2**30  # Python needs about six times as much memory to read it
-
-
-PREFIX = "instances_"
-ROBOFLOW = "_annotations.coco.json"
-
-
-def coco_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
-    """How to read each split of a folder in COCO's own layout; {} if it is in another.
-
-    ``annotations/instances_SPLIT.json`` with images in ``SPLIT/``, ``images/SPLIT/``, ``images/``,
-    ``JPEGImages/`` or the folder itself.
-    """
-    files = {
-        path.stem.removeprefix(PREFIX): path
-        for path in files_in(folder / "annotations", (".json",))
-        if path.name.startswith(PREFIX)
-    }
-    own = {name: [folder / name, folder / "images" / name] for name in files}
-    shared = [folder / "images", folder / "JPEGImages", folder]
-    readers = {}
-    for name, path in files.items():
-        elsewhere = [place for other in own if other != name for place in own[other]]
-        finder = PictureFinder(folder, own[name] + shared, elsewhere)
-        readers[name] = partial(read_coco, path, finder, list(files.values()))
-    return readers
-
-
-def roboflow_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
-    """The same for what Roboflow's downloads hold: a folder for each split, with its images and
-    ``_annotations.coco.json``. ``folder`` may also be one of them."""
-    holders = [place for place in (folder, *folders_in(folder)) if (place / ROBOFLOW).is_file()]
-    paths = [place / ROBOFLOW for place in holders]
-    return {
-        place.resolve().name: partial(
-            read_coco, place / ROBOFLOW, PictureFinder(place, [place]), paths
-        )
-        for place in holders
-    }
 
 
 def read_coco(path: Path, finder: PictureFinder, siblings: Sequence[Path] = ()) -> Dataset:
@@ -223,7 +183,7 @@ class CocoReader:
             return read_size(path)
         except UserError as error:
             if is_there:  # a missing one is reported as such
-                self.complain(str(error), name)
+                self.complain(str(error), name, fatal=False)
             return int(LARGEST), int(LARGEST)  # no box sticks out of it
 
     def annotations(self, images: list[ImageRecord], category_ids: list[int]) -> np.ndarray:

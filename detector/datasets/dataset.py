@@ -158,13 +158,20 @@ class Dataset:
 
         annotations = self.annotations.copy()
         annotations["label"] = new_label[annotations["label"]]
-        wanted = annotations["label"] > 0
+        annotations = annotations[annotations["label"] > 0]
         shows_any = np.diff(self._first) > 0
-        shows_wanted = np.bincount(annotations["image"][wanted], minlength=len(self)) > 0
+        shows_wanted = np.bincount(annotations["image"], minlength=len(self)) > 0
         images = np.flatnonzero(shows_wanted | ~shows_any | with_others)[:limit]
+        whole = copy.copy(self)
+        whole.classes, whole.annotations = classes, annotations
+        whole.category_ids = [self.category_ids[k] for k in chosen]
+        return whole.part(images)
 
+    def part(self, images: np.ndarray) -> Dataset:
+        """The data set of some of the images, given by their places, with all classes."""
         new_image = np.full(len(self), -1)
         new_image[images] = np.arange(len(images))
+        annotations = self.annotations.copy()
         annotations["image"] = new_image[annotations["image"]]
         part = copy.copy(self)  # of the same class: it may read its pixels in its own way
         records = [self.images[i] for i in images]
@@ -172,10 +179,10 @@ class Dataset:
         Dataset.__init__(
             part,
             self.name,
-            classes,
-            [self.category_ids[k] for k in chosen],
+            self.classes,
+            self.category_ids,
             records,
-            annotations[wanted & (annotations["image"] >= 0)],
+            annotations[annotations["image"] >= 0],
             [problem for problem in self.problems if problem.image in ids],
             self.ignore_mark,
         )
@@ -209,18 +216,6 @@ class Dataset:
             if classes.count(name) > 1:
                 raise UserError(f"the class {name!r} is named twice")
         return classes
-
-    def missing_files(self) -> list[Problem]:
-        """A fatal problem for each image whose file does not exist."""
-        return [
-            Problem(
-                str(record.path),
-                f"no such file, but {self.name} lists it"
-                + f" ({record.missing})" * bool(record.missing),
-            )
-            for record in self.images
-            if not is_file(record.path)
-        ]
 
     def coco_ground_truth(self) -> dict:
         """The annotations as the dict of COCO's JSON, with the data set's own ids."""

@@ -5,51 +5,30 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from detector.datasets.dataset import Dataset
 from detector.datasets.files import is_file
 from detector.datasets.images import is_turned
 from detector.datasets.problems import Problem
-from detector.errors import UserError
+from detector.datasets.usable import without_unusable
 
 
 def check_pictures(
-    dataset: Dataset, threads: int = 2, after_image: Callable[[], None] = lambda: None
+    dataset: Dataset, after_image: Callable[[], None] = lambda: None
 ) -> list[Problem]:
-    """Decode every picture; a fatal problem for each that is missing, damaged or of another size.
+    """Decode every picture; a problem for each that is missing, damaged or of another size.
 
-    One that is not fatal counts those that their EXIF orientation turns: annotations of the stored
-    pixels, as some tools write them, are then in wrong places, and nothing but a look can tell.
+    One more counts those that their EXIF orientation turns: annotations of the stored pixels, as
+    some tools write them, are then in wrong places, and nothing but a look can tell.
 
     Args:
         after_image: called after each picture, for progress or to stop by an exception.
     """
-
-    turned = []
-
-    def check(index: int) -> Problem | None:
-        record = dataset.images[index]
-        path = str(record.path)
-        try:
-            dataset.load(index)
-            if is_file(record.path) and is_turned(record.path):
-                turned.append(path)
-        except UserError as error:
-            why = str(error).removeprefix(path).lstrip()
-            return Problem(path, f"{why} ({record.missing})" if record.missing else why)
-        return None
-
-    problems = []
-    pool = ThreadPoolExecutor(max(1, threads))
-    try:
-        for problem in pool.map(check, range(len(dataset))):
-            if problem is not None:
-                problems.append(problem)
-            after_image()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    usable, problems = without_unusable(dataset, after_image=after_image)
+    known = set(dataset.problems)
+    problems += [problem for problem in usable.problems if problem not in known]
+    turned = [str(r.path) for r in usable.images if is_file(r.path) and is_turned(r.path)]
     if turned:
         why = (
             f"{len(turned)} of {len(dataset)} pictures are turned by their EXIF orientation, e.g. "

@@ -11,14 +11,17 @@ from functools import partial
 from pathlib import Path
 
 from detector.datasets.dataset import Dataset
-from detector.datasets.files import spelled
+from detector.datasets.files import is_file, spelled
 from detector.datasets.formats import FORMATS
-from detector.datasets.problems import DatasetError
+from detector.datasets.problems import WITHOUT, DatasetError
 from detector.datasets.shapes import DEFAULT_COUNTS, ShapesDataset
+from detector.datasets.splitting import set_aside
+from detector.datasets.usable import without_unusable
 from detector.errors import UserError
 from nn.table import did_you_mean
 
 SHAPES = "shapes"
+WITHOUT_VAL = " without val"  # a split of which a part was set aside
 
 
 def open_dataset(
@@ -27,17 +30,19 @@ def open_dataset(
     classes: Sequence[str] | None = None,
     limit: int | None = None,
     with_others: bool = False,
+    strict: bool = False,
 ) -> Dataset:
-    """A split of a data set, checked; every image's file exists.
+    """A split of a data set, checked; every picture can be decoded.
 
     Args:
-        data: a folder in one of the layouts of ``FORMATS``, or "shapes".
+        data: a folder in one of the layouts of ``FORMATS``, a file that describes one, or "shapes".
         split: its name, or the beginning of it if only one split begins so: "train" finds
             "train2017".
         classes: names of the classes to keep; label k is then ``classes[k - 1]``. Images that show
             other classes only are left out, images that show nothing stay.
         with_others: keep those images too, to measure with.
         limit: keep the first so many of the remaining images, in the order of the file.
+        strict: refuse pictures that are missing or damaged, which are left out otherwise.
 
     Returns:
         The data set; what was left out or clipped stands in ``.problems``.
@@ -48,14 +53,22 @@ def open_dataset(
     """
     keeps_all = classes is None or with_others
     dataset = read_dataset(data, split, limit if keeps_all else None)
-    problems = [problem for problem in dataset.problems if problem.fatal]
+    problems = [
+        problem
+        for problem in dataset.problems
+        if problem.fatal or (strict and problem.outcome == WITHOUT)
+    ]
     # A class may seem unknown only because its category has a fault.
     if classes is not None and not problems:
         dataset = with_classes_of_other_splits(dataset, data, split, classes)
     dataset = dataset.select(None if problems else classes, limit, with_others)
-    problems += dataset.missing_files()
+    dataset, more = without_unusable(dataset, strict)
+    problems += more
     if problems:
         raise DatasetError(problems)
+    without = [problem for problem in dataset.problems if problem.outcome == WITHOUT]
+    if without and len(dataset) == 0:
+        raise DatasetError(without)
     if not dataset.classes or len(dataset) == 0:
         missing = "image" if dataset.classes else "class"
         raise UserError(
@@ -72,9 +85,7 @@ def with_classes_of_other_splits(
     Splits that were made one by one each list the classes that they happen to show.
     """
     wanted = {spelled(name) for name in classes}
-    readers = split_readers(data)
-    del readers[find_split(split, list(readers), str(data))]
-    for reader in readers.values():
+    for reader in split_readers(data).values():
         if wanted <= {spelled(name) for name in dataset.classes}:
             break
         other = reader()
@@ -90,17 +101,25 @@ def read_dataset(data: str | os.PathLike, split: str, most: int | None = None) -
     Args:
         most: how many images are needed; a set that is made and not read has no more.
     """
-    readers = split_readers(data, most)
-    return readers[find_split(split, list(readers), str(data))]()
+    own = split_readers(data, most)
+    readers = with_val(own)
+    known = list(readers if split in readers else own)
+    return readers[find_split(split, known, str(data))]()
 
 
-def splits(data: str | os.PathLike) -> list[str]:
+def splits(data: str | os.PathLike, with_set_aside: bool = False) -> list[str]:
     """The names of the splits of a data set.
+
+    Args:
+        with_set_aside: also the parts of a data set that has none to measure with, unless it is
+            so small that there is none to set aside.
 
     Raises:
         UserError: as ``split_readers``.
     """
-    return list(split_readers(data))
+    own = split_readers(data)
+    readers = with_val(own) if with_set_aside else own
+    return list(own if len(readers) > len(own) and len(readers["val"]()) == 0 else readers)
 
 
 def split_readers(
@@ -115,18 +134,55 @@ def split_readers(
         counts = {name: min(count, most or count) for name, count in DEFAULT_COUNTS.items()}
         return {name: partial(ShapesDataset, count, name) for name, count in counts.items()}
     folder = Path(data)
-    if not folder.is_dir():
+    if not folder.is_dir() and not is_file(folder):
         hint = did_you_mean(os.fspath(data), [SHAPES])
         raise UserError(
-            f"there is no folder {folder}{hint}: --data takes a folder in COCO's or VOC's layout, "
-            f"or {SHAPES!r}"
+            f"there is no folder {folder}{hint}: --data takes a folder as annotation tools write "
+            f"it, a file that describes one, or {SHAPES!r}"
         )
+    return seen(folder)[1]
+
+
+def with_val(readers: dict[str, Callable[[], Dataset]]) -> dict[str, Callable[[], Dataset]]:
+    """The same splits, and where there is none to measure with, "val", set aside, and the rest."""
+    if any(name.startswith("val") for name in readers):
+        return readers
+    base = "train" if "train" in readers else next(iter(readers))
+    return {
+        **readers,
+        base + WITHOUT_VAL: lambda: set_aside(readers[base]())[0],
+        "val": lambda: set_aside(readers[base]())[1],
+    }
+
+
+def seen(place: Path) -> tuple[str, dict[str, Callable[[], Dataset]]]:
+    """The name of the layout of a folder or file, and how to read its splits.
+
+    Raises:
+        UserError: no layout fits it.
+    """
     for name in FORMATS:
-        readers = FORMATS[name](folder)
+        readers = FORMATS[name](place)
         if readers:
-            return readers
-    looked = " and ".join(f"{FORMATS.line(name)} ({name})" for name in FORMATS)
-    raise UserError(f"{folder} holds no data set: looked in it for {looked}")
+            return name, readers
+    looked = "; ".join(f"{FORMATS.line(name)} ({name})" for name in FORMATS)
+    raise UserError(
+        f"{place} holds no data set: looked in it for {looked}. What other tools write, the "
+        "package globox turns into COCO's: pip install globox"
+    )
+
+
+def seen_line(data: str, train: str, val: str | None) -> str:
+    """One line about a data set: its layout, pictures and classes, and what is measured with."""
+    if data == SHAPES:
+        return ""
+    name, readers = seen(Path(data))
+    whole = readers[train.removesuffix(WITHOUT_VAL)]()
+    line = f"{data}: {name}, {len(whole)} pictures in {train.removesuffix(WITHOUT_VAL)}, "
+    line += f"{len(whole.classes)} classes"
+    if train.endswith(WITHOUT_VAL) and val == "val":
+        line += f"; no val split, so {len(set_aside(whole)[1])} are set aside by their names"
+    return line
 
 
 def find_split(split: str, known: Sequence[str], data: str, option: str = "") -> str:

@@ -14,6 +14,8 @@ from nn.printable import printable
 
 MOST_LISTED = 20
 LEFT_OUT, CLIPPED = "left out", "clipped"
+WITHOUT = "a picture or a file of annotations left out"
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Problem:
     annotation: str = ""  # which entry of the file, e.g. "annotation 17 (image 000.jpg)"
     box: tuple | None = None  # as it stands in the file
     fatal: bool = True
-    outcome: str = ""  # LEFT_OUT or CLIPPED, where that happened to a box
+    outcome: str = ""  # LEFT_OUT or CLIPPED, where that happened to a box; or WITHOUT
     image: int | None = None  # the id of the image it is in, where it is in one
 
     def __str__(self) -> str:
@@ -66,9 +68,19 @@ def listing(problems: Sequence[Problem], most: int | None = MOST_LISTED) -> str:
     return "\n  ".join(lines)
 
 
+def left_out(problems: Sequence[Problem]) -> str:
+    """One line that counts and names the pictures that are missing or damaged; "" for none."""
+    without = [problem for problem in problems if problem.outcome == WITHOUT]
+    if not without:
+        return ""
+    named = "; ".join(map(str, without[:MOST_NAMED]))
+    more = len(without) - MOST_NAMED
+    return f"{len(without)} left out: {named}" + f"; and {more} more" * (more > 0)
+
+
 def warning(problems: Sequence[Problem]) -> str:
-    """One line about what was dealt with: the first, and how many more; "" if nothing was."""
-    mended = [problem for problem in problems if not problem.fatal]
+    """One line about what else was dealt with: the first, and how many more; "" for nothing."""
+    mended = [problem for problem in problems if not problem.fatal and problem.outcome != WITHOUT]
     if not mended:
         return ""
     if len(mended) == 1:

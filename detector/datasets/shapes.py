@@ -64,10 +64,6 @@ class ShapesDataset(Dataset):
         rng = generator(self.seed, self.split, self.images[index].id - 1)
         return paint_scene(rng, plan_scene(rng, self.image_size), self.image_size)
 
-    def missing_files(self) -> list:
-        """None: nothing is read from a file."""
-        return []
-
 
 def generator(seed: int, split: str, number: int) -> np.random.Generator:
     """Where picture ``number`` of a split comes from."""

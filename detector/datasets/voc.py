@@ -7,7 +7,6 @@ images of a split. LabelImg and Roboflow put the XML beside the pictures.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,17 +17,16 @@ import numpy as np
 
 from detector.datasets.box_checks import are_parts_of_pictures, check_box
 from detector.datasets.dataset import ANNOTATION, Dataset, ImageRecord
-from detector.datasets.files import composed, files_below, files_in
+from detector.datasets.files import composed, files_below, files_in, folders_in
 from detector.datasets.finding import PictureFinder
 from detector.datasets.images import SUFFIXES, read_size
 from detector.datasets.numbers import to_number
-from detector.datasets.problems import Problem, shorten
+from detector.datasets.problems import WITHOUT, Problem, shorten
+from detector.datasets.splitting import SPLITS, split_by_name
 from detector.datasets.xml_file import parse_xml
 from detector.errors import UserError
 
-VAL_PART = 0.2  # of the images, where the data set does not say which
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-SPLIT_FOLDERS = ("train", "training", "val", "valid", "validation", "test", "testing")
 
 
 def voc_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
@@ -40,6 +38,7 @@ def voc_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
     Raises:
         UserError: there is no folder of pictures.
     """
+    folder = voc_folder(folder)
     annotations = folder / "Annotations"
     xml = by_name(annotations, (".xml",))
     if not xml:
@@ -64,10 +63,26 @@ def voc_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
     }
 
 
+def voc_folder(folder: Path) -> Path:
+    """The folder itself, or the one below it that holds ``Annotations``: ``VOCdevkit/VOC2007``.
+
+    Raises:
+        UserError: there are several.
+    """
+    if (folder / "Annotations").is_dir():
+        return folder
+    below = [place for inner in folders_in(folder) for place in (inner, *folders_in(inner))]
+    holders = [place for place in below if files_below(place / "Annotations", (".xml",))]
+    if len(holders) > 1:
+        listed = " or ".join(str(place) for place in holders[:4])
+        raise UserError(f"{folder} holds several data sets: choose --data {listed}")
+    return holders[0] if holders else folder
+
+
 def beside_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
     """The same for XML files beside their pictures, in a folder or in folders below it.
 
-    Folders that are called like splits (``SPLIT_FOLDERS``) are the splits.
+    Folders that are called like splits (``SPLITS``) are the splits.
     """
     names = list(by_name(folder, (".xml",)))
     pictures = by_name(folder, SUFFIXES)
@@ -75,7 +90,7 @@ def beside_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
         return {}
     splits = split_by_name(names)
     holders = {name.partition("/")[0] if "/" in name else "" for name in names}
-    if all(holder.lower() in SPLIT_FOLDERS for holder in holders):
+    if all(holder.lower() in SPLITS for holder in holders):
         splits = {
             holder: [name for name in names if name.startswith(f"{holder}/")]
             for holder in sorted(holders)
@@ -85,22 +100,6 @@ def beside_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
         name: partial(read_names, reader, name, members)
         for name, members in splits.items()
         if members
-    }
-
-
-def split_by_name(names: list[str]) -> dict[str, list[str]]:
-    """A fixed split where a data set has none: the fifth with the lowest hashes is for validation.
-
-    It depends on the names alone; a new image hardly changes where the others are. A set so small
-    that the fifth is no image has no "val".
-    """
-    by_hash = sorted(
-        names, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    )
-    val = set(by_hash[: round(VAL_PART * len(names))])
-    return {
-        "train": [name for name in names if name not in val],
-        "val": [name for name in names if name in val],
     }
 
 
@@ -244,7 +243,7 @@ class VocReader:
                 try:
                     yield ImageRecord(number, self.pictures[name], *read_size(self.pictures[name]))
                 except UserError as error:
-                    self.complain(self.pictures[name], str(error))
+                    self.complain(self.pictures[name], str(error), fatal=False, outcome=WITHOUT)
 
     def file(self, name: str, root: Element) -> Path | None:
         """The picture of an XML file: of its name, of the name it states, or of its last part."""
@@ -266,14 +265,15 @@ class VocReader:
     ) -> ImageRecord | None:
         """The image of an XML file; its size is looked up in the image where the XML has none."""
         if file is None:
-            self.complain(path, f"there is no image {self.finder.place / name}.*")
+            why = f"there is no image {self.finder.place / name}.*"
+            self.complain(path, why, fatal=False, outcome=WITHOUT)
             return None
         width, height = (to_number(root.findtext(f"size/{side}")) for side in ("width", "height"))
         if width is None or height is None or width < 1 or height < 1:
             try:
                 width, height = read_size(file)
             except UserError as error:
-                self.complain(path, str(error))
+                self.complain(path, str(error), fatal=False, outcome=WITHOUT)
                 return None
         return ImageRecord(number, file, int(width), int(height))
 

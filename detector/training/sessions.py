@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from detector.datasets import splits
-from detector.datasets.layout import find_split
+from detector.datasets.layout import WITHOUT_VAL, find_split
 from detector.errors import MALFORMED, UserError
 from detector.settings import Count, Range, Settings, shown
 from detector.training import checkpoints, version_0_1
@@ -34,8 +34,9 @@ class Session(Settings):
         task: a name in ``OBJECTIVES``.
         data, train, val, classes, limit: which pictures; ``val`` None means that the training
             pictures are validated on.
+        strict: refuse pictures that are missing or damaged, instead of leaving them out.
         preset: the name the recipe came from.
-        init_from: weights to start from.
+        init_from: weights to start from: a file, a run, or "imagenet" for the published ones.
         seed: of all random choices.
         recipe: of the class that the objective names.
     """
@@ -46,6 +47,7 @@ class Session(Settings):
     val: str | None = None
     classes: tuple[str, ...] | None = None
     limit: Count | None = None
+    strict: bool = False
     preset: str = ""
     init_from: str | None = None
     seed: Annotated[int, Range(0, 2**64 - 1)] = 0
@@ -142,16 +144,19 @@ def run_session(session: Session, run: RunFolder) -> dict[str, float | None]:
 def choose_splits(data: str, train: str | None, val: str | None) -> tuple[str, str | None]:
     """The full names of both splits; None if there is none to validate on.
 
-    An only split is the one to learn from, whatever it is called.
+    An only split is the one to learn from, whatever it is called. Where there is none to validate
+    on, a fifth of the pictures is set aside, unless they are very few (``FEWEST``).
 
     Raises:
         UserError: the data set does not have the split, or nothing says which one is meant.
     """
-    known = splits(data)
-    only = known[0] if len(known) == 1 else "train"
+    known = splits(data, with_set_aside=True)
+    only = known[0] if len(splits(data)) == 1 else "train"
     train = find_split(train or only, known, data, "--train")
     if val is None and not any(name.startswith("val") for name in known):
         return train, None
+    if val is None and train + WITHOUT_VAL in known:
+        train += WITHOUT_VAL
     return train, find_split(val or "val", known, data, "--val")
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 import nn
 from detector.datasets import Batch, Dataset, Loader, open_dataset
+from detector.datasets.layout import seen_line
 from detector.datasets.learnable import learning_line, measuring_line, require_boxes
-from detector.datasets.problems import warning
+from detector.datasets.problems import left_out, warning
 from detector.datasets.statistics import network_boxes
 from detector.detectors import DETECTORS
 from detector.detectors.compiled import CompiledDetector
@@ -26,6 +27,7 @@ from detector.training.initial_weights import load_initial_weights
 from detector.training.loading import load_detector
 from detector.training.objectives.crops import learn_from_crops
 from detector.training.objectives.objective import Objective
+from detector.training.published_weights import IMAGENET, published_weights
 from detector.training.recipe import Recipe
 from detector.training.run_folder import RunFolder
 from nn.files import write_json
@@ -129,22 +131,26 @@ def open_splits(session: Session) -> tuple[Dataset, Dataset]:
     Raises:
         UserError: there is a mistake in the data, or no box to learn from.
     """
-    train = open_dataset(session.data, session.train, session.classes, session.limit)
+    strict = session.strict
+    train = open_dataset(session.data, session.train, session.classes, session.limit, strict=strict)
     image = session.recipe.model.image
     sides = image.short_side, image.max_side
     require_boxes(train, session.train, *sides, session.classes, session.limit)
     if session.val is None or session.val == session.train:
         return train, train
-    return train, open_dataset(session.data, session.val, train.classes, with_others=True)
+    val = open_dataset(session.data, session.val, train.classes, with_others=True, strict=strict)
+    return train, val
 
 
 def data_lines(session: Session, train: Dataset, val: Dataset) -> list[str]:
     """Which boxes are learned from and measured, and an example of those that are not."""
     image = session.recipe.model.image
-    lines = [learning_line(train, session.train, image.short_side, image.max_side)]
+    lines = [seen_line(session.data, session.train, session.val)]
+    lines += [learning_line(train, session.train, image.short_side, image.max_side)]
+    lines.append(left_out(train.problems))
     lines.append(warning(train.problems))
     if val is not train:
-        lines += [measuring_line(val, session.val), warning(val.problems)]
+        lines += [measuring_line(val, session.val), left_out(val.problems), warning(val.problems)]
     return [line for line in lines if line]
 
 
@@ -161,7 +167,10 @@ def build_model(session: Session, train: Dataset) -> Detector:
     except (LookupError, ValueError) as error:
         raise UserError(str(error)) from error
     if session.init_from is not None:
-        print(load_initial_weights(model, session.init_from))
+        source = session.init_from
+        if source == IMAGENET:
+            source = published_weights(recipe.model.backbone)
+        print(load_initial_weights(model, source))
         model.freeze(recipe.frozen_parts, recipe.frozen_batch_norm)
     return model
 

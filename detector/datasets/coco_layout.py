@@ -1,0 +1,112 @@
+"""Where the files and pictures of a data set in COCO's format are, as each tool puts them."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from detector.datasets.coco import read_coco
+from detector.datasets.dataset import Dataset
+from detector.datasets.files import files_in, folders_in, is_file
+from detector.datasets.finding import PictureFinder
+from detector.datasets.splitting import SPLITS
+
+PREFIX = "instances_"
+ROBOFLOW = "_annotations.coco.json"
+KEYS = (b'"images"', b'"annotations"')
+GLANCE = 2**16  # bytes at the beginning and at the end of a file
+
+
+def coco_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
+    """How to read each split of a folder in COCO's own layout; {} if it is in another.
+
+    ``annotations/instances_SPLIT.json`` with images in ``SPLIT/``, ``images/SPLIT/``, ``images/``,
+    ``JPEGImages/`` or the folder itself.
+    """
+    files = {
+        path.stem.removeprefix(PREFIX): path
+        for path in files_in(folder / "annotations", (".json",))
+        if path.name.startswith(PREFIX)
+    }
+    return readers_of(folder, files)
+
+
+def roboflow_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
+    """The same for what Roboflow's downloads hold: a folder for each split, with its images and
+    ``_annotations.coco.json``. ``folder`` may also be one of them."""
+    holders = [place for place in (folder, *folders_in(folder)) if (place / ROBOFLOW).is_file()]
+    paths = [place / ROBOFLOW for place in holders]
+    return {
+        place.resolve().name: partial(
+            read_coco, place / ROBOFLOW, PictureFinder(place, [place]), paths
+        )
+        for place in holders
+    }
+
+
+def json_splits(place: Path) -> dict[str, Callable[[], Dataset]]:
+    """The same for files of any name: in the folder, in ``annotations``, or beside the pictures in
+    the folders of the splits (Label Studio's ``result.json``, CVAT's, one file for all). ``place``
+    may also be such a file."""
+    if is_file(place):
+        paths = [place]
+        folder = place.parent.parent if place.parent.name == "annotations" else place.parent
+    else:
+        folder = place
+        holders = (folder, folder / "annotations", *folders_in(folder))
+        paths = list(dict.fromkeys(p for holder in holders for p in files_in(holder, (".json",))))
+    paths = [path for path in paths if looks_like_coco(path)]
+    files = {split_of(path, folder): path for path in paths}
+    if len(files) < len(paths):
+        files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
+    return readers_of(folder, files)
+
+
+def readers_of(folder: Path, files: dict[str, Path]) -> dict[str, Callable[[], Dataset]]:
+    """The readers of files of splits, whose pictures lie in a folder of their own or in one for
+    all."""
+    own = {
+        name: [folder / name, folder / "images" / name, *beside(path, folder)]
+        for name, path in files.items()
+    }
+    shared = [folder / "images", folder / "JPEGImages", folder]
+    readers = {}
+    for name, path in files.items():
+        elsewhere = [place for other in own if other != name for place in own[other]]
+        finder = PictureFinder(folder, own[name] + shared, elsewhere)
+        readers[name] = partial(read_coco, path, finder, list(files.values()))
+    return readers
+
+
+def beside(path: Path, folder: Path) -> list[Path]:
+    """The folders of a file inside the folder of its split."""
+    holder = path.parent
+    return [] if holder in (folder, folder / "annotations") else [holder, holder / "images"]
+
+
+def looks_like_coco(path: Path) -> bool:
+    """Whether a list of COCO's is named near the beginning or the end of a file.
+
+    A damaged one counts too: its reader says what is wrong with it.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read(GLANCE)
+            file.seek(max(0, path.stat().st_size - GLANCE))
+            text += file.read(GLANCE)
+    except OSError:
+        return False
+    is_object = text.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
+    return is_object and any(key in text for key in KEYS) and b'"shapes"' not in text[:GLANCE]
+
+
+def split_of(path: Path, folder: Path) -> str:
+    """The split that a file belongs to by its name or its folder's; else its own name."""
+    words = re.split(r"[^a-z0-9]+", path.stem.lower())
+    if path.parent != folder:
+        words.append(path.parent.name.lower())
+    known = [SPLITS[word] for word in words if word in SPLITS]
+    return known[0] if known else path.stem.removeprefix(PREFIX)
