@@ -5,10 +5,10 @@ from detector.training.presets import preset
 
 def test_a_small_set_is_seen_more_often():
     steps = preset("laptop").steps
-    assert steps.least_iterations == 500
+    assert steps.least_iterations == 1500
     few = steps.fitted(batches_per_epoch=2)
-    assert few.epochs == 250 and few.epochs // few.evaluate_every == 10
-    enough = steps.fitted(batches_per_epoch=52)
+    assert few.epochs == 750 and few.epochs // few.evaluate_every == 10
+    enough = steps.fitted(batches_per_epoch=150)
     assert (enough.epochs, enough.evaluate_every) == (steps.epochs, steps.evaluate_every)
 
 

@@ -73,6 +73,35 @@ def test_learning_rate_warms_up_and_falls():
     assert [steps(9), steps(10), steps(15)] == pytest.approx([0.04, 0.004, 0.0004])
 
 
+@pytest.mark.parametrize("stop_after", [None, 11])
+def test_patience_ends_a_training(tmp_path, monkeypatch, stop_after):
+    """The figures of the validations are made up: the best is the second."""
+    steps = replace(standin.STEPS, epochs=8, patience=3)
+    figures = iter([0.2, 0.4, 0.4 - 1e-9, 0.3, 0.1, 0.9, 0.9, 0.9])
+
+    def measured(run):
+        monkeypatch.setattr(run, "measure", lambda: {"ap": 0.0, "ap50": next(figures)})
+        return run
+
+    run = measured(standin.trainer(tmp_path, steps))
+    if stop_after:
+        step = run.step
+
+        def counted(batch):
+            run.watch.requested = run.position.iteration + 1 == stop_after
+            return step(batch)
+
+        monkeypatch.setattr(run, "step", counted)
+        with pytest.raises(Interrupted):
+            run.fit()
+        run = measured(standin.resumed(tmp_path, steps))
+    run.fit()
+    assert run.position.epoch == 5 and run.position.worse == 3
+    again = standin.resumed(tmp_path, steps)
+    again.fit()  # has nothing to do
+    assert again.position.iteration == run.position.iteration == 25
+
+
 @pytest.mark.parametrize("stop_after", [1, 5, 7, 20])
 def test_stopped_and_resumed_is_the_same(uninterrupted, tmp_path, monkeypatch, stop_after):
     """Stops as a signal does, mid-epoch, at the end of one, and after the last iteration."""

@@ -29,9 +29,9 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
         "--data",
         required=required,
         metavar="DIR",
-        help="folder in COCO's layout (annotations/instances_*.json and pictures) or VOC's "
-        "(Annotations/*.xml and JPEGImages), as downloaded from Roboflow, or with XML files beside "
-        "the pictures; or the word shapes for the built-in synthetic set",
+        help="a folder as annotation tools write it (YOLO, COCO, VOC, LabelMe, CSV), or a file in "
+        "it that describes it (data.yaml, result.json); or the word shapes for the built-in "
+        "synthetic set",
     )
 
 

@@ -32,7 +32,10 @@ from detector.commands.options import (
     recipe_of,
 )
 from detector.errors import UserError
+from detector.training.fitting import fitted
 from detector.training.objectives import OBJECTIVES
+from detector.training.presets import FROM_RANDOM_WEIGHTS, INITIAL_WEIGHTS
+from detector.training.published_weights import IMAGENET
 from detector.training.run_folder import RunFolder
 from detector.training.sessions import Session, choose_splits, read_session, run_session
 
@@ -70,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--val", metavar="SPLIT", help="to measure with (default: the one named so)")
     data.add_argument("--classes", type=names, metavar="A,B", help=CLASSES_HELP)
     data.add_argument(
+        "--strict",
+        action="store_true",
+        default=None,
+        help="refuse pictures that are missing or damaged (they are left out otherwise)",
+    )
+    data.add_argument(
         "--limit",
         type=int,
         metavar="N",
@@ -78,7 +87,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_recipe(parser)
     more = parser.add_argument_group("and")
-    more.add_argument("--init-from", metavar="WEIGHTS", help="start from these weights")
+    more.add_argument(
+        "--init-from",
+        metavar="WEIGHTS",
+        help="start from these weights: a file, a run, imagenet (published ones of the backbone, "
+        "downloaded once: what laptop does) or none",
+    )
+    more.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="train as long as that on this machine: a few iterations are timed, and the learning "
+        "rate falls to 0 in time",
+    )
+    more.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="end after N validations without a better one (default: never)",
+    )
     more.add_argument("--seed", type=int, metavar="N", help="of all random choices (default: 0)")
     add_threads(more)
 
@@ -111,8 +138,16 @@ def new_session(args: argparse.Namespace) -> Session:
     train, val = args.train or "train", args.val
     if task == "detection":
         train, val = choose_splits(data, args.train, args.val)
+    source = args.init_from or (INITIAL_WEIGHTS.get(name) if like is None else None)
+    if source == "none":
+        source = None
+        if like is None:
+            recipe = changed_recipe(recipe.updated(FROM_RANDOM_WEIGHTS.get(name, {})), args)
+            print("starting from random weights")
     try:
-        return (like or Session()).updated(
+        if hasattr(args, "minutes") and args.patience is not None:  # a site's is another patience
+            recipe = recipe.changed("steps.patience", args.patience)
+        session = (like or Session()).updated(
             {
                 "task": task,
                 "data": place_of(data),
@@ -121,19 +156,26 @@ def new_session(args: argparse.Namespace) -> Session:
                 "preset": name,
                 "recipe": recipe,
                 "seed": args.seed or 0,
-                **given(classes=args.classes, limit=args.limit, init_from=args.init_from),
+                **given(classes=args.classes, limit=args.limit, init_from=source),
+                **given(strict=getattr(args, "strict", None)),
             }
         )
     except ValueError as error:
         raise UserError(f"--{error}") from error
+    return session if task != "detection" else fitted(session, getattr(args, "minutes", None))
 
 
 def given(**options) -> dict:
     """Those that were given; a file's name in full."""
     found = {name: value for name, value in options.items() if value is not None}
     if "init_from" in found:
-        found["init_from"] = place_of(found["init_from"])
+        found["init_from"] = weights_place(found["init_from"])
     return found
+
+
+def weights_place(source: str) -> str:
+    """A file's name in full; published weights have a name only."""
+    return source if source == IMAGENET else place_of(source)
 
 
 def default_out(session: Session) -> Path:
@@ -181,11 +223,12 @@ def moved(session: Session, args: argparse.Namespace, run_folder: RunFolder) -> 
     if args.data is not None:
         session = replace(session, data=place_of(args.data))
     if args.init_from is not None and not has_begun:
-        session = replace(session, init_from=place_of(args.init_from))
+        session = replace(session, init_from=weights_place(args.init_from))
     elif args.init_from and Path(args.init_from).name != Path(session.init_from or "").name:
         print("--init-from has no effect: the run goes on from its own last checkpoint")
     needed = {"--data": session.data if session.data != "shapes" else None}
-    needed["--init-from"] = None if has_begun else session.init_from
+    by_name = session.init_from == IMAGENET
+    needed["--init-from"] = None if has_begun or by_name else session.init_from
     for option, place in needed.items():
         if place is not None and not Path(place).exists():
             raise UserError(
@@ -208,10 +251,11 @@ def given_and_had(args: argparse.Namespace, session: Session) -> list[tuple[str,
         "val": session.val,
         "classes": session.classes and list(session.classes),
         "limit": session.limit,
+        "strict": session.strict,
         "preset": session.preset,
         "seed": session.seed,
     }
-    for name, path in session.recipe.options.items():
+    for name, path in {**session.recipe.options, "patience": "steps.patience"}.items():
         had[name] = operator.attrgetter(path)(session.recipe)
     rows = []
     for name, value in had.items():

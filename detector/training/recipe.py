@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
+
 from detector.datasets.crops import CropLessons
 from detector.datasets.transforms import Augmentation, TrainTransform
 from detector.detectors import DETECTORS
 from detector.detectors.detector import DetectorSettings
 from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
-from detector.settings import Range, Settings
+from detector.settings import Count, Positive, Range, Settings
 from detector.training.steps import Steps
 
 AnchorCount = Annotated[int, Range(1, 64)]
@@ -25,6 +27,9 @@ class Recipe(Settings):
         model: the detector's settings.
         fit_anchors: (sizes, ratios): that many anchor sizes and shapes fitted to the boxes of the
             training images; None for the anchors of ``model``.
+        fit_side: (least, median): the shorter side of the pictures shrinks until the median object
+            measures ``median`` pixels, the root of its area, but not below ``least``; None leaves
+            it.
         frozen_parts: how many parts of the backbone stay as loaded: 1 the stem, 2 also what
             follows, and so on.
         frozen_batch_norm: whether the backbone's batch norm keeps to the statistics it was loaded
@@ -48,6 +53,7 @@ class Recipe(Settings):
     detector: str = LightHeadRCNNSettings.detector
     model: DetectorSettings = LightHeadRCNNSettings()
     fit_anchors: tuple[AnchorCount, AnchorCount] | None = None
+    fit_side: tuple[Count, Positive] | None = None
     frozen_parts: Annotated[int, Range(0, 1000)] = 0
     frozen_batch_norm: bool = False
     augmentation: Augmentation = Augmentation()
@@ -77,9 +83,24 @@ class Recipe(Settings):
             raise ValueError(f"the short side must be at least 32 pixels, not {short_side}")
         image = self.model.image
         factor = short_side / image.short_side
-        return self.changed("image.short_side", short_side).changed(
+        resized = self.changed("image.short_side", short_side).changed(
             "image.max_side", round(image.max_side * factor)
         )
+        return replace(resized, fit_side=None)
+
+    def fitted_to(self, widths_heights: np.ndarray) -> Recipe:
+        """A copy whose pictures are as large as ``fit_side`` says.
+
+        Args:
+            widths_heights: (R, 2) of the boxes, in pixels at the size of ``model.image``.
+        """
+        areas = widths_heights.prod(axis=1)
+        if self.fit_side is None or not (areas > 0).any():
+            return replace(self, fit_side=None)
+        least, median = self.fit_side
+        side = self.model.image.short_side
+        wanted = side * median / np.median(np.sqrt(areas[areas > 0]))
+        return self.resized(int(np.clip(32 * round(wanted / 32), min(least, side), side)))
 
     def transform(self) -> TrainTransform:
         """What happens to a picture on its way into training."""

@@ -25,6 +25,8 @@ class Steps(Settings):
         milestones: for "steps", the parts of the run after which the rate becomes a tenth.
         clip_norm: the joint length to which longer gradients are cut; None leaves them.
         evaluate_every: epochs between two validations.
+        patience: the training ends after so many validations without a better one; None: never
+            before its time.
     """
 
     batch: Annotated[int, Range(1, 4096)] = 2
@@ -39,6 +41,7 @@ class Steps(Settings):
     milestones: tuple[Fraction, ...] = ()
     clip_norm: Positive | None = None
     evaluate_every: Count = 1
+    patience: Count | None = None
 
     @property
     def lr(self) -> float:

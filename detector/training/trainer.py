@@ -43,6 +43,7 @@ class Position:
     seconds: float = 0.0  # spent so far, validation included, interruptions not
     best: float = -1.0  # highest validation figure
     metrics: int = 0  # bytes of metrics.csv
+    worse: int = 0  # validations since the best
 
     @classmethod
     def of(cls, values: dict, batches_per_epoch: int) -> Position:
@@ -55,7 +56,8 @@ class Position:
         values = {name: fitting(value, kinds[name], name) for name, value in values.items()}
         position = cls(**values)
         at = position.epoch * batches_per_epoch + position.batch
-        if position.iteration != at or min(position.epoch, position.batch, position.metrics) < 0:
+        counts = position.epoch, position.batch, position.metrics, position.worse
+        if position.iteration != at or min(counts) < 0:
             raise ValueError(f"iteration {position.iteration} is in no epoch")
         return position
 
@@ -131,10 +133,12 @@ class Trainer:
             # NumPy need not warn of what ``step`` looks for and explains.
             quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
             with self.watch, quiet, progress as self.progress:
-                while self.position.epoch < self.steps.epochs:
+                while self.position.epoch < self.steps.epochs and not self.is_stuck():
                     self.train_epoch()
                     self.finish_epoch()
                     self.save_if_due()
+                if self.is_stuck():
+                    self.progress.say(f"no better in {self.position.worse} validations: it ends")
             self.save()
         except Interrupted:
             state = "stopped before the first iteration: the lessons before it start again"
@@ -205,12 +209,18 @@ class Trainer:
                 {"epoch": epoch, "iteration": position.iteration}
                 | {f"val_{name}": value for name, value in found.items()}
             )
+            position.worse += 1
             if found[best] >= position.best:
-                position.best = found[best]
+                position.best, position.worse = found[best], 0
                 checkpoints.write(self.run.best, self.objective.task, self.model, self.about)
                 line += " (best)"
         position.epoch, position.batch, self.history = epoch, 0, []
         self.progress.say(f"{line}  {format_seconds(time.monotonic() - self.started)}")
+
+    def is_stuck(self) -> bool:
+        """Whether so many validations were no better as there is patience for."""
+        patience = self.steps.patience
+        return patience is not None and self.position.worse >= patience
 
     def measure(self) -> dict[str, float]:
         """Validate, and see how long that takes."""
