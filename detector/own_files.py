@@ -29,6 +29,7 @@ SOFTWARE = "lighthead"
 NOTE = b"tEXtSoftware\0" + SOFTWARE.encode()
 NOTE = (len(NOTE) - 4).to_bytes(4, "big") + NOTE + zlib.crc32(NOTE).to_bytes(4, "big")
 NOTE_AT = 33
+PAGE = f"<!doctype html><!-- {SOFTWARE} -->"
 RESULTS = re.compile(
     rb'\[\n  \{\n    "image_id": \d+,\n    "category_id": \d+,\n    "bbox": \[\n|\[\]\n\Z'
 )
@@ -38,6 +39,11 @@ def is_own_picture(path: str | os.PathLike) -> bool:
     """Whether ``write_picture`` wrote what lies there."""
     start = _start(path)
     return start.startswith(b"\x89PNG") and start[NOTE_AT:].startswith(NOTE)
+
+
+def is_own_page(path: str | os.PathLike) -> bool:
+    """Whether it is a page of ours."""
+    return _start(path).startswith(PAGE.encode())
 
 
 def is_own_results(path: str | os.PathLike) -> bool:

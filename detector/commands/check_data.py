@@ -9,6 +9,8 @@ training takes from a few timed iterations. The exit code is 2 if something has 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from pathlib import Path
 
 from detector.commands.options import (
     CLASSES_HELP,
@@ -25,17 +27,21 @@ from detector.datasets.inspection import (
     duplicate_pictures,
     similar_classes,
 )
-from detector.datasets.layout import find_split
+from detector.datasets.layout import WITHOUT_VAL, find_split, seen_line
 from detector.datasets.learnable import learning_line, measuring_line
+from detector.datasets.problems import WITHOUT
 from detector.datasets.statistics import summarize, summary_table
 from detector.errors import UserError
+from detector.evaluation.data_page import write_data_page
 from detector.progress import Progress
 from detector.training.estimate import estimate_training
+from detector.training.fitting import fitted
 from detector.training.sessions import Session, choose_splits
 from nn.printable import printable
 
 EXAMPLES = """examples:
   lighthead check-data --data bccd
+  lighthead check-data --data my-export --draw my-export.html
   lighthead check-data --data bccd --preset laptop --short-side 640 --classes RBC,Platelets
   lighthead check-data --data coco --split val2017 --no-timing
 """
@@ -45,6 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--split", metavar="NAME", help="look at this split only")
     parser.add_argument("--classes", type=names, metavar="A,B", help=CLASSES_HELP)
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="pictures that are missing or damaged are mistakes too",
+    )
+    parser.add_argument(
+        "--draw",
+        metavar="FILE.html",
+        help="write a page of pictures with their boxes: some of every class, and all suspicious",
+    )
     parser.add_argument(
         "--no-timing", action="store_true", help="do not run the iterations that are timed"
     )
@@ -56,7 +72,12 @@ def run(args: argparse.Namespace) -> int:
     name, recipe = recipe_of(args)
     known = splits(args.data)
     wanted = known if args.split is None else [find_split(args.split, known, args.data, "--split")]
-    problems = find_problems({split: read_dataset(args.data, split) for split in wanted})
+    problems = find_problems(
+        {split: read_dataset(args.data, split) for split in wanted}, args.strict
+    )
+    if args.draw is not None:
+        count = write_data_page({s: read_dataset(args.data, s) for s in wanted}, Path(args.draw))
+        print(f"{count} pictures with their boxes: {args.draw}")
     fatal = [problem for problem in problems if problem.fatal]
     mended = [problem for problem in problems if not problem.fatal]
     for title, found in (("left out, clipped or suspicious", mended), ("to be mended", fatal)):
@@ -67,10 +88,12 @@ def run(args: argparse.Namespace) -> int:
             f"{args.data} cannot be used yet: {len(fatal)} mistakes are to be mended (listed above)"
         )
     train, val = choose_splits(args.data, train_split(args), args.split)
+    print(printable(seen_line(args.data, train, val)) or "shapes, made here")
     session = Session(
         data=args.data, train=train, val=val, classes=args.classes, preset=name, recipe=recipe
     )
-    objective = session.objective()
+    session = fitted(session)
+    recipe, objective = session.recipe, session.objective()
     image, anchors = recipe.model.image, objective.model.rpn.anchor_generator
     if not problems:
         print(printable(f"no mistakes in {' and '.join(wanted)}"))
@@ -81,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
             f"side of {image.short_side} pixels; {anchors.num_anchors_per_cell} anchors a cell"
         )
         sizes = (image.short_side, image.max_side)
-        if split == train:
+        if split == train.removesuffix(WITHOUT_VAL):
             print(printable(learning_line(dataset, split, *sizes)))
         else:
             print(printable(measuring_line(dataset, split)))
@@ -101,8 +124,12 @@ def train_split(args: argparse.Namespace) -> str | None:
     return None if any(name.startswith("train") for name in known) else known[0]
 
 
-def find_problems(datasets: dict[str, Dataset]) -> list[Problem]:
-    """Everything wrong with some splits: what their readers noticed, pictures, twins."""
+def find_problems(datasets: dict[str, Dataset], strict: bool = False) -> list[Problem]:
+    """Everything wrong with some splits: what their readers noticed, pictures, twins.
+
+    Args:
+        strict: what would be left out is to be mended.
+    """
     problems = [problem for dataset in datasets.values() for problem in dataset.problems]
     pictures = sum(len(dataset) for dataset in datasets.values())
     with Progress("decoding", pictures, unit="images") as progress:
@@ -110,4 +137,7 @@ def find_problems(datasets: dict[str, Dataset]) -> list[Problem]:
             problems += similar_classes(dataset) + doubled_annotations(dataset)
             problems += check_pictures(dataset, after_image=progress.step)
     # What concerns all splits, each of their readers has found.
-    return list(dict.fromkeys(problems + duplicate_pictures(datasets)))
+    problems = list(dict.fromkeys(problems + duplicate_pictures(datasets)))
+    if strict:
+        problems = [replace(p, fatal=p.fatal or p.outcome == WITHOUT) for p in problems]
+    return problems
