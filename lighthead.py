@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from detector.commands.synonyms import command_for, unknown_option
 from detector.errors import UserError
 from detector.interruption import Interrupted
 from nn.printable import printable
@@ -70,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     open_closed_streams()
     print_any_name()
     try:
-        parser, command = build_parser(arguments)
+        parser, command, options = build_parser(arguments)
+        if why := unknown_option(arguments, options):
+            parser.error(why)
         args = parser.parse_args(arguments)
         # Only now: help and mistyped options need not wait for the kernels.
         from nn.kernels.machine.notice import compilation_notice
@@ -114,8 +117,11 @@ def print_any_name() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def build_parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, object]:
-    """The parser, with the options of the one command that is asked for, and its module."""
+def build_parser(
+    arguments: Sequence[str],
+) -> tuple[argparse.ArgumentParser, object, list[str]]:
+    """The parser, with the options of the one command that is asked for, its module, and the names
+    of all options that may be given."""
     parser = Parser(
         prog="lighthead",
         description="A light-weight two-stage object detector, trained and run on a CPU.",
@@ -137,7 +143,9 @@ def build_parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, obj
             module.add_arguments(command)
         else:
             commands.add_parser(name, help=COMMANDS.line(name))
-    return parser, module
+    known = [parser, *([] if wanted is None else [commands.choices[wanted]])]
+    parser.manual = known[-1].prog
+    return parser, module, [name for each in known for name in each._option_string_actions]
 
 
 def find_command(name: str):
@@ -152,7 +160,7 @@ def find_command(name: str):
     try:
         return COMMANDS[name]
     except LookupError as error:
-        raise UserError(str(error)) from None
+        raise UserError(f"{error}{command_for(name)}") from None
     except ModuleNotFoundError as error:
         if error.name != "benchmarks":
             raise
@@ -165,8 +173,10 @@ def find_command(name: str):
 class Parser(argparse.ArgumentParser):
     """Wrong options are one line too, instead of a page of usage."""
 
+    manual = ""  # the command's, where that is known
+
     def error(self, message: str):
-        raise SystemExit(complain(f"{message} (see {self.prog} --help)"))
+        raise SystemExit(complain(f"{message} (see {self.manual or self.prog} --help)"))
 
 
 def complain(*lines: str) -> int:
