@@ -33,6 +33,7 @@ setup(
         "notebooks": ["jupyterlab>=4.0"],
         "bench": ["torch>=2.0", "onnx>=1.14", "onnxruntime>=1.16"],
         "ray": ["ray>=2.52"],
+        "heic": ["pillow-heif>=0.16"],
     },
     entry_points={"console_scripts": ["lighthead=lighthead:main"]},
 )

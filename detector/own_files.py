@@ -2,7 +2,8 @@
 
 A name proves nothing: the folder that is named for results may hold the only copy of somebody's
 photographs. So whatever is written into a folder of the user's is recognised by how it begins: a
-PNG by a note that only ours have, detections by COCO's results as only ``write_json`` sets them.
+PNG by a note that only ours have, a page and a table by their first words, detections by COCO's
+results as only ``write_json`` sets them.
 Links, pipes and folders are never our own. (The folder of a run begins empty, and is ours whole.)
 """
 
@@ -30,6 +31,7 @@ NOTE = b"tEXtSoftware\0" + SOFTWARE.encode()
 NOTE = (len(NOTE) - 4).to_bytes(4, "big") + NOTE + zlib.crc32(NOTE).to_bytes(4, "big")
 NOTE_AT = 33
 PAGE = f"<!doctype html><!-- {SOFTWARE} -->"
+TABLE = f"picture ({SOFTWARE}),"
 RESULTS = re.compile(
     rb'\[\n  \{\n    "image_id": \d+,\n    "category_id": \d+,\n    "bbox": \[\n|\[\]\n\Z'
 )
@@ -39,6 +41,11 @@ def is_own_picture(path: str | os.PathLike) -> bool:
     """Whether ``write_picture`` wrote what lies there."""
     start = _start(path)
     return start.startswith(b"\x89PNG") and start[NOTE_AT:].startswith(NOTE)
+
+
+def is_own_table(path: str | os.PathLike) -> bool:
+    """Whether it is a table of ours."""
+    return _start(path).startswith(TABLE.encode("utf-8-sig"))
 
 
 def is_own_page(path: str | os.PathLike) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 import shutil
@@ -16,6 +17,7 @@ from PIL import Image
 
 import lighthead
 from detector.datasets import write_shapes
+from detector.training.loading import load_detector
 from nn import checkpoint
 
 ROOT = Path(__file__).parent.parent
@@ -65,7 +67,7 @@ def test_is_a_program():
         (["train", "--resume"], ["--resume needs --out"]),
         (["train", "--resume", "--out", "nowhere"], ["nowhere holds no run"]),
         (["evaluate", "--weights", "nowhere", "--data", "DATA"], ["no checkpoint nowhere"]),
-        (["detect", "--weights", "nowhere", "x.jpg"], ["--out"]),
+        (["detect", "x.jpg"], ["--weights"]),
         (
             ["detect", "--weights", "RUN", "x.jpg", "--out", "o", "--score", "7"],
             ["between 0 and 1"],
@@ -201,13 +203,64 @@ def test_detect(capsys, trained, data, tmp_path):
     )
     assert code == 2
     assert errors.count("\n") == 1 and "000000000141.png" in errors and "truncated" in errors
-    assert {path.name for path in out.iterdir()} == {"000000000139.png", "000000000140.png"}
+    tables = {"detections.csv", "counts.csv"}
+    assert {path.name for path in out.iterdir()} == {
+        "000000000139.png", "000000000140.png", *tables
+    }  # fmt: skip
     entries = json.loads(results.read_text())
     assert {entry["image_id"] for entry in entries} == {139, 140}
     assert {entry["category_id"] for entry in entries} <= {1, 2, 3, 4}
     # A second time, the results of the first are not taken for pictures to look at.
-    run(capsys, "detect", "--weights", trained, pictures, "--out", out)
-    assert len(list(out.iterdir())) == 2
+    run(capsys, "detect", "--weights", trained, pictures, "--out", out, "--score", 0.1)
+    assert len(list(out.iterdir())) == 4
+    with open(out / "detections.csv", encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    sure = [entry for entry in entries if entry["score"] >= 0.1]
+    assert [row["picture (lighthead)"] for row in rows] == [entry["file_name"] for entry in sure]
+    for row, entry in zip(rows, sure, strict=True):
+        x, y, w, h = entry["bbox"]
+        corners = [float(row[name]) for name in ("x1", "y1", "x2", "y2")]
+        assert corners == pytest.approx([x, y, x + w, y + h], abs=0.051)
+        assert float(row["score"]) == pytest.approx(entry["score"], abs=1e-4)
+    with open(out / "counts.csv", encoding="utf-8-sig", newline="") as file:
+        counts = list(csv.DictReader(file))
+    assert [int(row["all"]) for row in counts] == [
+        sum(row["picture (lighthead)"] == str(file) for row in rows)
+        for file in sorted(pictures.glob("0000000001[34]*")) if "141" not in file.name
+    ]  # fmt: skip
+    # A pattern, as a terminal without its own hands it on; and one class alone.
+    code, text, errors = run(
+        capsys, "detect", "--weights", trained, pictures / "*139.png", "--out", out,
+        "--score", "0", "--classes", "circle",
+    )  # fmt: skip
+    assert code == 0 and "000000000139.png" in text, errors
+    with open(out / "detections.csv", encoding="utf-8-sig", newline="") as file:
+        assert {row["class"] for row in csv.DictReader(file)} <= {"circle"}
+    line = complaint(
+        capsys, "detect", "--weights", trained, pictures, "--out", out, "--classes", "circel"
+    )
+    assert "did you mean 'circle'" in line
+
+
+def test_the_best_score_is_kept_and_used(capsys, trained, data, tmp_path):
+    loaded = load_detector(trained)
+    assert 0 < loaded.score < 1
+    (picture, *_) = sorted((data / "val").glob("*.png"))
+    for options, score in ([], loaded.score), (["--score", "0.9"], 0.9):
+        _, text, _ = run(
+            capsys, "detect", "--weights", trained, picture, "--out", tmp_path, *options
+        )
+        assert f"that score {score:.2f} or more" in text
+    tree = checkpoint.load(trained / "best.ckpt")
+    for score in ("0.5", 2.0, -1.0, True, [0.5]):
+        checkpoint.save(
+            tmp_path / "evil.ckpt", {**tree, "about": {**tree["about"], "score": score}}
+        )
+        line = complaint(capsys, "detect", "--weights", tmp_path / "evil.ckpt", picture)
+        assert "evil.ckpt is damaged" in line
+    del tree["about"]["score"]
+    checkpoint.save(tmp_path / "old.ckpt", tree)
+    assert load_detector(tmp_path / "old.ckpt").score is None
 
 
 def test_damaged_and_foreign_checkpoints(capsys, trained, data, tmp_path):

@@ -293,3 +293,22 @@ def test_names_that_no_file_has(tmp_path, name):
     if name == "loop.png":
         (tmp_path / name).symlink_to(name)
     assert "cannot be read" in refusal(tmp_path / name)
+
+
+def test_pictures_of_phones(tmp_path):
+    """HEIC, with an orientation, where the extra is installed."""
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pip install 'lighthead[heic]'")
+    pillow_heif.register_heif_opener()
+    path = tmp_path / "a.HEIC"
+    shade = np.full((48, 64, 3), (200, 40, 90), np.uint8)
+    Image.fromarray(shade).save(path, quality=90)
+    assert read_size(path) == (64, 48)
+    assert np.abs(read_image(path).astype(int) - shade).max() <= 6
+
+
+def test_without_the_extra_it_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "a.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    monkeypatch.setattr("detector.datasets.images.formats", lambda: ("JPEG", "PNG"))
+    with pytest.raises(UserError, match=r"pip install 'lighthead\[heic\]'"):
+        read_image(path)

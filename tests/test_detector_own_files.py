@@ -142,6 +142,7 @@ class TestDetect:
         for folder in ("cam1", "cam2", "cam3"):
             given.append(photograph(tmp_path / folder / "0001.jpg", len(given)))
         names = ["0001.png", "0001-2.png", "0001-3.png", "0001-4.png", "0001.jpg", "results.json"]
+        names += ["detections.csv", "counts.csv"]
         names += [".0001.png.partial", ".results.json.partial", ".writable", "0001.PNG", "notes"]
         for free in [None, *names[:3]]:
             for name in names:
@@ -153,7 +154,7 @@ class TestDetect:
             assert "is there already" in line
             assert contents(tmp_path) == before
             (out / names[0]).unlink(missing_ok=True)
-        for name in names[:3] + ["results.json", "0001.PNG"]:
+        for name in names[:3] + ["results.json", "0001.PNG", "detections.csv", "counts.csv"]:
             (out / name).unlink(missing_ok=True)
         before = contents(tmp_path)
         for _ in range(2):
@@ -162,6 +163,7 @@ class TestDetect:
         after = contents(tmp_path)
         assert {name: after[name] for name in before} == before
         new = {"out/0001.png", "out/0001-2.png", "out/0001-3.png", "out/results.json"}
+        new |= {"out/detections.csv", "out/counts.csv"}
         assert set(after) - set(before) == new
 
     def test_twice(self, capsys, weights, tmp_path):
@@ -171,7 +173,10 @@ class TestDetect:
         first = contents(tmp_path)
         assert run(capsys, "detect", "--weights", weights, *options, "--score", 0)[0] == 0
         second = contents(tmp_path)
-        assert set(first) == set(second) == {"mine/photo.png", "out/photo.png", "found.json"}
+        tables = {"out/detections.csv", "out/counts.csv"}
+        assert set(first) == set(second) == {
+            "mine/photo.png", "out/photo.png", "found.json", *tables
+        }  # fmt: skip
         assert first["mine/photo.png"] == second["mine/photo.png"]
         assert first["out/photo.png"] != second["out/photo.png"]
 
@@ -213,7 +218,9 @@ class TestDetect:
         assert f"{folder / 'loop.jpg'} cannot be read" in errors
         for name in ("loop.jpg", "nowhere.jpg", "pipe.jpg"):
             assert sum(line.startswith("lighthead: ") and name in line for line in lines) == 1
-        assert {"a.png", "z.png", "hair.png"} == set(os.listdir(out))
+        assert {"a.png", "z.png", "hair.png", "detections.csv", "counts.csv"} == set(
+            os.listdir(out)
+        )
 
     def test_equal_numbers(self, capsys, weights, tmp_path):
         given = [photograph(tmp_path / f"cam{k}" / "0001.jpg", k) for k in (1, 2)]
@@ -229,7 +236,7 @@ class TestDetect:
 @pytest.mark.parametrize("command", ["detect", "evaluate"])
 def test_where_the_results_cannot_go_is_found_first(capsys, tmp_path, monkeypatch, command):
     """Before the work: nothing has been looked at yet, nor any picture written."""
-    work = SimpleNamespace(model=None, classes=["a"])
+    work = SimpleNamespace(model=None, classes=["a"], score=None)
     monkeypatch.setattr(f"detector.commands.{command}.load_detector", lambda _: work)
     photo, out = photograph(tmp_path / "mine" / "photo.jpg"), tmp_path / "out"
     (tmp_path / "file").write_bytes(b"mine")

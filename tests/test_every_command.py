@@ -26,7 +26,7 @@ MISTAKES = {
     "demo": ("demo --threads 0", "0 is not between 1 and"),
     "train": ("train", "--data is missing"),
     "evaluate": ("evaluate --data shapes", "required: --weights"),
-    "detect": ("detect --weights nowhere x.jpg", "required: --out"),
+    "detect": ("detect x.jpg", "required: --weights"),
     "summary": ("summary --backbone resnet", "did you mean 'resnet50'"),
     "check-data": ("check-data --data nowhere", "no folder nowhere"),
     "bench": ("bench trainig", "did you mean 'training'"),

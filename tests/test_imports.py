@@ -53,7 +53,15 @@ detector.__main__
 ROOMS = {room: rank for rank, line in enumerate(FLOORS.split("\n")) for room in line.split()}
 
 COMPILERS = {"numba", "llvmlite"}
-THIRD_PARTY = {"numpy", "PIL", "pycocotools", "matplotlib", "tqdm", "yaml"} | COMPILERS
+THIRD_PARTY = {
+    "numpy",
+    "PIL",
+    "pycocotools",
+    "matplotlib",
+    "tqdm",
+    "yaml",
+    "pillow_heif",
+} | COMPILERS
 
 PACKAGES = ("nn", "detector", "multitask", "lighthead")
 FILES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))

@@ -5,6 +5,7 @@ The only place that decodes pictures. Safe to call from several threads at once.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from functools import cache
@@ -15,11 +16,12 @@ from PIL import Image, ImageOps
 
 from detector.errors import UserError
 
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "HEIF")
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif",
-    ".avif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm",
+    ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm",
 )  # fmt: skip
+HEIC = (".heic", ".heif")
 SHRINK = "shrink it, and with it the boxes that are annotated in it"
 ON_ITS_SIDE = (5, 6, 7, 8)  # of EXIF's orientations, those that exchange width and height
 GREY_BITS = (8, 10, 12, 14, 16, 32)  # that cameras and tools store in 16 or 32
@@ -113,6 +115,10 @@ def open_image(path: Path) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"{path} has more than {MAX_PIXELS:,} pixels: {SHRINK}") from None
     except Image.UnidentifiedImageError:
+        if path.suffix.lower() in HEIC and "HEIF" not in formats():
+            raise UserError(
+                f"{path} is a phone's HEIC, which pip install 'lighthead[heic]' lets Pillow read"
+            ) from None
         raise UserError(
             f"{path} is no picture, or damaged at its very start (known: {', '.join(formats())}): "
             "replace or remove it"
@@ -132,6 +138,10 @@ def open_image(path: Path) -> Image.Image:
 @cache
 def formats() -> tuple[str, ...]:
     """Those of ``FORMATS`` that this Pillow knows."""
+    with contextlib.suppress(ImportError):  # the extra heic
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 

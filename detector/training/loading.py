@@ -14,12 +14,17 @@ from detector.training.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class LoadedDetector:
-    """A model in evaluation mode, and what its labels mean: label k is ``classes[k - 1]``."""
+    """A model in evaluation mode, and what its labels mean: label k is ``classes[k - 1]``.
+
+    ``score`` is where F1 was highest on the pictures it was measured with, None if that is not
+    known.
+    """
 
     model: Detector
     classes: list[str]
     category_ids: list[int]
     path: Path
+    score: float | None = None
 
 
 def load_detector(path: str | os.PathLike) -> LoadedDetector:
@@ -36,9 +41,30 @@ def load_detector(path: str | os.PathLike) -> LoadedDetector:
     with checkpoints.understood(path):
         model = DETECTORS[about["detector"]](**about["config"])
         classes, category_ids = names_of(about, model.num_classes)
+        score = score_of(about)
     checkpoints.restore(model, tree, path)
     model.eval()
-    return LoadedDetector(model, classes, category_ids, path)
+    return LoadedDetector(model, classes, category_ids, path, score)
+
+
+def score_of(about: dict) -> float | None:
+    """The stored score.
+
+    Raises:
+        ValueError: it is no number from 0 to 1.
+    """
+    score = about.get("score")
+    if score is not None and not (isinstance(score, float) and 0 <= score <= 1):
+        raise ValueError(f"the best score must be from 0 to 1, not {score}")
+    return score
+
+
+def keep_score(path: Path, score: float) -> None:
+    """Write the best score into a checkpoint, which stays as it is otherwise."""
+    tree = checkpoints.read(path)
+    about = {**tree.pop("about"), "score": score}
+    more = {name: part for name, part in tree.items() if name not in ("kind", "task", "model")}
+    checkpoints.write_state(path, tree["task"], tree["model"], about, **more)
 
 
 def names_of(about: dict, num_classes: int) -> tuple[list[str], list[int]]:

@@ -21,10 +21,11 @@ from detector.detectors.detector import Detector
 from detector.errors import UserError
 from detector.evaluation.figures import Evaluation
 from detector.evaluation.fonts import legend
+from detector.evaluation.threshold import DEFAULT_SCORE, best_threshold
 from detector.evaluation.validation import measure, write_examples
 from detector.parts.anchor_fitting import spread_anchors
 from detector.training.initial_weights import load_initial_weights
-from detector.training.loading import load_detector
+from detector.training.loading import keep_score, load_detector
 from detector.training.objectives.crops import learn_from_crops
 from detector.training.objectives.objective import Objective
 from detector.training.published_weights import IMAGENET, published_weights
@@ -213,11 +214,23 @@ def describe(model: Detector, dataset: Dataset) -> dict:
 
 def conclude(run: RunFolder, val: Dataset) -> Evaluation:
     """Measure the best weights once more in full, and draw examples."""
-    detector = CompiledDetector(load_detector(run.path).model)
-    evaluation, _ = measure(detector, val)
+    loaded = load_detector(run.path)
+    detector = CompiledDetector(loaded.model)
+    evaluation, detections = measure(detector, val)
     write_json(run.evaluation, evaluation.to_json())
-    write_examples(detector, val, run.detections, EXAMPLE_PICTURES)
-    print(f"{evaluation.table()}\n\nfigures: {run.evaluation}")
+    best = best_threshold(val.coco_ground_truth(), detections)
+    if best is not None:
+        keep_score(loaded.path, best.score)
+    write_examples(
+        detector, val, run.detections, EXAMPLE_PICTURES, best.score if best else DEFAULT_SCORE
+    )
+    print(f"{evaluation.table()}\n")
+    if best is not None:
+        print(
+            f"best score: {best.score:.2f}, from which detect draws: precision "
+            f"{best.precision:.2f}, recall {best.recall:.2f}, F1 {best.f1:.2f}"
+        )
+    print(f"figures: {run.evaluation}")
     if run.curves.exists():  # not on one site of several: the server has them
         print(f"curves: {run.curves}")
     print(f"pictures: {run.detections}")
