@@ -272,7 +272,7 @@ def test_a_run_that_died_ends_in_the_same_bits(name, tmp_path):
     data, whole, dead = (tmp_path / part for part in ("data", "whole", "dead"))
     write_shapes(data, train=8, val=2, image_size=64)
     options = ["--data", data, "--epochs", "2", "--batch", "4", "--crop-iterations", "0"]
-    options += ["--set", f"detector={name}"]
+    options += ["--set", f"detector={name}", "--init-from", "none"]
     options += [f"--set=model.{key}={json.dumps(v)}" for key, v in values_of(SMALL[name])]
     train(*options, "--out", whole)
     train_and_die("detection", 3, *options, "--out", dead)

@@ -101,7 +101,9 @@ def test_problems_of_a_data_set(data, tmp_path, capsys):
     document["images"][0]["file_name"] = f"{EVIL}.png"
     document["images"][1]["file_name"] = f"a{EVIL}.png"
     path.write_text(json.dumps(document))
-    code, text, errors = run(capsys, "train", "--data", folder, "--out", tmp_path / "run", *TINY)
+    code, text, errors = run(
+        capsys, "train", "--data", folder, "--out", tmp_path / "run", "--strict", *TINY
+    )
     assert code == 2 and errors.startswith("lighthead: 2 mistakes in the data set:\n  ")
     assert errors.count("\n") == 3
     assert_tame(text + errors)

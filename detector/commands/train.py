@@ -158,6 +158,7 @@ def new_session(args: argparse.Namespace) -> Session:
                 "seed": args.seed or 0,
                 **given(classes=args.classes, limit=args.limit, init_from=source),
                 **given(strict=getattr(args, "strict", None)),
+                **({"init_from": None} if args.init_from == "none" else {}),
             }
         )
     except ValueError as error:

@@ -111,4 +111,5 @@ def figure(split: str, dataset: Dataset, index: int, remarks: list[str]) -> str:
 
 
 def escaped(text: object) -> str:
+    """Text for a page: short, printable, without HTML's own signs."""
     return html.escape(printable(text, 500))

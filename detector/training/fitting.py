@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from detector.datasets import read_dataset
+from detector.datasets.layout import with_classes_of_other_splits
 from detector.datasets.statistics import network_boxes
 from detector.errors import UserError
 from detector.progress import format_seconds
@@ -50,7 +51,10 @@ def fit_side(session: Session):
     recipe = session.recipe
     if recipe.fit_side is None:
         return recipe
-    train = read_dataset(session.data, session.train).select(session.classes, session.limit)
+    train = read_dataset(session.data, session.train)
+    if session.classes is not None:
+        train = with_classes_of_other_splits(train, session.data, session.train, session.classes)
+    train = train.select(session.classes, session.limit)
     image = recipe.model.image
     boxes = network_boxes(train, image.short_side, image.max_side).widths_heights
     new = recipe.fitted_to(boxes)
