@@ -6,6 +6,7 @@
 #   make notebooks open the chapters in JupyterLab
 #   make chapters  execute every chapter and every exercise's own answer (under 25 minutes)
 #   make book      the chapters, executed, and a reference, as a web site in build/book
+#   make wheel     a wheel and the sources to install, in dist
 #   make lint      style
 #   make clean     remove the environment and everything that was generated
 
@@ -17,7 +18,7 @@ else
 BIN := $(VENV)/bin
 endif
 
-.PHONY: demo test nightly notebooks chapters book lint clean
+.PHONY: demo test nightly notebooks chapters book wheel lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/lighthead demo --out demo
@@ -47,8 +48,9 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest tests/test_chapters.py -k nothing_is_stored
 
-# One stamp file for each set of packages: the environment is made once, and anew when setup.py changes.
-$(VENV)/installed: setup.py
+# One stamp file for each set of packages: the environment is made once, and anew when pyproject.toml
+# changes.
+$(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable .
@@ -66,5 +68,10 @@ $(VENV)/installed-notebooks: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable ".[notebooks]"
 	$(BIN)/python -c "open('$@', 'w').close()"
 
+# What others install with pip: dist/lighthead-*.whl, and the sources.
+wheel: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m build
+
 clean:
-	$(PYTHON) -c "import shutil; [shutil.rmtree(name, ignore_errors=True) for name in ('$(VENV)', 'demo', 'runs', 'build', 'lighthead.egg-info', '.pytest_cache', '.ruff_cache', '.hypothesis')]"
+	$(PYTHON) -c "import shutil; [shutil.rmtree(name, ignore_errors=True) for name in ('$(VENV)', 'demo', 'runs', 'build', 'dist', 'lighthead.egg-info', '.pytest_cache', '.ruff_cache', '.hypothesis')]"

@@ -20,7 +20,7 @@ from detector.interruption import Interrupted
 from nn.printable import printable
 from nn.table import Table
 
-VERSION = "0.1.0"
+__version__ = "0.1.0"
 MOST = 2000  # characters of a message
 
 COMMANDS = Table(
@@ -127,7 +127,7 @@ def build_parser(
         description="A light-weight two-stage object detector, trained and run on a CPU.",
         epilog="lighthead COMMAND --help is its manual. Start with: lighthead demo",
     )
-    parser.add_argument("--version", action="version", version=f"lighthead {VERSION}")
+    parser.add_argument("--version", action="version", version=f"lighthead {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     wanted = next((word for word in arguments if not word.startswith("-")), None)
     module = None if wanted is None else find_command(wanted)

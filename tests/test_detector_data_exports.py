@@ -32,6 +32,13 @@ PICTURES = {
 SPLIT = {"a": "train", "b": "train", "c": "train", "d": "val"}
 
 
+def refused(capsys, folder: Path) -> str:
+    """The one line about the data set in ``folder/data``."""
+    return complaint(
+        capsys, "train", "--data", folder / "data", "--preset", "tiny", "--out", folder / "run"
+    )
+
+
 def save(path: Path, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture(seed=seed)).save(path)
@@ -349,7 +356,7 @@ BROKEN_LINES = {
 def test_broken_lines_of_yolo(tmp_path, capsys, line):
     without_configuration(tmp_path / "data")
     text(tmp_path / "data" / "labels" / "train" / "a.txt", f"0 0.5 0.5 0.1 0.1\n\n{line}\n")
-    shown = complaint(capsys, "train", "--data", tmp_path / "data", "--preset", "tiny")
+    shown = refused(capsys, tmp_path)
     assert "a.txt: line 3: " in shown and BROKEN_LINES[line] in shown
 
 
@@ -379,7 +386,7 @@ BROKEN_CONFIGURATIONS = {
 def test_broken_configurations_of_yolo(tmp_path, capsys, content):
     without_configuration(tmp_path / "data")
     text(tmp_path / "data" / "data.yaml", content)
-    shown = complaint(capsys, "train", "--data", tmp_path / "data", "--preset", "tiny")
+    shown = refused(capsys, tmp_path)
     assert "data.yaml" in shown and BROKEN_CONFIGURATIONS[content] in shown
 
 
@@ -416,7 +423,7 @@ def test_broken_files_of_labelme(tmp_path, capsys, case):
         document = json.loads(path.read_text())
         BROKEN_SHAPES[case](document)
         path.write_text(json.dumps(document))
-    shown = complaint(capsys, "train", "--data", tmp_path / "data", "--preset", "tiny")
+    shown = refused(capsys, tmp_path)
     assert "a.json" in shown
 
 
@@ -437,7 +444,7 @@ def test_broken_rows_of_a_table(tmp_path, capsys, row):
     tensorflow_csv(tmp_path / "data")
     path = tmp_path / "data" / "train_labels.csv"
     path.write_text(path.read_text() + "\n" + row)
-    shown = complaint(capsys, "train", "--data", tmp_path / "data", "--preset", "tiny")
+    shown = refused(capsys, tmp_path)
     assert "train_labels.csv: line 6" in shown and BROKEN_ROWS[row] in shown
 
 
