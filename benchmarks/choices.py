@@ -35,7 +35,12 @@ CHOICES = {
     "maximum in the bins": {"head.pooling_mode": "max"},
     "512 proposals": {"rpn.train_selector.post_nms": 512},
     "learning rate 0.01": {"steps.lr_per_image": 0.01 / LAPTOP.steps.batch},
-    "pooling at stride 16": {"thin_map.source": "fused"},
+    "pooling at stride 32": {"thin_map.source": "c5", "rpn.source": "backbone"},
+    "proposals from the backbone's map": {"rpn.source": "backbone"},
+    "the head's probability alone": {"head.objectness_share": 0.0},
+    "the backbone at the whole rate": {"steps.backbone_lr_scale": 1.0},
+    "no zoom": {"augmentation.zoom": [1.0, 1.0]},
+    "no colours": {"augmentation.colour_jitter": 0.0},
 }
 
 

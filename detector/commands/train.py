@@ -1,7 +1,7 @@
 """Train a detector on a data set.
 
 Everything about the run stands in its folder --out: config.json (every option), metrics.csv (a row
-an iteration), curves.png, last.ckpt (to go on with), best.ckpt (the weights with the best AP50 on
+an iteration), curves.png, last.ckpt (to go on with), best.ckpt (the weights with the best AP on
 the validation split), evaluation.json, and detections/ (examples to look at).
 
 Ctrl-C finishes the iteration, saves and says how to go on; whatever else stops it, --resume goes

@@ -44,6 +44,7 @@ class Position:
     best: float = -1.0  # highest validation figure
     metrics: int = 0  # bytes of metrics.csv
     worse: int = 0  # validations since the best
+    by: str = "ap50"  # the figure that says which weights are best (version 0.1 had this one)
 
     @classmethod
     def of(cls, values: dict, batches_per_epoch: int) -> Position:
@@ -81,7 +82,7 @@ class Trainer:
         self.optimizer = MomentumSGD(
             steps.groups(self.model), steps.lr, steps.momentum, steps.weight_decay
         )
-        self.position = Position()
+        self.position = Position(by=objective.best)
         self.seconds_a_validation: float | None = None
         self.watch = InterruptionWatch()
 
@@ -202,7 +203,8 @@ class Trainer:
         due = epoch % self.steps.evaluate_every == 0 or epoch == self.steps.epochs
         found = self.measure() if due else {}
         if found:
-            best, titles = self.objective.best, self.objective.figures
+            titles = self.objective.figures
+            best = position.by if position.by in titles else self.objective.best
             order = sorted(found, key=lambda name: name != best)
             line += "  val " + " ".join(f"{titles[name]} {found[name]:.3f}" for name in order)
             self.metrics.write(
