@@ -50,6 +50,10 @@ lint: $(VENV)/installed-test
 
 # One stamp file for each set of packages: the environment is made once, and anew when pyproject.toml
 # changes.
+# setuptools warns of folders that are named like the packages: these are the packages.
+$(VENV)/installed $(VENV)/installed-test $(VENV)/installed-book $(VENV)/installed-notebooks: \
+	export PYTHONWARNINGS = ignore
+
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
