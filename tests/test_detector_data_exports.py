@@ -235,7 +235,23 @@ def voc_devkit(folder):
         text(base / "ImageSets" / "Main" / f"{split}.txt", "\n".join(of_split(split)))
 
 
+def supervision_voc(folder):
+    """Small letters; the names of classes in a file that names no pictures."""
+    voc_devkit(folder)
+    base = folder / "VOCdevkit" / "VOC2007"
+    (base / "Annotations").rename(folder / "annotations")
+    (base / "JPEGImages").rename(folder / "images")
+    (base / "ImageSets").rename(folder / "ImageSets")
+    (folder / "VOCdevkit" / "VOC2007").rmdir()
+
+
+def supervision_yolo(folder):
+    yolo(folder, "images/{split}/{name}", "labels/{split}/{name}")
+    text(folder / "data.yaml", "nc: 2\nnames: [cat, dog]\n")
+
+
 EXPORTS = [
+    supervision_voc, supervision_yolo,
     ultralytics, without_configuration, roboflow, polygons, keypoints, lists_of_pictures,
     cvat_yolo, cvat_coco, any_names, ids_as_text, labelme, tensorflow_csv, plain_csv,
     semicolons_and_sizes, voc_devkit,

@@ -17,7 +17,14 @@ from detector.datasets.files import files_below, files_in, is_file
 from detector.datasets.images import SUFFIXES
 from detector.datasets.numbers import to_number, to_whole
 from detector.datasets.splitting import SPLITS, by_split
-from detector.datasets.yolo_config import Places, class_names, find_config, is_shape, read_names
+from detector.datasets.yolo_config import (
+    Places,
+    class_names,
+    find_config,
+    is_shape,
+    read_names,
+    read_yaml,
+)
 from detector.errors import UserError
 
 CLASS_FILES = ("classes.txt", "obj.names", "labels.txt", "_darknet.labels")
@@ -125,6 +132,10 @@ def holds_boxes(path: Path) -> bool:
 
 def named(folder: Path, splits: dict[str, list[Path]]) -> tuple[list[str], str, list]:
     """The names of the classes, the file they stand in, and remarks."""
+    for path in files_in(folder, (".yaml", ".yml")):  # one that names no pictures
+        values = read_yaml(path)
+        if "names" in values:
+            return class_names(path, values), path.name, []
     places = [
         folder,
         folder / "labels",
