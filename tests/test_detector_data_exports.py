@@ -295,6 +295,19 @@ def test_a_configuration_named_on_the_command_line(tmp_path):
     assert any("val ../valid/images is not there: taking valid/images" in line for line in remarks)
 
 
+def test_a_configuration_far_from_its_pictures(tmp_path):
+    yolo(tmp_path / "far" / "set", "images/{split}/{name}", "labels/{split}/{name}")
+    content = "train: images/train\nval: images/val\nnames: [cat, dog]\n"
+    text(
+        tmp_path / "deep" / "mine" / "a.yaml",
+        f"path: {(tmp_path / 'far' / 'set').as_posix()}\n{content}",
+    )
+    assert len(open_dataset(tmp_path / "deep" / "mine" / "a.yaml", "train")) == 3
+    # A folder that came from somewhere may not point elsewhere.
+    with pytest.raises(UserError, match="is not there"):
+        open_dataset(tmp_path / "deep" / "mine", "train")
+
+
 @pytest.mark.parametrize("name", ["result.json", "annotations/anything.json"])
 def test_one_file_with_everything(tmp_path, name):
     text(tmp_path / name, json.dumps(coco_document(PICTURES, "C:\\up\\{name}.png")))

@@ -77,7 +77,7 @@ def find_layout(place: Path) -> YoloLayout | None:
     """
     config = find_config(place)
     if config is not None:
-        return configured(config[0].parent, *config)
+        return configured(config[0].parent, *config, anywhere=is_file(place))
     folder = place
     pictures = [path for path in files_below(folder, SUFFIXES)]
     if not any(has_boxes(folder, picture) for picture in pictures):
@@ -161,15 +161,22 @@ def named(folder: Path, splits: dict[str, list[Path]]) -> tuple[list[str], str, 
     return [str(number) for number in range(min(count, 10_000))], "nothing", [(folder, why)]
 
 
-def configured(folder: Path, path: Path, values: dict) -> YoloLayout:
-    """The layout that a configuration describes."""
+def configured(folder: Path, path: Path, values: dict, anywhere: bool) -> YoloLayout:
+    """The layout that a configuration describes.
+
+    Args:
+        anywhere: whether pictures may lie outside the folder and those beside it, which is so for
+            a configuration that was named itself.
+    """
     remarks: list[tuple[Path, str]] = []
     splits = {}
     for key in ("train", "val", "valid", "test"):
         name = SPLITS[key]
         if not values.get(key) or name in splits:
             continue
-        pictures = Places(folder, path, values.get("path"), remarks).pictures(key, values[key])
+        pictures = Places(folder, path, values.get("path"), remarks, anywhere).pictures(
+            key, values[key]
+        )
         if pictures:
             splits[name] = pictures
     if not splits:
