@@ -1,8 +1,8 @@
 """The box around an outline, for annotations in COCO's format that have outlines only.
 
-Polygons are lists ``x1, y1, x2, y2, ...`` in pixels. A mask is run-length encoded, column by column:
-how many pixels are outside, then inside, then outside again, ..., as numbers or packed into a text
-(https://cocodataset.org/#format-data).
+Polygons are lists ``x1, y1, x2, y2, ...`` in pixels. A mask is run-length encoded, column by
+column: how many pixels are outside, then inside, then outside again, ..., as numbers or packed into
+a text (https://cocodataset.org/#format-data).
 """
 
 from __future__ import annotations
