@@ -18,6 +18,7 @@ from detector.datasets.shapes import DEFAULT_COUNTS, ShapesDataset
 from detector.datasets.splitting import set_aside
 from detector.datasets.usable import without_unusable
 from detector.errors import UserError
+from detector.progress import Progress
 from nn.table import did_you_mean
 
 SHAPES = "shapes"
@@ -62,7 +63,8 @@ def open_dataset(
     if classes is not None and not problems:
         dataset = with_classes_of_other_splits(dataset, data, split, classes)
     dataset = dataset.select(None if problems else classes, limit, with_others)
-    dataset, more = without_unusable(dataset, strict)
+    with Progress("looking at pictures", len(dataset), unit="images") as progress:
+        dataset, more = without_unusable(dataset, strict, progress.step)
     problems += more
     if problems:
         raise DatasetError(problems)
