@@ -35,6 +35,7 @@ detector.parts
 detector.datasets detector.necks detector.heads
 detector.detectors
 detector.evaluation
+detector.results
 detector.training
 detector.commands
 detector
@@ -61,6 +62,7 @@ THIRD_PARTY = {
     "tqdm",
     "yaml",
     "pillow_heif",
+    "av",
 } | COMPILERS
 
 PACKAGES = ("nn", "detector", "multitask", "lighthead")
