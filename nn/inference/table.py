@@ -14,9 +14,9 @@ import numpy as np
 
 from nn.inference.arena import LINE, Plane, zeros
 from nn.kernels import get_num_threads
-from nn.kernels.machine.register_blocks import ROWS
+from nn.kernels.machine.register_blocks import COLUMNS, HAS_ODD, ROWS
 from nn.kernels.machine.simd import LANES
-from nn.kernels.matmul import K_BLOCK, TILE
+from nn.kernels.matmul import K_BLOCK, PITCH, TILE
 from nn.kernels.program.step import STEP, Step
 
 LEAST_PIXELS = 4096  # a task on whole planes takes several, if they are small
@@ -49,7 +49,7 @@ class Table:
         self.images, self.dtype = images, dtype
         self.tasks_wanted = TASKS * get_num_threads()
         self.rows: list[Row] = []
-        self.scratch = K_BLOCK * TILE
+        self.scratch = K_BLOCK * PITCH
         self._constants: list[np.ndarray] = [np.zeros(0, dtype)]
         self._constants_size = 0
 
@@ -86,7 +86,8 @@ class Table:
 
         ``most``: rows of outputs in a task at most.
         """
-        row.tile = min((TILE, TILE - LANES + 1), key=lambda tile: _vectors(pixels, tile))
+        odd = COLUMNS + 1 if HAS_ODD else TILE
+        row.tile = min((TILE, odd), key=lambda tile: _vectors(pixels, tile))
         if row.pointwise and row.tile == TILE:  # no working memory that it has to fit into
             tiles = self.images * pixels // TILE // self.tasks_wanted
             products = TILE * row.outputs * row.channels // row.groups
@@ -122,7 +123,7 @@ class Table:
 
     def write(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(table, places, weights)"""
-        places = list(range(0, K_BLOCK * TILE, TILE))
+        places = list(range(0, K_BLOCK * PITCH, PITCH))
         lines = []
         for row in self.rows:
             row.external = row.source_planes[0].shelf.external
@@ -149,10 +150,11 @@ def _addresses(planes: Sequence[Plane], places: list[int]) -> tuple[int, int]:
 
 
 def _vectors(pixels: int, tile: int) -> float:
-    """How many vectors the tiles take: a single pixel behind the last is a part of one."""
+    """How many vectors the tiles take: a column behind a whole block is a part of one."""
 
     def vectors(count: int) -> float:
         whole, rest = divmod(count, LANES)
-        return whole + (1 / ROWS if rest == 1 else rest > 0)
+        is_odd = HAS_ODD and rest == 1 and count > COLUMNS and count % COLUMNS == 1
+        return whole + (1 / ROWS if is_odd else rest > 0)
 
     return pixels // tile * vectors(tile) + vectors(pixels % tile)

@@ -19,10 +19,11 @@ from numba import prange
 from nn.kernels.machine.copy_rows import fetch_rows, visible
 from nn.kernels.machine.jit import device, kernel
 from nn.kernels.machine.parts import ceil_div, multiples
-from nn.kernels.machine.register_blocks import COLUMNS, ROWS, outer_block
+from nn.kernels.machine.register_blocks import ROWS, outer_tile
 from nn.kernels.matmul import (
     DOT_N_BLOCK,
     K_BLOCK,
+    PITCH,
     TILE,
     add_dot_products,
     add_sections,
@@ -81,7 +82,7 @@ def conv2d_forward(input, weight, bias, out, stride, padding, dilation, relu):
     groups, K = C // group_C, group_C * weight.shape[2] * weight.shape[3]
     M, pixels = OC // groups, OH * OW
     flat_weight, flat_out = weight.reshape(-1), out.reshape(-1)
-    panel_offsets = multiples(TILE, min(K, K_BLOCK))
+    panel_offsets = multiples(PITCH, min(K, K_BLOCK))
     out_offsets = multiples(pixels, OC)
 
     tiles = ceil_div(pixels, TILE)
@@ -94,7 +95,7 @@ def conv2d_forward(input, weight, bias, out, stride, padding, dilation, relu):
         first = task % row_blocks * rows
         last = min(first + rows, M)
         count = min(TILE, pixels - pixel)
-        panel = np.empty((min(K, K_BLOCK), TILE), input.dtype)
+        panel = np.empty((min(K, K_BLOCK), PITCH), input.dtype)
         planes = input[n, group * group_C : (group + 1) * group_C]
         for k in range(0, K, K_BLOCK):
             depth = min(K_BLOCK, K - k)
@@ -102,15 +103,13 @@ def conv2d_forward(input, weight, bias, out, stride, padding, dilation, relu):
                 planes, k, depth, pixel, count, OW,
                 weight.shape[2], weight.shape[3], stride, padding, dilation, panel,
             )  # fmt: skip
-            for x in range(0, count, COLUMNS):
-                for m in range(first, last, ROWS):
-                    outer_block(
-                        flat_weight, (group * M + m) * K + k, K, 1,
-                        panel.reshape(-1), x, panel_offsets,
-                        flat_out, n * OC * pixels + pixel + x, out_offsets, group * M + m,
-                        bias, depth, min(ROWS, last - m), min(COLUMNS, count - x),
-                        k > 0, 0.0 if relu and k + K_BLOCK >= K else -np.inf, np.inf,
-                    )  # fmt: skip
+            outer_tile(
+                flat_weight, (group * M + first) * K + k, ROWS * K, K, 1,
+                panel.reshape(-1), 0, panel_offsets,
+                flat_out, n * OC * pixels + pixel, out_offsets, group * M + first,
+                bias, depth, last - first, count,
+                k > 0, 0.0 if relu and k + K_BLOCK >= K else -np.inf, np.inf,
+            )  # fmt: skip
 
 
 @device

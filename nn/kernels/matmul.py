@@ -25,10 +25,11 @@ from nn.kernels.machine.register_blocks import (
     DOT_ROWS,
     ROWS,
     dot_block,
-    outer_block,
+    outer_tile,
 )
 
-TILE = 64  # columns of one task, one block or several of narrower vectors
+PITCH = 64  # numbers of a row in working memory: a tile and, where blocks have it, an odd column
+TILE = PITCH // COLUMNS * COLUMNS  # columns of one task: one block or several of narrower vectors
 K_BLOCK = 256  # summed elements a stretch: 64 columns x 256 floats are 64 KB of the L2 cache
 DOT_K_BLOCK = 1024  # the same for dot products: 10 rows x 1024 floats are 40 KB
 DOT_N_BLOCK = 8 * DOT_COLUMNS  # rows of B that one task of dot products multiplies
@@ -69,15 +70,13 @@ def matmul(a, b, bias, out, transpose_a, relu):
         tile = task // row_blocks % tiles * TILE
         first = task % row_blocks * rows
         for k in range(0, max(K, 1), K_BLOCK):
-            for n in range(tile, min(tile + TILE, N), COLUMNS):
-                for m in range(first, min(first + rows, M), ROWS):
-                    outer_block(
-                        flat_a, i * a_matrix + m * a_row + k * a_column, a_row, a_column,
-                        flat_b, (i * K + k) * N + n, b_offsets,
-                        flat_out, i * M * N + n, out_offsets, m,
-                        bias, min(K_BLOCK, K - k), min(ROWS, M - m), min(COLUMNS, N - n),
-                        k > 0, 0.0 if relu and k + K_BLOCK >= K else -np.inf, np.inf,
-                    )  # fmt: skip
+            outer_tile(
+                flat_a, i * a_matrix + first * a_row + k * a_column, ROWS * a_row, a_row, a_column,
+                flat_b, (i * K + k) * N + tile, b_offsets,
+                flat_out, i * M * N + tile, out_offsets, first,
+                bias, min(K_BLOCK, K - k), min(rows, M - first), min(TILE, N - tile),
+                k > 0, 0.0 if relu and k + K_BLOCK >= K else -np.inf, np.inf,
+            )  # fmt: skip
 
 
 @device
