@@ -29,8 +29,21 @@ def cpu_features() -> set[str]:
         flags = numba.config.CPU_FEATURES.split(",")
         return {flag[1:] for flag in flags if flag.startswith("+")}
     if numba.config.CPU_NAME is not None:
-        return set()
+        return features_of(numba.config.CPU_NAME)
     return {name for name, present in llvmlite.binding.get_host_cpu_features().items() if present}
+
+
+def features_of(cpu: str) -> set[str]:
+    """The widest vectors of a processor by its name: what LLVM makes of a sum of 16 floats."""
+    vector = "<16 x float>"
+    module = llvmlite.binding.parse_assembly(
+        f"define {vector} @add({vector} %a, {vector} %b) {{\n"
+        f"  %sum = fadd {vector} %a, %b\n  ret {vector} %sum\n}}"
+    )
+    target = llvmlite.binding.Target.from_default_triple()
+    code = target.create_target_machine(cpu=cpu).emit_assembly(module)
+    registers = {"zmm": "avx512f", "ymm": "avx2", "v0.4s": "neon"}
+    return {name for register, name in registers.items() if register in code}
 
 
 class Shape(NamedTuple):
