@@ -109,8 +109,8 @@ def ps_roi_align_forward(input, images, cells, rows, columns, use_max, out, argm
                     found = gather_cell(k, y, x, rows, columns, W, padded, pixels, weights)
                     for c in range(0, padded, LANES):
                         row_block(
-                            weights, 0, 0, 1, pixels_first, c, pixels, values, c, here, 0, zero,
-                            found, 1, LANES, False, -np.inf, np.inf,
+                            weights, 0, 1, pixels_first, c, pixels, values, c, here, 0, zero,
+                            found, LANES, False, -np.inf, np.inf,
                         )  # fmt: skip
                     for c in range(C):
                         # A NaN is larger than everything.
