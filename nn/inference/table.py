@@ -14,9 +14,8 @@ import numpy as np
 
 from nn.inference.arena import LINE, Plane, zeros
 from nn.kernels import get_num_threads
-from nn.kernels.machine.register_blocks import COLUMNS, HAS_ODD, ROWS
-from nn.kernels.machine.simd import LANES
-from nn.kernels.matmul import K_BLOCK, PITCH, TILE
+from nn.kernels.machine.register_blocks import ROWS
+from nn.kernels.matmul import K_BLOCK, PITCH, TILE, tile_of
 from nn.kernels.program.step import STEP, Step
 
 LEAST_PIXELS = 4096  # a task on whole planes takes several, if they are small
@@ -86,8 +85,7 @@ class Table:
 
         ``most``: rows of outputs in a task at most.
         """
-        odd = COLUMNS + 1 if HAS_ODD else TILE
-        row.tile = min((TILE, odd), key=lambda tile: _vectors(pixels, tile))
+        row.tile = tile_of(pixels)
         if row.pointwise and row.tile == TILE:  # no working memory that it has to fit into
             tiles = self.images * pixels // TILE // self.tasks_wanted
             products = TILE * row.outputs * row.channels // row.groups
@@ -147,14 +145,3 @@ def _addresses(planes: Sequence[Plane], places: list[int]) -> tuple[int, int]:
     """Append to ``places``; where the list begins, and numbers from one image to the next."""
     places += [plane.place for plane in planes]
     return len(places) - len(planes), planes[0].shelf.image
-
-
-def _vectors(pixels: int, tile: int) -> float:
-    """How many vectors the tiles take: a column behind a whole block is a part of one."""
-
-    def vectors(count: int) -> float:
-        whole, rest = divmod(count, LANES)
-        is_odd = HAS_ODD and rest == 1 and count > COLUMNS and count % COLUMNS == 1
-        return whole + (1 / ROWS if is_odd else rest > 0)
-
-    return pixels // tile * vectors(tile) + vectors(pixels % tile)
