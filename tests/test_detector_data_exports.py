@@ -235,7 +235,23 @@ def voc_devkit(folder):
         text(base / "ImageSets" / "Main" / f"{split}.txt", "\n".join(of_split(split)))
 
 
+def supervision_voc(folder):
+    """Small letters; the names of classes in a file that names no pictures."""
+    voc_devkit(folder)
+    base = folder / "VOCdevkit" / "VOC2007"
+    (base / "Annotations").rename(folder / "annotations")
+    (base / "JPEGImages").rename(folder / "images")
+    (base / "ImageSets").rename(folder / "ImageSets")
+    (folder / "VOCdevkit" / "VOC2007").rmdir()
+
+
+def supervision_yolo(folder):
+    yolo(folder, "images/{split}/{name}", "labels/{split}/{name}")
+    text(folder / "data.yaml", "nc: 2\nnames: [cat, dog]\n")
+
+
 EXPORTS = [
+    supervision_voc, supervision_yolo,
     ultralytics, without_configuration, roboflow, polygons, keypoints, lists_of_pictures,
     cvat_yolo, cvat_coco, any_names, ids_as_text, labelme, tensorflow_csv, plain_csv,
     semicolons_and_sizes, voc_devkit,
@@ -279,6 +295,19 @@ def test_a_configuration_named_on_the_command_line(tmp_path):
     assert any("val ../valid/images is not there: taking valid/images" in line for line in remarks)
 
 
+def test_a_configuration_far_from_its_pictures(tmp_path):
+    yolo(tmp_path / "far" / "set", "images/{split}/{name}", "labels/{split}/{name}")
+    content = "train: images/train\nval: images/val\nnames: [cat, dog]\n"
+    text(
+        tmp_path / "deep" / "mine" / "a.yaml",
+        f"path: {(tmp_path / 'far' / 'set').as_posix()}\n{content}",
+    )
+    assert len(open_dataset(tmp_path / "deep" / "mine" / "a.yaml", "train")) == 3
+    # A folder that came from somewhere may not point elsewhere.
+    with pytest.raises(UserError, match="is not there"):
+        open_dataset(tmp_path / "deep" / "mine", "train")
+
+
 @pytest.mark.parametrize("name", ["result.json", "annotations/anything.json"])
 def test_one_file_with_everything(tmp_path, name):
     text(tmp_path / name, json.dumps(coco_document(PICTURES, "C:\\up\\{name}.png")))
@@ -306,9 +335,9 @@ def test_a_fifth_is_set_aside_where_there_is_no_val(tmp_path):
     assert not names[0] & names[1] and len(names[0] | names[1]) == 20 and 4 <= len(names[1]) <= 6
     copies = {"17.png", "18.png", "19.png"}
     assert copies <= names[0] or copies <= names[1]
-    line = seen_line(str(folder), train, val)
+    line = seen_line(str(folder), train, *sets.values())
     assert line.endswith(
-        f"mine: YOLO, 20 pictures in all, 1 classes; no val split, so {len(names[1])} are set "
+        f"mine: YOLO, 20 pictures, 1 class; no val split, so {len(names[1])} are set "
         "aside by their names"
     )
     # Another copy of the folder, and one more picture, leave the others where they are.

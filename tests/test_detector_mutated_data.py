@@ -6,6 +6,7 @@ Each seed damages a small sound data set in one to three ways and runs the comma
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -57,6 +58,56 @@ def make_voc(folder):
         Image.fromarray(picture(seed=number)).save(folder / "JPEGImages" / f"{number}.png")
 
 
+def numbered(folder, place):
+    """Six pictures at ``place``, four to learn from; yields (split, number, file)."""
+    for number in range(1, 7):
+        split = "train" if number <= 4 else "val"
+        path = folder / place.format(split=split, number=number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(seed=number)).save(path)
+        yield split, number, path
+
+
+def make_yolo(folder):
+    for split, number, _ in numbered(folder, "images/{split}/{number}.png"):
+        lines = []
+        for k in (0, 1):
+            x, y, width, height = BOXES[(number + k) % 4]
+            numbers = (x + width / 2) / 64, (y + height / 2) / 48, width / 64, height / 48
+            lines.append(f"{k} " + " ".join(f"{value:.5f}" for value in numbers))
+        path = folder / "labels" / split / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(lines), encoding="utf-8")
+    text = "path: .\ntrain: images/train\nval: images/val\nnames:\n  0: bolt\n  1: nut\n"
+    (folder / "data.yaml").write_text(text, encoding="utf-8")
+
+
+def make_labelme(folder):
+    for _, number, path in numbered(folder, "{split}/{number}.png"):
+        shapes = []
+        for k, name in enumerate(("bolt", "nut")):
+            x, y, width, height = BOXES[(number + k) % 4]
+            points = [[x, y], [x + width, y + height]]
+            shapes.append({"label": name, "points": points, "shape_type": "rectangle"})
+        document = {"version": "5.4.1", "shapes": shapes, "imagePath": path.name}
+        path.with_suffix(".json").write_text(json.dumps(document), encoding="utf-8")
+
+
+def make_csv(folder):
+    rows = {"train": [], "val": []}
+    for split, number, path in numbered(folder, "images/{number}.png"):
+        for k, name in enumerate(("bolt", "nut")):
+            x, y, width, height = BOXES[(number + k) % 4]
+            rows[split].append(f"{path.name},64,48,{name},{x},{y},{x + width},{y + height}")
+    for split, lines in rows.items():
+        text = "\n".join(["filename,width,height,class,xmin,ymin,xmax,ymax", *lines])
+        (folder / f"{split}_labels.csv").write_text(text, encoding="utf-8")
+
+
+MAKERS = [make_coco, make_voc, make_yolo, make_labelme, make_csv]
+ANNOTATIONS = (".json", ".xml", ".txt", ".csv", ".yaml")
+
+
 def files(folder, *suffixes):
     return sorted(path for path in folder.rglob("*") if path.suffix in suffixes and path.is_file())
 
@@ -75,9 +126,15 @@ def places(value, path=()):
 
 
 def change_value(folder, rng):
-    """A value anywhere in the JSON, or an element's text in the XML, becomes junk or goes."""
-    path = some(rng, files(folder, ".json", ".xml"))
+    """A value anywhere in the JSON, an element's text in the XML or a word elsewhere becomes junk
+    or goes."""
+    path = some(rng, files(folder, *ANNOTATIONS))
     text = path.read_text(encoding="utf-8", errors="replace")
+    if path.suffix in (".txt", ".csv", ".yaml"):
+        words = re.split(r"([ ,:\n])", text)
+        words[int(rng.integers(len(words)))] = str(some(rng, JUNK))
+        path.write_text("".join(words).encode(errors="replace").decode(), encoding="utf-8")
+        return
     if path.suffix == ".xml":
         start = int(rng.integers(max(len(text) - 1, 1)))
         junk = str(some(rng, JUNK)).encode(errors="replace").decode()
@@ -120,13 +177,13 @@ def change_a_field_everywhere(folder, rng):
 
 
 def cut_annotations(folder, rng):
-    path = some(rng, files(folder, ".json", ".xml"))
+    path = some(rng, files(folder, *ANNOTATIONS))
     content = path.read_bytes()
     path.write_bytes(content[: int(rng.integers(len(content) + 1))])
 
 
 def flip_bytes(folder, rng):
-    path = some(rng, files(folder, ".json", ".xml", ".png"))
+    path = some(rng, files(folder, *ANNOTATIONS, ".png"))
     content = bytearray(path.read_bytes())
     for _ in range(min(3, len(content))):
         content[int(rng.integers(len(content)))] = int(rng.integers(256))
@@ -134,7 +191,7 @@ def flip_bytes(folder, rng):
 
 
 def lose_a_file(folder, rng):
-    some(rng, files(folder, ".json", ".xml", ".png")).unlink()
+    some(rng, files(folder, *ANNOTATIONS, ".png")).unlink()
 
 
 def spoil_a_picture(folder, rng):
@@ -195,7 +252,7 @@ def sound(tmp_path_factory):
 def damaged(folder, seed):
     """A damaged data set, and the names of what was done to it."""
     rng = np.random.default_rng(seed)
-    [make_coco, make_voc][seed % 2](folder)
+    MAKERS[seed % len(MAKERS)](folder)
     done = []
     for _ in range(int(rng.integers(1, 4))):
         mutation = some(rng, MUTATIONS)

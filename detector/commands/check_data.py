@@ -72,11 +72,10 @@ def run(args: argparse.Namespace) -> int:
     name, recipe = recipe_of(args)
     known = splits(args.data)
     wanted = known if args.split is None else [find_split(args.split, known, args.data, "--split")]
-    problems = find_problems(
-        {split: read_dataset(args.data, split) for split in wanted}, args.strict
-    )
+    datasets = {split: read_dataset(args.data, split) for split in wanted}
+    problems = find_problems(datasets, args.strict)
     if args.draw is not None:
-        count = write_data_page({s: read_dataset(args.data, s) for s in wanted}, Path(args.draw))
+        count = write_data_page(datasets, Path(args.draw))
         print(f"{count} pictures with their boxes: {args.draw}")
     fatal = [problem for problem in problems if problem.fatal]
     mended = [problem for problem in problems if not problem.fatal]
@@ -88,12 +87,13 @@ def run(args: argparse.Namespace) -> int:
             f"{args.data} cannot be used yet: {len(fatal)} mistakes are to be mended (listed above)"
         )
     train, val = choose_splits(args.data, train_split(args), args.split)
-    print(printable(seen_line(args.data, train, val)) or "shapes, made here")
     session = Session(
         data=args.data, train=train, val=val, classes=args.classes, preset=name, recipe=recipe
     )
     session = fitted(session)
     recipe, objective = session.recipe, session.objective()
+    if line := seen_line(args.data, train, objective.train, objective.val):
+        print(printable(line))
     image, anchors = recipe.model.image, objective.model.rpn.anchor_generator
     if not problems:
         print(printable(f"no mistakes in {' and '.join(wanted)}"))

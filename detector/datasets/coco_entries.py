@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from detector.datasets.files import composed
 from detector.datasets.numbers import to_number, to_whole
 from detector.datasets.problems import shorten
+from detector.datasets.segmentation import box_around
 
 # Each reads a field: the value as the reader wants it, None if it is not what it must be.
 
@@ -100,6 +101,9 @@ def sound_entries(
         number = to_whole(entry.get("id"))
         if number is not None:
             name = f"{SINGULAR[key]} {number}"
+        if key == "annotations" and not entry.get("bbox"):
+            box = box_around(entry.get("segmentation"))
+            entry = entry if box is None else {**entry, "bbox": box}
         fields = {"id": number, "supercategory": entry.get("supercategory")}
         faults = list(read_fields(entry, key, fields))
         if not faults and number is not None and number in seen:

@@ -26,6 +26,9 @@ from detector.datasets.splitting import SPLITS, split_by_name
 from detector.datasets.xml_file import parse_xml
 from detector.errors import UserError
 
+# What the folders of XML files and of pictures are called, in small letters.
+HOLDERS = ("annotations", "annotation", "labels", "xml", "xmls")
+PICTURES = ("jpegimages", "images", "image", "imgs", "pictures", "photos")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -39,12 +42,12 @@ def voc_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
         UserError: there is no folder of pictures.
     """
     folder = voc_folder(folder)
-    annotations = folder / "Annotations"
-    xml = by_name(annotations, (".xml",))
-    if not xml:
+    annotations = annotations_in(folder)
+    if annotations is None:
         return {}
+    xml = by_name(annotations, (".xml",))
     places = [folder / "JPEGImages", folder / "images"]
-    pictures = next((place for place in places if place.is_dir()), annotations)
+    pictures = next(iter(folders_called(folder, PICTURES)), annotations)
     if pictures is annotations and not files_below(annotations, SUFFIXES):
         looked = " or ".join(str(place) for place in places)
         raise UserError(f"there are no images for {annotations}: no folder {looked}")
@@ -63,16 +66,28 @@ def voc_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
     }
 
 
+def annotations_in(folder: Path) -> Path | None:
+    """The folder of XML files, however it is written, where there is one beside the pictures'."""
+    places = folders_called(folder, HOLDERS)
+    return next((place for place in places if files_below(place, (".xml",))), None)
+
+
+def folders_called(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    """The folders in a folder that are called so in small or large letters, in that order."""
+    by_lower = {place.name.lower(): place for place in folders_in(folder)}
+    return [by_lower[name] for name in names if name in by_lower]
+
+
 def voc_folder(folder: Path) -> Path:
     """The folder itself, or the one below it that holds ``Annotations``: ``VOCdevkit/VOC2007``.
 
     Raises:
         UserError: there are several.
     """
-    if (folder / "Annotations").is_dir():
+    if annotations_in(folder) is not None:
         return folder
     below = [place for inner in folders_in(folder) for place in (inner, *folders_in(inner))]
-    holders = [place for place in below if files_below(place / "Annotations", (".xml",))]
+    holders = [place for place in below if annotations_in(place) is not None]
     if len(holders) > 1:
         listed = " or ".join(str(place) for place in holders[:4])
         raise UserError(f"{folder} holds several data sets: choose --data {listed}")

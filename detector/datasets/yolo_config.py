@@ -108,6 +108,7 @@ class Places:
     config: Path
     root: object
     remarks: list[tuple[Path, str]]
+    anywhere: bool = False
 
     def pictures(self, key: str, value: object) -> list[Path]:
         """The pictures of a split: of a folder, of a list of pictures, or of several of these."""
@@ -129,7 +130,7 @@ class Places:
         root = self.root if isinstance(self.root, str) else "."
         base = self.config.parent
         for place in (base / root / name, base / name):
-            if exists(place) and self.is_near(place):
+            if exists(place) and (self.anywhere or self.is_near(place)):
                 return place
         # Roboflow's ../valid/images beside valid; another machine's /home/me/set/valid/images.
         parts = [part for part in PurePosixPath(name).parts if part not in ("..", ".", "/")]

@@ -11,13 +11,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from detector.datasets.files import files_below, files_in, is_file
 from detector.datasets.images import SUFFIXES
 from detector.datasets.numbers import to_number, to_whole
-from detector.datasets.splitting import SPLITS, by_split
-from detector.datasets.yolo_config import Places, class_names, find_config, is_shape, read_names
+from detector.datasets.splitting import SPLITS, by_split, split_of
+from detector.datasets.yolo_config import (
+    Places,
+    class_names,
+    find_config,
+    is_shape,
+    read_names,
+    read_yaml,
+)
 from detector.errors import UserError
 
 CLASS_FILES = ("classes.txt", "obj.names", "labels.txt", "_darknet.labels")
@@ -42,19 +50,20 @@ class YoloLayout:
     values_after_box: int = 0
     remarks: list[tuple[Path, str]] = field(default_factory=list)
 
-    def label_file(self, picture: Path) -> Path | None:
-        """The text file of a picture, None if it has none."""
-        return next((path for path in label_places(self.folder, picture) if is_file(path)), None)
+    @cached_property
+    def label_files(self) -> dict[Path, Path | None]:
+        """The text file of each picture of all splits, None for one that has none."""
+        return {
+            picture: next(filter(is_file, label_places(self.folder, picture)), None)
+            for pictures in self.splits.values()
+            for picture in pictures
+        }
 
     def without_picture(self, split: str) -> Iterator[Path]:
         """The text files in the folders of the split's text files that belong to no picture."""
-        owned = {
-            self.label_file(picture) for pictures in self.splits.values() for picture in pictures
-        }
-        folders = {
-            path.parent for picture in self.splits[split] if (path := self.label_file(picture))
-        }
-        for folder in sorted(folders):
+        owned = set(self.label_files.values())
+        own = (self.label_files[picture] for picture in self.splits[split])
+        for folder in sorted({path.parent for path in own if path is not None}):
             for path in files_in(folder, (".txt",)):
                 if path not in owned and holds_boxes(path):
                     yield path
@@ -70,25 +79,19 @@ def find_layout(place: Path) -> YoloLayout | None:
     """
     config = find_config(place)
     if config is not None:
-        return configured(config[0].parent, *config)
+        return configured(config[0].parent, *config, anywhere=is_file(place))
     folder = place
-    pictures = [path for path in files_below(folder, SUFFIXES)]
+    pictures = files_below(folder, SUFFIXES)
     if not any(has_boxes(folder, picture) for picture in pictures):
         return None
     splits = defaultdict(list)
     for picture in pictures:
-        splits[split_of(folder, picture)].append(picture)
+        splits[split_of(picture.relative_to(folder).parts[:-1]) or ""].append(picture)
     if len(splits) > 1:
         splits.pop("", None)  # a sample picture beside the folders of the splits
     ordered = {name or "all": splits[name] for name in sorted(splits, key=by_split)}
     names, named_in, remarks = named(folder, ordered)
     return YoloLayout(folder, ordered, names, named_in, remarks=remarks)
-
-
-def split_of(folder: Path, picture: Path) -> str:
-    """The split that a picture belongs to by the folders it lies in, "" if they do not say."""
-    parts = picture.relative_to(folder).parts[:-1]
-    return next((SPLITS[part.lower()] for part in parts if part.lower() in SPLITS), "")
 
 
 def label_places(folder: Path, picture: Path) -> Iterator[Path]:
@@ -125,6 +128,10 @@ def holds_boxes(path: Path) -> bool:
 
 def named(folder: Path, splits: dict[str, list[Path]]) -> tuple[list[str], str, list]:
     """The names of the classes, the file they stand in, and remarks."""
+    for path in files_in(folder, (".yaml", ".yml")):  # one that names no pictures
+        values = read_yaml(path)
+        if "names" in values:
+            return class_names(path, values), path.name, []
     places = [
         folder,
         folder / "labels",
@@ -141,7 +148,7 @@ def named(folder: Path, splits: dict[str, list[Path]]) -> tuple[list[str], str, 
         (to_whole(line.split()[0]) or 0)
         for pictures in splits.values()
         for picture in pictures
-        for path in list(label_places(folder, picture))
+        for path in label_places(folder, picture)
         if is_file(path) and holds_boxes(path)
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
         if line.split()
@@ -150,15 +157,22 @@ def named(folder: Path, splits: dict[str, list[Path]]) -> tuple[list[str], str, 
     return [str(number) for number in range(min(count, 10_000))], "nothing", [(folder, why)]
 
 
-def configured(folder: Path, path: Path, values: dict) -> YoloLayout:
-    """The layout that a configuration describes."""
+def configured(folder: Path, path: Path, values: dict, anywhere: bool) -> YoloLayout:
+    """The layout that a configuration describes.
+
+    Args:
+        anywhere: whether pictures may lie outside the folder and those beside it, which is so for
+            a configuration that was named itself.
+    """
     remarks: list[tuple[Path, str]] = []
     splits = {}
     for key in ("train", "val", "valid", "test"):
         name = SPLITS[key]
         if not values.get(key) or name in splits:
             continue
-        pictures = Places(folder, path, values.get("path"), remarks).pictures(key, values[key])
+        pictures = Places(folder, path, values.get("path"), remarks, anywhere).pictures(
+            key, values[key]
+        )
         if pictures:
             splits[name] = pictures
     if not splits:
