@@ -34,7 +34,7 @@ from detector.datasets.statistics import summarize, summary_table
 from detector.errors import UserError
 from detector.evaluation.data_page import write_data_page
 from detector.progress import Progress
-from detector.training.estimate import estimate_training
+from detector.training.estimate import time_training
 from detector.training.fitting import fitted
 from detector.training.sessions import Session, choose_splits
 from nn.printable import printable
@@ -112,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
         print(summary_table(summarize(dataset, *sizes, anchors.shapes, anchors.stride)))
     if not args.no_timing:
         print("\ntiming a few iterations ...", flush=True)
-        estimate = estimate_training(objective.model, objective.loader, recipe, objective.val)
+        timing = time_training(objective, recipe)
+        estimate = timing.sentence(recipe, len(objective), len(objective.val))
         print(f"training with the preset {name} takes about {estimate}")
     return 0
 

@@ -125,6 +125,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def new_session(args: argparse.Namespace) -> Session:
+    """What the options say, fitted to the data and to the time there is."""
+    session = session_of(args)
+    return fitted(session) if session.task == "detection" else session
+
+
+def session_of(args: argparse.Namespace) -> Session:
     """What the options say, on top of the run that ``--like`` names."""
     like = read_session(RunFolder(args.like)) if getattr(args, "like", None) else None
     task = getattr(args, "task", None) or (like.task if like else "detection")
@@ -141,13 +147,16 @@ def new_session(args: argparse.Namespace) -> Session:
     source = args.init_from or (INITIAL_WEIGHTS.get(name) if like is None else None)
     if source == "none":
         source = None
-        if like is None:
+        if like is None or like.init_from is not None:
             recipe = changed_recipe(recipe.updated(FROM_RANDOM_WEIGHTS.get(name, {})), args)
-            print("starting from random weights")
+        crops = task == "detection" and recipe.crops.iterations > 0
+        print("starting from random weights" + ", with lessons on crops of the objects" * crops)
+    minutes = getattr(args, "minutes", None)
+    refuse_two_lengths(args, task, minutes)
     try:
         if hasattr(args, "minutes") and args.patience is not None:  # a site's is another patience
             recipe = recipe.changed("steps.patience", args.patience)
-        session = (like or Session()).updated(
+        return (like or Session()).updated(
             {
                 "task": task,
                 "data": place_of(data),
@@ -156,6 +165,7 @@ def new_session(args: argparse.Namespace) -> Session:
                 "preset": name,
                 "recipe": recipe,
                 "seed": args.seed or 0,
+                "minutes": minutes,
                 **given(classes=args.classes, limit=args.limit, init_from=source),
                 **given(strict=getattr(args, "strict", None)),
                 **({"init_from": None} if args.init_from == "none" else {}),
@@ -163,7 +173,21 @@ def new_session(args: argparse.Namespace) -> Session:
         )
     except ValueError as error:
         raise UserError(f"--{error}") from error
-    return session if task != "detection" else fitted(session, getattr(args, "minutes", None))
+
+
+def refuse_two_lengths(args: argparse.Namespace, task: str, minutes: float | None) -> None:
+    """
+    Raises:
+        UserError: --minutes, and something that it would overwrite, or that it cannot be for.
+    """
+    if minutes is None:
+        return
+    if task != "detection":
+        raise UserError(f"--minutes is not for {task}: --epochs says how long it learns")
+    for option in ("epochs", "evaluate_every"):
+        if getattr(args, option) is not None:
+            name = option.replace("_", "-")
+            raise UserError(f"--minutes settles --{name}: leave one of them out")
 
 
 def given(**options) -> dict:
@@ -193,7 +217,7 @@ def resumed(args: argparse.Namespace) -> tuple[Session, RunFolder]:
     """
     if args.out is None and args.data is None:
         raise UserError("--resume needs --out, the folder of the run to go on with")
-    run_folder = RunFolder(args.out or default_out(new_session(args)))
+    run_folder = RunFolder(args.out or default_out(session_of(args)))
     if args.data is not None and not run_folder.config.exists():
         wanted = new_session(args)
         print(f"there is no run in {run_folder.path} yet: starting it")
@@ -255,6 +279,7 @@ def given_and_had(args: argparse.Namespace, session: Session) -> list[tuple[str,
         "strict": session.strict,
         "preset": session.preset,
         "seed": session.seed,
+        "minutes": session.minutes,
     }
     for name, path in {**session.recipe.options, "patience": "steps.patience"}.items():
         had[name] = operator.attrgetter(path)(session.recipe)

@@ -11,38 +11,26 @@ from dataclasses import replace
 from detector.datasets import read_dataset
 from detector.datasets.layout import with_classes_of_other_splits
 from detector.datasets.statistics import network_boxes
-from detector.errors import UserError
-from detector.progress import format_seconds
 from detector.training.estimate import fit_minutes, time_training
 from detector.training.sessions import Session
 
-MOST_MINUTES = 60 * 24 * 365
 
-
-def fitted(session: Session, minutes: float | None = None) -> Session:
-    """The session of a detector with pictures as large, and a training as long, as it is to be.
-
-    Args:
-        minutes: for everything, also validations; None leaves the epochs of the recipe.
+def fitted(session: Session) -> Session:
+    """The session of a detector with pictures as large as ``Recipe.fit_side`` says, and as many
+    iterations as fit into its ``minutes``, if it has any.
 
     Raises:
-        UserError: there is not so little or so much time, or the data cannot be used.
+        UserError: there is too little time, or the data cannot be used.
     """
     session = replace(session, recipe=fit_side(session))
-    if minutes is None:
+    if session.minutes is None:
         return session
-    if not 0 < minutes <= MOST_MINUTES:
-        raise UserError(f"--minutes must be more than 0 and at most a year, not {minutes:g}")
     print("timing a few iterations ...", flush=True)
     objective, recipe = session.objective(), session.recipe
     batches, pictures = len(objective.loader), len(objective.val)
-    timing = time_training(objective.model, objective.loader, recipe, objective.val)
-    recipe = fit_minutes(recipe, timing, batches, pictures, minutes)
-    seconds = timing.seconds(recipe, batches, pictures)
-    print(
-        f"{recipe.steps.epochs * batches} iterations of {timing.step:.2f} s, which takes about "
-        f"{format_seconds(seconds)}"
-    )
+    timing = time_training(objective, recipe)
+    recipe = fit_minutes(recipe, timing, batches, pictures, session.minutes)
+    print(f"it takes about {timing.sentence(recipe, batches, pictures)}")
     return replace(session, recipe=recipe)
 
 

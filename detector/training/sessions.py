@@ -38,6 +38,7 @@ class Session(Settings):
         preset: the name the recipe came from.
         init_from: weights to start from: a file, a run, or "imagenet" for the published ones.
         seed: of all random choices.
+        minutes: that the recipe's iterations were fitted to; None if they were not.
         recipe: of the class that the objective names.
     """
 
@@ -51,6 +52,7 @@ class Session(Settings):
     preset: str = ""
     init_from: str | None = None
     seed: Annotated[int, Range(0, 2**64 - 1)] = 0
+    minutes: Annotated[float, Range(1e-3, 60 * 24 * 365)] | None = None
     recipe: Settings = Recipe()
 
     def __post_init__(self):
@@ -166,8 +168,9 @@ def announce(objective: Objective, trainer: Trainer) -> None:
     for line in objective.announce():
         print(printable(line))
     print(
-        f"{steps.epochs} epochs of {trainer.batches_per_epoch} iterations of {steps.batch} "
-        f"pictures, learning rate up to {steps.lr:.4g} ({steps.schedule})"
+        f"{trainer.iterations / trainer.batches_per_epoch:.4g} epochs of "
+        f"{trainer.batches_per_epoch} iterations of {steps.batch} pictures, learning rate up to "
+        f"{steps.lr:.4g} ({steps.schedule})"
     )
     if trainer.position.iteration:
         print(
