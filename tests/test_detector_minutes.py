@@ -18,6 +18,7 @@ import lighthead
 from detector.datasets import write_shapes
 from detector.errors import UserError
 from detector.interruption import Interrupted
+from detector.training import estimate
 from detector.training.estimate import Timing, fit_minutes
 from detector.training.presets import preset
 from detector.training.run_folder import read_metrics
@@ -123,7 +124,7 @@ def data(tmp_path_factory):
 
 def test_a_run_that_died_goes_on_without_being_timed_again(data, tmp_path, monkeypatch):
     timing = Timing(step=1.0, crop=0.0, picture=0.05)
-    monkeypatch.setattr("detector.training.fitting.time_training", lambda *_: timing)
+    monkeypatch.setattr(estimate, "time_training", lambda _: timing)
     options = ["--data", data, *QUICK, "--minutes", 0.19]  # 11.4 s
     whole, died = tmp_path / "whole", tmp_path / "died"
     train(*options, "--out", whole)
@@ -136,15 +137,29 @@ def test_a_run_that_died_goes_on_without_being_timed_again(data, tmp_path, monke
     def not_again(*_):
         raise Killed("timed again")
 
-    monkeypatch.setattr("detector.training.fitting.time_training", not_again)
+    monkeypatch.setattr(estimate, "time_training", not_again)
     train("--resume", *options, "--out", died)
     assert_same_end(whole, died)
 
 
+def test_being_timed_leaves_no_trace(data, tmp_path, monkeypatch):
+    """The same iterations after the same lessons on crops, timed before and not: the same bits."""
+    real = estimate.time_training
+
+    def timed(objective):
+        found = real(objective)
+        assert 0 < min(found.step, found.crop, found.picture)
+        return Timing(step=1.0, crop=0.1, picture=0.05)
+
+    monkeypatch.setattr(estimate, "time_training", timed)
+    options = ["--data", data, *QUICK, "--crop-iterations", 3]
+    train(*options, "--minutes", 0.1, "--out", tmp_path / "timed")
+    train("--like", tmp_path / "timed", "--out", tmp_path / "not")
+    assert_same_end(tmp_path / "timed", tmp_path / "not")
+
+
 def test_another_time_is_another_run(data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(
-        "detector.training.fitting.time_training", lambda *_: Timing(1.0, 0.0, 0.05)
-    )
+    monkeypatch.setattr(estimate, "time_training", lambda _: Timing(1.0, 0.0, 0.05))
     options = ["train", "--data", data, *QUICK, "--out", tmp_path / "run"]
     assert lighthead.main([*map(str, options), "--minutes", "0.1"]) == 0
     text = capsys.readouterr().out

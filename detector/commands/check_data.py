@@ -35,7 +35,7 @@ from detector.errors import UserError
 from detector.evaluation.data_page import write_data_page
 from detector.progress import Progress
 from detector.training.estimate import time_training
-from detector.training.fitting import fitted
+from detector.training.fitting import fit_side
 from detector.training.sessions import Session, choose_splits
 from nn.printable import printable
 
@@ -72,11 +72,10 @@ def run(args: argparse.Namespace) -> int:
     name, recipe = recipe_of(args)
     known = splits(args.data)
     wanted = known if args.split is None else [find_split(args.split, known, args.data, "--split")]
-    problems = find_problems(
-        {split: read_dataset(args.data, split) for split in wanted}, args.strict
-    )
+    datasets = {split: read_dataset(args.data, split) for split in wanted}
+    problems = find_problems(datasets, args.strict)
     if args.draw is not None:
-        count = write_data_page({s: read_dataset(args.data, s) for s in wanted}, Path(args.draw))
+        count = write_data_page(datasets, Path(args.draw))
         print(f"{count} pictures with their boxes: {args.draw}")
     fatal = [problem for problem in problems if problem.fatal]
     mended = [problem for problem in problems if not problem.fatal]
@@ -88,10 +87,11 @@ def run(args: argparse.Namespace) -> int:
             f"{args.data} cannot be used yet: {len(fatal)} mistakes are to be mended (listed above)"
         )
     train, val = choose_splits(args.data, train_split(args), args.split)
-    session = Session(
-        data=args.data, train=train, val=val, classes=args.classes, preset=name, recipe=recipe
+    session = fit_side(
+        Session(
+            data=args.data, train=train, val=val, classes=args.classes, preset=name, recipe=recipe
+        )
     )
-    session = fitted(session)
     recipe, objective = session.recipe, session.objective()
     if line := seen_line(args.data, train, objective.train, objective.val):
         print(printable(line))
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         print(summary_table(summarize(dataset, *sizes, anchors.shapes, anchors.stride)))
     if not args.no_timing:
         print("\ntiming a few iterations ...", flush=True)
-        timing = time_training(objective, recipe)
+        timing = time_training(objective)
         estimate = timing.sentence(recipe, len(objective), len(objective.val))
         print(f"training with the preset {name} takes about {estimate}")
     return 0

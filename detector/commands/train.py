@@ -32,7 +32,7 @@ from detector.commands.options import (
     recipe_of,
 )
 from detector.errors import UserError
-from detector.training.fitting import fitted
+from detector.training.fitting import fit_side
 from detector.training.objectives import OBJECTIVES
 from detector.training.presets import FROM_RANDOM_WEIGHTS, INITIAL_WEIGHTS
 from detector.training.published_weights import IMAGENET
@@ -125,12 +125,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def new_session(args: argparse.Namespace) -> Session:
-    """What the options say, fitted to the data and to the time there is."""
-    session = session_of(args)
-    return fitted(session) if session.task == "detection" else session
-
-
-def session_of(args: argparse.Namespace) -> Session:
     """What the options say, on top of the run that ``--like`` names."""
     like = read_session(RunFolder(args.like)) if getattr(args, "like", None) else None
     task = getattr(args, "task", None) or (like.task if like else "detection")
@@ -145,18 +139,16 @@ def session_of(args: argparse.Namespace) -> Session:
     if task == "detection":
         train, val = choose_splits(data, args.train, args.val)
     source = args.init_from or (INITIAL_WEIGHTS.get(name) if like is None else None)
-    if source == "none":
-        source = None
-        if like is None or like.init_from is not None:
-            recipe = changed_recipe(recipe.updated(FROM_RANDOM_WEIGHTS.get(name, {})), args)
-        crops = task == "detection" and recipe.crops.iterations > 0
-        print("starting from random weights" + ", with lessons on crops of the objects" * crops)
+    initial = {} if source is None else {"init_from": weights_place(source)}
+    if source == "none" and like is None:
+        recipe = changed_recipe(recipe.updated(FROM_RANDOM_WEIGHTS.get(name, {})), args)
+        print("starting from random weights")
     minutes = getattr(args, "minutes", None)
     refuse_two_lengths(args, task, minutes)
     try:
         if hasattr(args, "minutes") and args.patience is not None:  # a site's is another patience
             recipe = recipe.changed("steps.patience", args.patience)
-        return (like or Session()).updated(
+        session = (like or Session()).updated(
             {
                 "task": task,
                 "data": place_of(data),
@@ -166,19 +158,21 @@ def session_of(args: argparse.Namespace) -> Session:
                 "recipe": recipe,
                 "seed": args.seed or 0,
                 "minutes": minutes,
-                **given(classes=args.classes, limit=args.limit, init_from=source),
+                **initial,
+                **given(classes=args.classes, limit=args.limit),
                 **given(strict=getattr(args, "strict", None)),
-                **({"init_from": None} if args.init_from == "none" else {}),
             }
         )
     except ValueError as error:
         raise UserError(f"--{error}") from error
+    return fit_side(session) if task == "detection" else session
 
 
 def refuse_two_lengths(args: argparse.Namespace, task: str, minutes: float | None) -> None:
-    """
+    """A training has one length.
+
     Raises:
-        UserError: --minutes, and something that it would overwrite, or that it cannot be for.
+        UserError: --minutes, and an option that it would overwrite, or a task that it is not for.
     """
     if minutes is None:
         return
@@ -191,16 +185,13 @@ def refuse_two_lengths(args: argparse.Namespace, task: str, minutes: float | Non
 
 
 def given(**options) -> dict:
-    """Those that were given; a file's name in full."""
-    found = {name: value for name, value in options.items() if value is not None}
-    if "init_from" in found:
-        found["init_from"] = weights_place(found["init_from"])
-    return found
+    """Those that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
-def weights_place(source: str) -> str:
-    """A file's name in full; published weights have a name only."""
-    return source if source == IMAGENET else place_of(source)
+def weights_place(source: str) -> str | None:
+    """A file's name in full; published weights have a name only, "none" has no place."""
+    return {IMAGENET: IMAGENET, "none": None}.get(source, place_of(source))
 
 
 def default_out(session: Session) -> Path:
@@ -217,7 +208,7 @@ def resumed(args: argparse.Namespace) -> tuple[Session, RunFolder]:
     """
     if args.out is None and args.data is None:
         raise UserError("--resume needs --out, the folder of the run to go on with")
-    run_folder = RunFolder(args.out or default_out(session_of(args)))
+    run_folder = RunFolder(args.out or default_out(new_session(args)))
     if args.data is not None and not run_folder.config.exists():
         wanted = new_session(args)
         print(f"there is no run in {run_folder.path} yet: starting it")

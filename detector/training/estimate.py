@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, count, islice
 from statistics import median
 from typing import TYPE_CHECKING
 
+import nn
 from detector.datasets import streams
 from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
@@ -22,6 +25,7 @@ from nn.optim import MomentumSGD
 
 if TYPE_CHECKING:
     from detector.training.objectives.detection import Detection
+    from detector.training.sessions import Session
 
 TIMED, TIMED_STEPS = 3, 7
 # Parts of the time that --minutes gives: at most so much for validations and lessons on crops.
@@ -31,7 +35,7 @@ MOST_VALIDATIONS = 10
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds that an iteration, an iteration on crops and a picture of a validation take."""
+    """Seconds that an iteration, one on crops (0 if there are none) and a picture measured take."""
 
     step: float
     crop: float
@@ -50,7 +54,7 @@ class Timing:
         crops = f"{recipe.crops.iterations} iterations on crops of {self.crop:.2f} s, "
         return (
             f"{format_seconds(self.seconds(recipe, batches, pictures))}: "
-            f"{crops if recipe.crops.iterations else ''}{steps.iterations(batches)} "
+            f"{crops if self.crop else ''}{steps.iterations(batches)} "
             f"iterations of {self.step:.2f} s, and {validations(steps)} validations on {pictures} "
             f"pictures of {self.picture:.2f} s"
         )
@@ -59,6 +63,22 @@ class Timing:
 def validations(steps: Steps) -> int:
     """The last epoch is validated twice: for the choice of the best and for the report."""
     return -(-steps.epochs // steps.evaluate_every) + 1
+
+
+def fit_to_minutes(objective: Detection) -> Session:
+    """Time the objective, which is left as it was, and give its session the iterations for which it
+    has the ``minutes``.
+
+    Raises:
+        UserError: there is too little time.
+    """
+    print("timing a few iterations ...", flush=True)
+    session, batches, pictures = objective.session, len(objective), len(objective.val)
+    timing = time_training(objective)
+    recipe = fit_minutes(session.recipe, timing, batches, pictures, session.minutes)
+    print(f"it takes about {timing.sentence(recipe, batches, pictures)}")
+    objective.session = replace(session, recipe=recipe)
+    return objective.session
 
 
 def fit_minutes(
@@ -75,7 +95,7 @@ def fit_minutes(
     """
     whole, once = minutes * 60, pictures * timing.picture
     crops = recipe.crops.iterations
-    if crops:
+    if timing.crop:
         crops = min(crops, int(whole * FOR_CROPS / timing.crop))
     times = int(min(MOST_VALIDATIONS, max(1, whole * FOR_VALIDATIONS // max(once, 1e-9))))
     for _ in range(2):  # the second time without validations for which there are too few epochs
@@ -101,42 +121,54 @@ def fit_minutes(
     )
 
 
-def time_training(objective: Detection, recipe: Recipe) -> Timing:
+def time_training(objective: Detection) -> Timing:
     """Time a few iterations and predictions, after one of each that compiles the kernels.
 
-    Args:
-        objective: its model is of no use afterwards.
-        recipe: of its session.
+    Done to a copy of the model and beside the stream of initial values: what is trained afterwards
+    is the same to the bit as if nothing had been timed.
     """
     keep_freed_memory()  # as in training
-    model, train, steps = objective.model, objective.train, recipe.steps
-    crop_time = 0.0
-    for _ in range(2 if recipe.crops.iterations else 0):
+    model = copy.deepcopy(objective.model)
+    objective = copy.copy(objective)
+    objective.model = model
+    with nn.init.fork_stream():
+        crop = time_crops(objective) if objective.prepares else 0.0
+        step = time_steps(objective)
+    return Timing(step, crop, time_pictures(objective))
+
+
+def time_crops(objective: Detection) -> float:
+    """Seconds of an iteration on crops."""
+    short = objective.session.recipe.changed("crops.iterations", TIMED)
+    for _ in range(2):
         started = time.monotonic()
-        short = recipe.changed("crops.iterations", TIMED)
         with contextlib.redirect_stdout(io.StringIO()):  # what it says of its success
-            learn_from_crops(model, train, short, objective.loader.seed, lambda: None)
-        crop_time = (time.monotonic() - started) / TIMED
-    model.train()
+            learn_from_crops(
+                objective.model, objective.train, short, objective.session.seed, lambda: None
+            )
+    return (time.monotonic() - started) / TIMED
+
+
+def time_steps(objective: Detection) -> float:
+    """Seconds of an iteration, with the wait for its pictures where computing is the faster."""
+    model, session = objective.model.train(), objective.session
+    steps = session.recipe.steps
     optimizer = MomentumSGD(steps.groups(model), 0.0, steps.momentum, steps.weight_decay)
-    durations, number, epoch = [], 0, 0
-    while len(durations) <= TIMED_STEPS:
-        watch = Stopwatch()
-        batches = objective.batches(epoch)
-        for batch in batches:  # a lap also waits for the pictures, if computing is the faster
-            rng = streams.generator(objective.loader.seed, streams.SAMPLING, index=number)
-            take_step(objective, optimizer, batch, rng, steps.clip_norm)
-            durations.append(watch.lap())
-            number += 1
-            if len(durations) > TIMED_STEPS:
-                break
-        batches.close()  # stops decoding ahead
-        epoch += 1
-    compiled, image_times = CompiledDetector(model), []
+    batches = chain.from_iterable(map(objective.batches, count()))
+    durations, watch = [], Stopwatch()
+    for number, batch in enumerate(islice(batches, 1 + TIMED_STEPS)):
+        rng = streams.generator(session.seed, streams.SAMPLING, index=number)
+        take_step(objective, optimizer, batch, rng, steps.clip_norm)
+        durations.append(watch.lap())
+    return median(durations[1:])
+
+
+def time_pictures(objective: Detection) -> float:
+    """Seconds of a picture of a validation."""
+    compiled, durations = CompiledDetector(objective.model), []
     for index in range(min(1 + TIMED, len(objective.val))):
         image, _ = objective.val.load(index)
         started = time.monotonic()
         compiled.predict([image])
-        image_times.append(time.monotonic() - started)
-    # The first of each also fills caches.
-    return Timing(median(durations[1:]), crop_time, min(image_times[1:] or image_times))
+        durations.append(time.monotonic() - started)
+    return min(durations[1:] or durations)

@@ -1,4 +1,4 @@
-"""Fits a recipe to the data and to the time there is, before a training begins.
+"""Fits a recipe to the data, before a training begins.
 
 What comes out stands in the run's ``config.json`` like any other number, so that a run resumes
 without being fitted again.
@@ -11,34 +11,15 @@ from dataclasses import replace
 from detector.datasets import read_dataset
 from detector.datasets.layout import with_classes_of_other_splits
 from detector.datasets.statistics import network_boxes
-from detector.training.estimate import fit_minutes, time_training
 from detector.training.sessions import Session
 
 
-def fitted(session: Session) -> Session:
-    """The session of a detector with pictures as large as ``Recipe.fit_side`` says, and as many
-    iterations as fit into its ``minutes``, if it has any.
-
-    Raises:
-        UserError: there is too little time, or the data cannot be used.
-    """
-    session = replace(session, recipe=fit_side(session))
-    if session.minutes is None:
-        return session
-    print("timing a few iterations ...", flush=True)
-    objective, recipe = session.objective(), session.recipe
-    batches, pictures = len(objective.loader), len(objective.val)
-    timing = time_training(objective, recipe)
-    recipe = fit_minutes(recipe, timing, batches, pictures, session.minutes)
-    print(f"it takes about {timing.sentence(recipe, batches, pictures)}")
-    return replace(session, recipe=recipe)
-
-
-def fit_side(session: Session):
-    """The recipe with pictures of the size that fits the objects; says so where it changes."""
+def fit_side(session: Session) -> Session:
+    """The session of a detector with pictures of the size that fits the objects; says so where it
+    changes."""
     recipe = session.recipe
     if recipe.fit_side is None:
-        return recipe
+        return session
     train = read_dataset(session.data, session.train)
     if session.classes is not None:
         train = with_classes_of_other_splits(train, session.data, session.train, session.classes)
@@ -51,4 +32,4 @@ def fit_side(session: Session):
             f"the objects are large: pictures of {new.model.image.short_side} pixels (the shorter "
             "side) are enough; --short-side sets another size"
         )
-    return new
+    return replace(session, recipe=new)

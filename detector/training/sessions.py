@@ -18,6 +18,7 @@ from detector.errors import MALFORMED, UserError
 from detector.settings import Count, Range, Settings, shown
 from detector.training import checkpoints, version_0_1
 from detector.training.curves import draw_curves
+from detector.training.estimate import fit_to_minutes
 from detector.training.objectives import OBJECTIVES
 from detector.training.objectives.objective import Objective
 from detector.training.recipe import Recipe
@@ -38,7 +39,7 @@ class Session(Settings):
         preset: the name the recipe came from.
         init_from: weights to start from: a file, a run, or "imagenet" for the published ones.
         seed: of all random choices.
-        minutes: that the recipe's iterations were fitted to; None if they were not.
+        minutes: for all of it: when it begins, the recipe is fitted to them.
         recipe: of the class that the objective names.
     """
 
@@ -126,6 +127,8 @@ def run_session(session: Session, run: RunFolder) -> dict[str, float | None]:
     """
     tree = checkpoints.read(run.last, session.task) if run.last.exists() else None
     objective = session.objective(tree and tree["about"])
+    if session.minutes is not None and not run.config.exists():
+        session = fit_to_minutes(objective)
     if tree is None:
         trainer = Trainer(objective, session.recipe.steps, run, session.seed)
     else:

@@ -56,7 +56,10 @@ class Detection(Objective):
 
     def __init__(self, session: Session, begun: dict | None = None):
         self.session, self.begun = session, begun
-        self.prepares = session.recipe.crops.iterations > 0 and session.init_from is None
+
+    @property
+    def prepares(self) -> bool:
+        return self.session.recipe.crops.iterations > 0 and self.session.init_from is None
 
     @cached_property
     def splits(self) -> tuple[Dataset, Dataset]:
