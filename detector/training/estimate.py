@@ -133,8 +133,7 @@ def time_training(objective: Detection) -> Timing:
     objective.model = model
     with nn.init.fork_stream():
         crop = time_crops(objective) if objective.prepares else 0.0
-        step = time_steps(objective)
-    return Timing(step, crop, time_pictures(objective))
+        return Timing(time_steps(objective), crop, time_pictures(objective))
 
 
 def time_crops(objective: Detection) -> float:
