@@ -6,7 +6,10 @@ Every function fills ``parameter.data`` in place and draws from the generator th
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -24,6 +27,18 @@ def manual_seed(seed: int) -> None:
 def generator() -> np.random.Generator:
     """The stream that ``manual_seed`` set."""
     return _generator
+
+
+@contextlib.contextmanager
+def fork_stream() -> Iterator[None]:
+    """Whatever is drawn within is as if it had not been (``torch.random.fork_rng``)."""
+    global _generator
+    kept = _generator
+    _generator = copy.deepcopy(kept)
+    try:
+        yield
+    finally:
+        _generator = kept
 
 
 def constant_(parameter: Tensor, value: float) -> Tensor:
