@@ -33,10 +33,13 @@ from functools import partial
 
 from nn import init
 from nn.layers import BatchNorm2d, Conv2d, Dropout, Linear, ReLU6
+from nn.models.blocks import conv_bn, rounded
 from nn.models.network import Map, Network
 from nn.models.trunk import Trunk
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
+
+conv_bn_relu6 = partial(conv_bn, activation=ReLU6)
 
 # t, C_out, how many blocks, s of the first of them, the map that the last of them makes.
 STAGES = (
@@ -139,26 +142,3 @@ class InvertedResidual(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         return input + self.conv(input) if self.is_residual else self.conv(input)
-
-
-def conv_bn_relu6(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1
-) -> Sequential:
-    """A convolution that keeps the size (up to its stride), batch norm, ReLU6."""
-    return Sequential(
-        Conv2d(
-            in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups,
-            bias=False,
-        ),
-        BatchNorm2d(out_channels),
-        ReLU6(),
-    )  # fmt: skip
-
-
-def rounded(channels: float, divisor: int = 8) -> int:
-    """The nearest multiple of ``divisor``, or the next one if that would lose more than 10 %.
-
-    The authors' ``_make_divisible``; the paper does not mention it.
-    """
-    nearest = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return nearest + divisor if nearest < 0.9 * channels else nearest
