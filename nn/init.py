@@ -145,7 +145,6 @@ def trunc_normal_(
     if not (a < b and a - 4 * std < mean < b + 4 * std):
         raise ValueError(f"trunc_normal_: nearly nothing of N({mean}, {std}^2) is in [{a}, {b}]")
 
-
     def draw(count: int) -> np.ndarray:
         values = _generator.normal(mean, std, count)
         while (outside := (values < a) | (values > b)).any():

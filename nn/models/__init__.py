@@ -1,6 +1,7 @@
 """Networks for classification, one file a family, and the way weights of others get into them.
 
-``NETWORKS`` lists them all, by ``FAMILIES``; each is a function here too: ``nn.models.shufflenet_v2_x1_0()``.
+``NETWORKS`` lists them all, by ``FAMILIES``; each is a function here too:
+``nn.models.shufflenet_v2_x1_0()``.
 """
 
 import sys
@@ -23,7 +24,6 @@ FAMILIES = {
         "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
         "resnet50_paper", "resnet101_paper", "resnet152_paper",
         "resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d",
-        "wide_resnet50_2", "wide_resnet101_2",
     ),
     "densenet": ("densenet121", "densenet161", "densenet169", "densenet201", "densenet264"),
     "squeezenet": (

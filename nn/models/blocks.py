@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nn import functional as F
 from nn import init
-from nn.layers import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Linear, ReLU
+from nn.layers import BatchNorm2d, Conv2d, Linear, ReLU
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
 
@@ -40,12 +40,13 @@ class ConvBN(Module):
 def conv_bn(
     in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1,
     activation: type[Module] | None = ReLU, eps: float = 1e-5, momentum: float = 0.1,
+    dilation: int = 1,
 ) -> Sequential:  # fmt: skip
     """The same as torchvision has it: named 0, 1 and 2, of any activation; the size stays."""
     return Sequential(
         Conv2d(
-            in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups,
-            bias=False,
+            in_channels, out_channels, kernel_size, stride, dilation * (kernel_size // 2), dilation,
+            groups, bias=False,
         ),
         BatchNorm2d(out_channels, eps, momentum),
         *([] if activation is None else [activation()]),
@@ -56,19 +57,46 @@ class SqueezeExcitation(Module):
     """Every channel times a number in 0..1 that two small layers find in the means of all.
 
     x * scale(fc2(activation(fc1(mean of x)))); fc1 has ``squeezed`` outputs. (Hu et al. 2018.)
+
+    Args:
+        names: of the two layers.
     """
 
     def __init__(
-        self, channels: int, squeezed: int, activation=F.relu, scale=F.sigmoid, bias: bool = True
-    ):
+        self, channels: int, squeezed: int, activation=F.relu, scale=F.sigmoid,
+        names: tuple[str, str] = ("fc1", "fc2"),
+    ):  # fmt: skip
         super().__init__()
-        self.avgpool = AdaptiveAvgPool2d(1)
-        self.fc1 = Conv2d(channels, squeezed, 1, bias=bias)
-        self.fc2 = Conv2d(squeezed, channels, 1, bias=bias)
+        setattr(self, names[0], Conv2d(channels, squeezed, 1))
+        setattr(self, names[1], Conv2d(squeezed, channels, 1))
         self.activation, self.scale = activation, scale
 
     def forward(self, input: Tensor) -> Tensor:
-        return input * self.scale(self.fc2(self.activation(self.fc1(self.avgpool(input)))))
+        first, second = self.children()
+        means = F.adaptive_avg_pool2d(input, 1)
+        return input * self.scale(second(self.activation(first(means))))
+
+
+class SameConv2d(Conv2d):
+    """A convolution with TensorFlow's padding.
+
+    As many zeros as make ceil(size / stride) of a size, one more behind than before where their
+    number is odd. So what it does at a stride depends on whether the size is even.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        zeros = [
+            max(0, (-(-size // stride) - 1) * stride + window - size)
+            for size, stride, window in zip(
+                input.shape[2:], self.stride, self.kernel_size, strict=True
+            )
+        ]
+        if zeros[0] % 2 or zeros[1] % 2:
+            input = F.pad(input, (0, zeros[1] % 2, 0, zeros[0] % 2))
+        padding = (zeros[0] // 2, zeros[1] // 2)
+        return F.conv2d(
+            input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+        )
 
 
 class Branches(Module):

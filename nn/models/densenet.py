@@ -1,7 +1,7 @@
 """DenseNet: every layer sees the outputs of all layers before it in its block.
 
-So a layer need add only few channels, k (the growth rate); its input is normalised as a whole before
-it is used (batch norm and ReLU stand before the convolutions)::
+So a layer need add only few channels, k (the growth rate); its input is normalised as a whole
+before it is used (batch norm and ReLU stand before the convolutions)::
 
     layer: x                                      transition: C channels
      |  BN, ReLU, 1x1 conv 4 k                     BN, ReLU, 1x1 conv C / 2
@@ -16,8 +16,8 @@ it is used (batch norm and ReLU stand before the convolutions)::
     c5    32      transition3, denseblock4, BN, ReLU              16   24   32   32   48
     scores        mean, classifier
 
-Paper: Huang, Liu, van der Maaten, Weinberger, "Densely Connected Convolutional Networks", CVPR 2017,
-equation 2 and table 1. k is 32, for 161 it is 48. The layers and their order are those of
+Paper: Huang, Liu, van der Maaten, Weinberger, "Densely Connected Convolutional Networks", CVPR
+2017, equation 2 and table 1. k is 32, for 161 it is 48. The layers and their order are those of
 torchvision's model.
 """
 
@@ -47,6 +47,7 @@ LAYERS = {
 URL = "https://download.pytorch.org/models/"
 WEIGHTS = {
     121: {"imagenet": URL + "densenet121-a639ec97.pth"},
+    161: {"imagenet": URL + "densenet161-8d451a50.pth"},
     169: {"imagenet": URL + "densenet169-b2777c0a.pth"},
     201: {"imagenet": URL + "densenet201-c1103571.pth"},
 }

@@ -1,7 +1,8 @@
 """EfficientNet: one searched network, B0, and a rule by which it grows to B7.
 
-More of one thing alone, layers, channels or pixels, soon stops helping; all three are scaled together
-(about 1.2, 1.1 and 1.15 times a step). The block is MobileNet v2's with squeeze and excitation::
+More of one thing alone, layers, channels or pixels, soon stops helping; all three are scaled
+together (about 1.2, 1.1 and 1.15 times a step). The block is MobileNet v2's with squeeze and
+excitation::
 
     x: C_in
      |  1x1 conv t C_in, BN, f        (not where t = 1)
@@ -12,15 +13,14 @@ More of one thing alone, layers, channels or pixels, soon stops helping; all thr
 
 f is the SiLU x / (1 + e^-x), "swish". ``STAGES`` is the paper's table 1; before it stands a 3x3
 convolution of 32 /2, after it a 1x1 convolution of 4 times the channels, the mean, dropout and the
-classes. Channels are multiplied with the width and rounded as MobileNet v2's, blocks with the depth and
-rounded up. Stochastic depth leaves out block i of n with probability 0.2 i / n.
+classes. Channels are multiplied with the width and rounded as MobileNet v2's, blocks with the depth
+and rounded up. Stochastic depth leaves out block i of n with probability 0.2 i / n.
 
-Papers: Tan and Le, "EfficientNet", ICML 2019, tables 1 and 2, equation 3 (which gives the multipliers
-only roughly: ``SCALES`` is the authors' program's). Our multiply-adds are the table's but for B4 and
-B5, where the table has 4 % less. The layers and their order are those of torchvision's model: it pads
-alike on both sides, where the authors' TensorFlow pads less before than behind. EfficientNet-Lite0 is
-that: B0 without squeeze and excitation, with ReLU6, the first and the last layer not scaled, and
-TensorFlow's padding and names as in the timm package, for its weights were trained so.
+Papers: Tan and Le, "EfficientNet", ICML 2019, tables 1 and 2, equation 3 (which gives the
+multipliers only roughly: ``SCALES`` is the authors' program's). Our multiply-adds are the table's
+but for B4 and B5, where the table has 4 % less. The layers and their order are those of
+torchvision's model: it pads alike on both sides, where the authors' TensorFlow pads less before
+than behind.
 """
 
 from __future__ import annotations
@@ -103,7 +103,6 @@ class EfficientNet(Network):
         stochastic_depth: probability of leaving out the last block's branch.
 
     Attributes:
-        side: of the pictures it is for, in pixels.
         maps: "c2" .. "c5", the last of their strides, and "last" after the last convolution.
     """
 
@@ -142,9 +141,7 @@ class EfficientNet(Network):
         self.features = Trunk(layers, taps)
         self.classifier = None
         if num_classes:
-            self.classifier = Sequential(
-                Dropout(scale.dropout), Linear(4 * channels, num_classes)
-            )
+            self.classifier = Sequential(Dropout(scale.dropout), Linear(4 * channels, num_classes))
         initialise(self, linear_std=None if not num_classes else 1 / math.sqrt(3 * num_classes))
 
     def classify(self, maps: dict[str, Tensor]) -> Tensor:

@@ -32,15 +32,14 @@ from functools import partial
 
 from nn import functional as F
 from nn import init
-from nn.layers import AdaptiveAvgPool2d, Conv2d, Dropout, Linear
-from nn.layers import LocalResponseNorm, MaxPool2d, ReLU
+from nn.layers import AdaptiveAvgPool2d, Conv2d, Dropout, Linear, LocalResponseNorm, MaxPool2d, ReLU
 from nn.models.blocks import Branches, ConvBN
-from nn.models.network import Map, Network, Preprocessing
+from nn.models.network import HALVES, Map, Network
 from nn.models.trunk import maps_of
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
 
-# The 1x1 convolution; that before the 3x3, the 3x3; that before the 5x5, the 5x5; after the pooling.
+# Channels of the 1x1; of the 1x1 before the 3x3, the 3x3; the same for the 5x5; after the pooling.
 INCEPTION = {
     "inception3a": (64, 96, 128, 16, 32, 32),
     "inception3b": (128, 128, 192, 32, 96, 64),
@@ -57,7 +56,6 @@ AUXILIARY = {"aux1": "inception4a", "aux2": "inception4d"}
 
 # torchvision's, trained on ImageNet by TensorFlow, which wants pixels in -1..1.
 WEIGHTS = {"imagenet": "https://download.pytorch.org/models/googlenet-1378be20.pth"}
-HALVES = Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 def conv_relu(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1):
@@ -142,7 +140,9 @@ class GoogLeNet(Network):
         taps = TAPS | {name: AUXILIARY[name] for name in self.auxiliary}
         taps = dict(sorted(taps.items(), key=lambda tap: order.index(tap[1])))
         maps = maps_of(self.layers(), taps, images)
-        found = [(self.auxiliary_weight, getattr(self, name)(maps[name])) for name in self.auxiliary]
+        found = [
+            (self.auxiliary_weight, getattr(self, name)(maps[name])) for name in self.auxiliary
+        ]
         return [(1.0, self.classify(maps)), *found]
 
     def parts(self) -> list[Module]:
@@ -165,7 +165,7 @@ def inception(
 
 
 class Auxiliary(Module):
-    """A classifier half-way: means of 4x4 parts, 1x1 convolution 128, fc 1024, ReLU, dropout, fc."""
+    """A classifier half-way: means of 4x4 parts, 1x1 conv 128, fc 1024, ReLU, dropout, fc."""
 
     def __init__(self, conv, in_channels: int, num_classes: int):
         super().__init__()

@@ -36,8 +36,7 @@ from nn import functional as F
 from nn import init
 from nn.layers import AvgPool2d, Conv2d, Dropout, Linear, MaxPool2d
 from nn.models.blocks import ConvBN
-from nn.models.googlenet import HALVES
-from nn.models.network import Map, Network
+from nn.models.network import HALVES, Map, Network
 from nn.models.trunk import maps_of
 from nn.module import Module
 from nn.tensor import Tensor
@@ -61,7 +60,7 @@ class InceptionV3(Network):
 
     classifier_names = ("fc", "AuxLogits.fc")
     auxiliary_weight = 0.4
-    preprocessing = HALVES
+    preprocessing, side = HALVES, 299
     weights = WEIGHTS
 
     def __init__(

@@ -7,15 +7,16 @@
      |  1x1 conv C_out, BN
     add x, where s = 1 and C_in = C_out
 
-f is ReLU in the first blocks and hard swish, x min(max(x + 3, 0), 6) / 6, in the later ones. The stem
-is a 3x3 convolution of 16 /2. ``BLOCKS`` is the paper's tables 1 and 2. After them a 1x1 convolution of
-six times as many channels, then the mean, a layer of 1280 (1024 in "small") and the classes.
+f is ReLU in the first blocks and hard swish, x min(max(x + 3, 0), 6) / 6, in the later ones. The
+stem is a 3x3 convolution of 16 /2. ``BLOCKS`` is the paper's tables 1 and 2. After them a 1x1
+convolution of six times as many channels, then the mean, a layer of 1280 (1024 in "small") and the
+classes.
 
 Paper: Howard et al., "Searching for MobileNetV3", ICCV 2019. Its table 2 has 1280 in "small" too,
 2,946,568 parameters; published weights have 1024, 2,542,856, which is what is built. With it the
-table's 66 M multiply-adds are not reached (56.5 M). The table's squeeze and excitation behind the last
-convolution would make 3.1 M parameters, and the table says 2.9 M. The layers and their order are those
-of torchvision's model; as there, batch norms have eps 0.001 and momentum 0.01.
+table's 66 M multiply-adds are not reached (56.5 M). The table's squeeze and excitation behind the
+last convolution would make 3.1 M parameters, and the table says 2.9 M. The layers and their order
+are those of torchvision's model; as there, batch norms have eps 0.001 and momentum 0.01.
 """
 
 from __future__ import annotations
@@ -153,9 +154,7 @@ class Block(Module):
         layers = []
         if expanded != in_channels:
             layers.append(block_conv_bn(in_channels, expanded, 1, activation=activation))
-        layers.append(
-            block_conv_bn(expanded, expanded, k, stride, expanded, activation=activation)
-        )
+        layers.append(block_conv_bn(expanded, expanded, k, stride, expanded, activation=activation))
         if is_squeezed:
             layers.append(SqueezeExcitation(expanded, rounded(expanded // 4), scale=F.hardsigmoid))
         layers.append(block_conv_bn(expanded, out_channels, 1, activation=None))

@@ -32,6 +32,7 @@ class Preprocessing(NamedTuple):
 
 
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALVES = Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # TensorFlow's: numbers in -1..1
 
 
 class Dialect:
@@ -61,8 +62,8 @@ class Dialect:
 class Network(Module):
     """What every network of ``nn.models.NETWORKS`` is.
 
-    All take ``num_classes``: a number; 0 for everything but the classifier, that is, up to the map
-    it reads (and without classifiers that look at others); None for a backbone, without what only the classifier needs.
+    All take ``num_classes``: a number; 0 for everything but the classifiers, that is, up to the map
+    that the last of them reads; None for a backbone, without what only the classifier needs.
 
     Attributes:
         features: preprocessed images (N, 3, H, W) -> the maps (N, C, H / stride, W / stride) by the
@@ -73,6 +74,7 @@ class Network(Module):
             as there are any, and "last" where the classifier reads another map than the coarsest
             of those (and the network was made with it).
         preprocessing: what the weights expect; ``load_weights`` sets it.
+        side: of the square pictures that its published figures are for, in pixels.
         weights: published files by the name of what they were trained on; the file's name ends with
             the first eight digits of its SHA-256.
         classifier_names: of the layers whose size is ``num_classes``.
@@ -84,6 +86,7 @@ class Network(Module):
     num_classes: int | None
     maps: Mapping[str, Map]
     preprocessing: Preprocessing = IMAGENET
+    side: int = 224
     weights: Mapping[str, str] = {}
     classifier_names: ClassVar[tuple[str, ...]] = ("fc",)
     names: ClassVar[str] = "torchvision"

@@ -26,7 +26,7 @@ The layers and their order are those of torchvision's model.
 
 ResNeXt's 3x3 convolution has groups: in a block of "32x4d" 32 times 4 channels where C is 64 (Xie,
 Girshick, Dollar, Tu, He, "Aggregated Residual Transformations for Deep Neural Networks", CVPR 2017,
-figure 3 (c) and table 1). A wide ResNet's has twice as many channels (Zagoruyko and Komodakis 2016).
+figure 3 (c) and table 1).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from functools import partial
 from typing import NamedTuple
 
 from nn import functional as F
-from nn import init
 from nn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d
+from nn.models.blocks import initialise
 from nn.models.network import Map, Network
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
@@ -114,9 +114,7 @@ class ResNet(Network):
             setattr(self, f"layer{number}", Sequential(*blocks))
             self.maps[f"c{number + 1}"] = Map(channels, 2 ** (number + 1))
         self.fc = Linear(channels, num_classes) if num_classes else None
-        for module in self.modules():
-            if isinstance(module, Conv2d):
-                init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialise(self)
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
         c2 = self.layer1(self.maxpool(self.bn1(self.conv1(images), relu=True)))
@@ -220,5 +218,3 @@ resnext101_32x8d = partial(
 resnext101_64x4d = partial(
     published, "resnext101_64x4d", Bottleneck, (3, 4, 23, 3), width=4, groups=64
 )
-wide_resnet50_2 = partial(ResNet, Bottleneck, (3, 4, 6, 3), width=128)
-wide_resnet101_2 = partial(ResNet, Bottleneck, (3, 4, 23, 3), width=128)

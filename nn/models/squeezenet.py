@@ -15,9 +15,9 @@ and half of what the block puts out is by 1x1 as well ("expand")::
     c4    max pooling, fire(64, 256)        max pooling, fire(48, 192) twice, fire(64, 256) twice
     scores: dropout, 1x1 conv to the classes, ReLU, mean
 
-Every max pooling is 3x3 /2, its last window may hang over ("ceil"). Simple bypass adds to the output
-of the fire modules 3, 5, 7 and 9 what goes in; complex bypass, besides, a 1x1 convolution of that at
-2, 4, 6 and 8.
+Every max pooling is 3x3 /2, its last window may hang over ("ceil"). Simple bypass adds to the
+output of the fire modules 3, 5, 7 and 9 what goes in; complex bypass, besides, a 1x1 convolution of
+that at 2, 4, 6 and 8.
 
 Paper: Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer, "SqueezeNet", 2016, table 1 and figure 2.
 The table's map sizes need pictures of 227 x 227 where it prints 224. Its 7.7 MB for complex bypass
@@ -53,7 +53,11 @@ FIRES = {
 }  # fmt: skip
 STEMS = {"1.0": (96, 7), "1.1": (64, 3)}
 # What goes around the fire modules of even number, and around those of odd number.
-BYPASSES = {"none": ("none", "none"), "simple": ("none", "simple"), "complex": ("complex", "simple")}
+BYPASSES = {
+    "none": ("none", "none"),
+    "simple": ("none", "simple"),
+    "complex": ("complex", "simple"),
+}
 
 # torchvision's, trained on ImageNet.
 WEIGHTS = {
@@ -71,8 +75,8 @@ class SqueezeNet(Network):
         dropout: probability, before the classifier.
 
     Attributes:
-        maps: "c2", "c3" and "c4", the last of their strides; no padding at the stem and where a
-            pooling hangs over make them a cell smaller or larger than the others' (see ``Network``).
+        maps: "c2", "c3" and "c4", the last of their strides. They may be a cell smaller or larger
+            than those of others: the stem has no padding, and poolings hang over.
     """
 
     classifier_names = ("classifier.1",)
@@ -89,6 +93,7 @@ class SqueezeNet(Network):
             raise ValueError(f"squeezenet: bypass {bypass!r}, expected one of {list(BYPASSES)}")
         self.num_classes, self.maps = num_classes, {}
         self.weights = WEIGHTS[version] if bypass == "none" else {}
+        self.side = 224 if bypass == "none" else 227
         channels, kernel_size = STEMS[version]
         layers, taps, stride, number = [Conv2d(3, channels, kernel_size, 2), ReLU()], {}, 2, 2
         for fire in FIRES[version]:

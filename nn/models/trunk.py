@@ -16,9 +16,7 @@ class Trunk(Sequential):
         taps: the name of a map -> the name or number of the layer whose output it is, in order.
     """
 
-    def __init__(
-        self, layers: Sequence[Module] | dict[str, Module], taps: Mapping[str, int | str]
-    ):
+    def __init__(self, layers: Sequence[Module] | dict[str, Module], taps: Mapping[str, int | str]):
         super().__init__(*([layers] if isinstance(layers, dict) else layers))
         self.taps = {name: str(layer) for name, layer in taps.items()}
 

@@ -1,7 +1,8 @@
 """VGG: nothing but 3x3 convolutions, and a pooling where the channels double.
 
 Two 3x3 convolutions see what one of 5x5 does, three what one of 7x7 does, with fewer weights and a
-ReLU between. Each row is as many 3x3 convolutions with a ReLU as stand there, then 2x2 max pooling::
+ReLU between. Each row is as many 3x3 convolutions with a ReLU as stand there, then 2x2 max
+pooling::
 
     map   channels   11  13  16  19
     -       64        1   2   2   2
@@ -20,6 +21,7 @@ connected layer has 102,764,544 of VGG-16's 138,357,544 parameters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from nn.layers import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Dropout, Linear, MaxPool2d, ReLU
@@ -41,6 +43,9 @@ CONVOLUTIONS = {
 URL = "https://download.pytorch.org/models/"
 WEIGHTS = {
     (11, False): {"imagenet": URL + "vgg11-8a719046.pth"},
+    (11, True): {"imagenet": URL + "vgg11_bn-6002323d.pth"},
+    (13, False): {"imagenet": URL + "vgg13-19584684.pth"},
+    (13, True): {"imagenet": URL + "vgg13_bn-abd245e5.pth"},
     (16, False): {"imagenet": URL + "vgg16-397923af.pth"},
     (16, True): {"imagenet": URL + "vgg16_bn-6c64b313.pth"},
     (19, False): {"imagenet": URL + "vgg19-dcbb9e9d.pth"},
@@ -54,7 +59,9 @@ class VGG(Network):
         layers: 11, 13, 16 or 19 with weights.
         num_classes: 0 or None leaves ``classifier`` away.
         batch_norm: whether there is any.
-        dropout: probability, after each of the two layers of 4096.
+        dropout: probability, after each of the two hidden layers of the classifier.
+        channels: of the five groups of convolutions.
+        hidden: how many outputs the two hidden layers have.
 
     Attributes:
         maps: "c2" .. "c5" after the second to the fifth pooling.
@@ -68,16 +75,18 @@ class VGG(Network):
         num_classes: int | None = 1000,
         batch_norm: bool = False,
         dropout: float = 0.5,
+        channels: Sequence[int] = CHANNELS,
+        hidden: int = 4096,
     ):
         super().__init__()
         self.num_classes, self.maps = num_classes, {}
         self.weights = WEIGHTS.get((layers, batch_norm), {})
-        features, taps, channels = [], {}, 3
-        for number, (C, count) in enumerate(zip(CHANNELS, CONVOLUTIONS[layers], strict=True), 1):
+        features, taps, before = [], {}, 3
+        for number, (C, count) in enumerate(zip(channels, CONVOLUTIONS[layers], strict=True), 1):
             for _ in range(count):
                 norm = [BatchNorm2d(C)] if batch_norm else []
-                features += [Conv2d(channels, C, 3, padding=1), *norm, ReLU()]
-                channels = C
+                features += [Conv2d(before, C, 3, padding=1), *norm, ReLU()]
+                before = C
             features.append(MaxPool2d(2))
             if number > 1:
                 taps[f"c{number}"] = len(features) - 1
@@ -86,9 +95,9 @@ class VGG(Network):
         self.avgpool, self.classifier = AdaptiveAvgPool2d(7), None
         if num_classes:
             self.classifier = Sequential(
-                Linear(512 * 7 * 7, 4096), ReLU(), Dropout(dropout),
-                Linear(4096, 4096), ReLU(), Dropout(dropout),
-                Linear(4096, num_classes),
+                Linear(before * 7 * 7, hidden), ReLU(), Dropout(dropout),
+                Linear(hidden, hidden), ReLU(), Dropout(dropout),
+                Linear(hidden, num_classes),
             )  # fmt: skip
         initialise(self, linear_std=0.01)
 
