@@ -35,6 +35,7 @@ detector.parts
 detector.datasets detector.necks detector.heads
 detector.detectors
 detector.evaluation
+detector.reporting
 detector.training
 detector.commands
 detector
