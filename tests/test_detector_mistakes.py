@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_data_set import real_data
+from small_data_set import middling, real_data
 
 from detector.evaluation.figures import coco_evaluation
 from detector.evaluation.matches import match
@@ -123,26 +123,13 @@ def test_the_same_as_tide(objects, found):
     assert_same(truth, entries)
 
 
-def blurred(annotations, seed):
-    """Detections as a middling detector makes them: moved, renamed, doubled, lost, invented."""
-    rng, found = np.random.default_rng(seed), []
-    for entry in annotations:
-        for _ in range(rng.integers(0, 4)):
-            x, y, w, h = entry["bbox"]
-            dx, dy, dw, dh = rng.normal(0, 0.2, 4)
-            box = [x + dx * w, y + dy * h, w * np.exp(dw), h * np.exp(dh)]
-            label = entry["category_id"] if rng.random() < 0.8 else int(rng.integers(1, 4))
-            found.append(detection(entry["image_id"], label, box, float(rng.random())))
-    return found
-
-
 def test_the_same_as_tide_on_blood_cells():
     """AP50 also as pycocotools has it; with LIGHTHEAD_DETECTIONS, a file of ``lighthead evaluate
     --json`` on BCCD's val, also for a trained detector."""
     from detector.datasets import open_dataset
 
     truth = open_dataset(str(real_data("bccd")), "val").coco_ground_truth()
-    every = [blurred(truth["annotations"], seed=0)]
+    every = [middling(truth)]
     if place := os.environ.get("LIGHTHEAD_DETECTIONS"):
         every.append(json.loads(Path(place).read_bytes()))
     for detections in every:

@@ -61,6 +61,8 @@ THIRD_PARTY = {
     "matplotlib",
     "tqdm",
     "yaml",
+    "jinja2",
+    "markupsafe",  # a part of jinja2
     "pillow_heif",
 } | COMPILERS
 

@@ -14,13 +14,11 @@ if TYPE_CHECKING:
 
 MOST_LINES = len(COLOURS) - 1  # classes in a plot; one colour is that of all together
 MOST_BOXES = 1500  # in a plot of anchors
-NO_LOSS = ("epoch", "iteration", "seconds", "lr", "grad_norm")
 
 
-def loss_plot(metrics: Sequence[Mapping[str, float]]) -> Plot:
-    """Each loss over the iterations, its running mean."""
+def loss_plot(metrics: Sequence[Mapping[str, float]], names: Sequence[str]) -> Plot:
+    """Each of these losses over the iterations, its running mean."""
     steps = [row for row in metrics if "loss" in row]
-    names = [name for name in steps[0] if name not in NO_LOSS and not name.startswith("val_")]
     at = [row["iteration"] for row in steps]
     every = [
         Line(name, at, smoothed([row.get(name, np.nan) for row in steps]), colour, name == "loss")
@@ -44,9 +42,8 @@ def validation_plot(
 def rate_plot(metrics: Sequence[Mapping[str, float]]) -> Plot:
     """The learning rate over the iterations."""
     steps = [row for row in metrics if "lr" in row]
-    line = Line(
-        "learning rate", [row["iteration"] for row in steps], [row["lr"] for row in steps], COLOURS[0]
-    )
+    at, rates = [row["iteration"] for row in steps], [row["lr"] for row in steps]
+    line = Line("learning rate", at, rates, COLOURS[0])
     return lines([line], "iteration", "learning rate", ylim=(0, None))
 
 

@@ -44,6 +44,7 @@ class Subject:
         was_learned: whether it learned from those very pictures.
         evaluation, detections: what came out.
         metrics: the rows of its training's ``metrics.csv``, none if there was none.
+        losses: the names of the losses in them.
         titles: how the figures of the validations in them are printed, by their names.
         config: of its training, by names.
     """
@@ -55,6 +56,7 @@ class Subject:
     evaluation: Evaluation
     detections: Sequence[dict]
     metrics: Sequence[Mapping[str, float]] = ()
+    losses: Sequence[str] = ()
     titles: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, object] = field(default_factory=dict)
 
@@ -118,15 +120,13 @@ def write_report(path: str | os.PathLike, subject: Subject) -> None:
 
 def class_rows(subject: Subject, truth: dict) -> list[Row]:
     """A row for each class, and last one for all."""
-    judged, evaluation, dataset = None, subject.evaluation, subject.dataset
+    evaluation, dataset = subject.evaluation, subject.dataset
     judged = judge(truth["annotations"], subject.detections)
     rows = []
     for entry, category in zip(evaluation.classes, dataset.category_ids, strict=True):
         points = curve(judged.of(category), entry.boxes) if entry.boxes else None
         best = best_of(points) if points else None
-        rows.append(
-            Row(entry.name, entry.boxes, entry.AP, entry.AP50, entry.recall, points, best)
-        )
+        rows.append(Row(entry.name, entry.boxes, entry.AP, entry.AP50, entry.recall, points, best))
     boxes, found = sum(row.boxes for row in rows), evaluation.figures
     points = curve(judged, boxes) if boxes else None
     best = best_of(points) if points else None
@@ -168,9 +168,12 @@ def matrix(
 
 def training_plots(subject: Subject) -> list:
     """Losses, learning rate and validations, none without a training."""
-    if not any("loss" in row for row in subject.metrics):
+    if not subject.losses:
         return []
-    plots = [loss_plot(subject.metrics), validation_plot(subject.metrics, subject.titles)]
+    plots = [
+        loss_plot(subject.metrics, subject.losses),
+        validation_plot(subject.metrics, subject.titles),
+    ]
     return [plot for plot in [*plots, rate_plot(subject.metrics)] if plot is not None]
 
 

@@ -10,7 +10,7 @@ from detector.errors import UserError
 from detector.evaluation.figures import Evaluation
 from detector.reporting.report import Subject, write_report
 from detector.training.loading import LoadedDetector
-from detector.training.run_folder import RunFolder, read_metrics
+from detector.training.run_folder import RunFolder, losses_of, read_metrics
 
 # Of the validations in metrics.csv, as in ``Detection.figures``.
 TITLES = {"ap": "AP", "ap50": "AP50"}
@@ -22,26 +22,27 @@ def report(
     dataset: Dataset,
     evaluation: Evaluation,
     detections: Sequence[dict],
-    was_learned: bool = False,
 ) -> None:
     """Write ``report.html`` with what is known of the training that left the weights, if anything.
 
     Args:
         dataset: what was measured with; ``evaluation`` and ``detections`` came out.
-        was_learned: whether the detector learned from those very pictures.
 
     Raises:
         UserError: it cannot be written; the weights and figures are where they were.
     """
     run = RunFolder(detector.path.parent)
+    metrics = read_metrics(run.metrics) if run.metrics.exists() else []
+    steps = [row for row in metrics if "loss" in row]
     subject = Subject(
         model=detector.model,
         weights=detector.path,
         dataset=dataset,
-        was_learned=was_learned,
+        was_learned=dataset.digest() == detector.learned_from,
         evaluation=evaluation,
         detections=detections,
-        metrics=read_metrics(run.metrics) if run.metrics.exists() else (),
+        metrics=metrics,
+        losses=list(losses_of(steps[0])) if steps else (),
         titles=TITLES,
         config=run.read_config() if run.config.exists() else {},
     )
@@ -49,6 +50,6 @@ def report(
         write_report(path, subject)
     except OSError as error:
         raise UserError(
-            f"cannot write the report {path} ({error.strerror}); nothing else is lost, and lighthead "
-            f"evaluate --weights {detector.path} --data DATA --report FILE.html makes it again"
+            f"cannot write the report {path} ({error.strerror}); nothing else is lost, and "
+            f"lighthead evaluate --weights {detector.path} --data DATA --report FILE makes it again"
         ) from error

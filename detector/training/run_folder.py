@@ -2,7 +2,8 @@
 
 ``config.json`` (every option), ``metrics.csv`` (a row an iteration), ``curves.png``, ``last.ckpt``
 (everything needed to go on), ``best.ckpt`` (the weights that scored best), ``evaluation.json``,
-``report.html`` and ``detections/``. What is rewritten during training appears complete or not at all.
+``report.html`` and ``detections/``. What is rewritten during training appears complete or not at
+all.
 """
 
 from __future__ import annotations
