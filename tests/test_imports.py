@@ -26,8 +26,9 @@ nn.functional
 nn.module nn.gradcheck nn.weights
 nn.checkpoint
 nn.layers nn.optim
-nn.summary nn.models
+nn.models
 nn.inference
+nn.summary
 nn
 detector.errors detector.interruption detector.boxes detector.settings
 detector.progress detector.folder_lock detector.own_files
@@ -35,7 +36,7 @@ detector.parts
 detector.datasets detector.necks detector.heads
 detector.detectors
 detector.evaluation
-detector.results
+detector.reporting detector.results
 detector.training
 detector.commands
 detector
@@ -61,6 +62,8 @@ THIRD_PARTY = {
     "matplotlib",
     "tqdm",
     "yaml",
+    "jinja2",
+    "markupsafe",  # a part of jinja2
     "pillow_heif",
     "av",
 } | COMPILERS

@@ -19,6 +19,7 @@ from detector.detectors.detector import Detector, DetectorSettings
 from detector.heads.compiled_light_head import CompiledLightHead
 from detector.heads.light_head import HeadTargets, LightHead
 from detector.heads.rpn import AnchorTargets, RegionProposalNetwork, RPNSettings
+from detector.parts.anchors import AnchorGenerator
 from detector.parts.preprocess import network_size, resize, scale_boxes
 from nn.models import Network, map_of_stride
 
@@ -144,6 +145,10 @@ class TwoStageDetector(Detector):
             "scores": found["scores"].astype(np.float32),
             "labels": found["labels"],
         }
+
+    @property
+    def anchor_generator(self) -> AnchorGenerator:
+        return self.rpn.anchor_generator
 
     def compiled_head(self) -> CompiledLightHead:
         return CompiledLightHead(self.head, self.rpn.settings.test_selector.post_nms)
