@@ -66,6 +66,7 @@ THIRD_PARTY = {
     "markupsafe",  # a part of jinja2
     "pillow_heif",
     "av",
+    "IPython",  # where a notebook has imported it
 } | COMPILERS
 
 PACKAGES = ("nn", "detector", "multitask", "lighthead")
