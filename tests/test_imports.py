@@ -36,6 +36,7 @@ detector.datasets detector.necks detector.heads
 detector.detectors
 detector.evaluation
 detector.training
+detector.tools
 detector.commands
 detector
 multitask.errors
