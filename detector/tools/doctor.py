@@ -115,7 +115,7 @@ def wrong_names(objective: Detection, say: Callable[[str], None]) -> Iterator[Fi
         say(f"data: fewer than two classes have {LEAST_BOXES} boxes, nothing to say of their names")
         return
     say("data: comparing the class names of each half of the pictures with the other half")
-    named = named_by_others(train, val, objective.model, session.recipe, session.seed)
+    named = named_by_others(train, val, objective.model, session)
     right = (named.scores.argmax(axis=1) + 1 == named.labels).mean()
     say(f"data: {right:.0%} of {len(named.labels)} objects are called what others like them are")
     for pair in contradictions(named):
@@ -129,7 +129,7 @@ def contradiction(pair: Pair, train: Dataset, val: Dataset | None) -> Finding:
         return Finding(
             "data",
             f"nothing tells the classes {names} apart (AUC {pair.auc:.2f}, 0.5 is chance)",
-            f"are they exchanged in some of the pictures, or do they look the same? ({LOOK})",
+            f"are they swapped in some of the pictures, or do they look the same? ({LOOK})",
         )
     files = [(train.images + (val.images if val else []))[number].path for number in pair.pictures]
     more = len(files) - MOST_NAMED
@@ -138,8 +138,8 @@ def contradiction(pair: Pair, train: Dataset, val: Dataset | None) -> Finding:
     return Finding(
         "data",
         f"the classes {names} are swapped in some pictures: in {len(files)}, {in_val} of them in "
-        f"val, each is taken for the other (AUC {pair.auc:.2f}, 0.5 is chance)",
-        f"mend the names in {shown} and those like them ({LOOK})",
+        f"val, each is taken for the other, more than chance would have it (AUC {pair.auc:.2f})",
+        f"look at {shown}, the surest first, and mend the names ({LOOK})",
     )
 
 

@@ -24,14 +24,21 @@ from detector.detectors.detector import Detector
 from detector.parts.preprocess import network_size, resize, scale_boxes
 from detector.training.objectives.crops import CropClassifier, learn_crops, squares
 from detector.training.recipe import Recipe
+from detector.training.sessions import Session
 from nn import functional as F
 
-LESSONS = CropLessons(iterations=300, size=48, batch=32, lr=0.05)
+# With loaded weights; without, the recipe's own lessons as far as FROM_NOTHING.
+LESSONS = CropLessons(iterations=300, size=48, batch=32, lr=0.02)
+FROM_NOTHING = 800
 CONTEXT = 1.3  # side of a crop, in longer sides of its object
-MOST_PICTURES = 200  # of a split
+MOST_PIXELS = 6e7  # of a split, at the size at which the network sees it: 180 MB
 LEAST_BOXES = 20  # of a class, fewer say nothing
-LEAST_PICTURES = 3  # in which two classes are exchanged, fewer may be chance
-TOLD_APART = 0.7  # two classes below are not, with the AUC of chance 0.5
+# In so many pictures two classes are exchanged, and by so many standard errors in more than chance
+# would have it.
+LEAST_PICTURES, ERRORS = 3, 4.0
+# AUC, where chance is 0.5: two classes below are not told apart. That means something where most
+# pairs are.
+TOLD_APART, MOST_ARE = 0.7, 0.85
 
 
 class Named(NamedTuple):
@@ -49,12 +56,13 @@ class Named(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two classes that contradict themselves.
+    """Two classes, and how they agree.
 
     Attributes:
         labels: of both, the smaller first.
         auc: how surely the look tells which of the two an object is called, 0.5 for not at all.
-        pictures: numbers of those in which both occur, each always taken for the other.
+        pictures: numbers of those in which both occur, each always taken for the other, the surest
+            first; empty if chance may have it so.
     """
 
     labels: tuple[int, int]
@@ -63,38 +71,39 @@ class Pair(NamedTuple):
 
 
 def contradictions(named: Named) -> list[Pair]:
-    """Pairs of classes that are exchanged in some pictures, or that nothing tells apart."""
+    """Pairs of classes that are exchanged in some pictures, or that alone are not told apart."""
     counts = np.bincount(named.labels, minlength=named.scores.shape[1] + 1)
     usable = np.flatnonzero(counts[1:] >= LEAST_BOXES) + 1
     pairs = [pair_of(named, first, second) for first, second in combinations(usable.tolist(), 2)]
-    return [pair for pair in pairs if pair is not None]
+    is_clear = bool(pairs) and np.median([pair.auc for pair in pairs]) >= MOST_ARE
+    return [pair for pair in pairs if pair.pictures or (is_clear and pair.auc < TOLD_APART)]
 
 
-def pair_of(named: Named, first: int, second: int) -> Pair | None:
-    """What is wrong with two classes, None if nothing is.
+def pair_of(named: Named, first: int, second: int) -> Pair:
+    """How well two classes are told apart, and in which pictures they are exchanged.
 
     The threshold between them lies where both are missed equally often: how frequent they are must
-    not count.
+    not count. Where two classes only look alike, one of them is missed in a picture; that both are,
+    more often than each by itself would have it, is what an exchange does.
     """
     chosen = np.isin(named.labels, (first, second))
     is_second = named.labels[chosen] == second
     margin = named.scores[chosen, second - 1] - named.scores[chosen, first - 1]
     auc = area_under_curve(margin[~is_second], margin[is_second])
-    threshold = balanced(margin[~is_second], margin[is_second])
-    is_wrong = (margin > threshold) != is_second
-    exchanged, expected = [], 0.0
-    wrong = [is_wrong[~is_second].mean(), is_wrong[is_second].mean()]
-    for number in np.unique(named.pictures[chosen]):
+    margin = margin - balanced(margin[~is_second], margin[is_second])
+    is_wrong = (margin > 0) != is_second
+    wrong = is_wrong[~is_second].mean(), is_wrong[is_second].mean()
+    exchanged, expected = {}, 0.0
+    for number in np.unique(named.pictures[chosen]).tolist():
         here = named.pictures[chosen] == number
-        seconds = int(is_second[here].sum())
-        if 0 < seconds < here.sum():
-            expected += wrong[0] ** (here.sum() - seconds) * wrong[1] ** seconds
+        seconds, both = is_second[here].sum(), here.sum()
+        if 0 < seconds < both:
+            expected += wrong[0] ** (both - seconds) * wrong[1] ** seconds
             if is_wrong[here].all():
-                exchanged.append(int(number))
-    is_exchanged = len(exchanged) >= max(LEAST_PICTURES, 3 * expected)
-    if not is_exchanged and auc >= TOLD_APART:
-        return None
-    return Pair((first, second), auc, exchanged if is_exchanged else [])
+                exchanged[number] = np.abs(margin[here]).sum()
+    if len(exchanged) < max(LEAST_PICTURES, expected + ERRORS * expected**0.5):
+        exchanged = {}
+    return Pair((first, second), auc, sorted(exchanged, key=exchanged.get, reverse=True))
 
 
 def area_under_curve(low: np.ndarray, high: np.ndarray) -> float:
@@ -113,43 +122,47 @@ def balanced(low: np.ndarray, high: np.ndarray) -> float:
 
 
 def named_by_others(
-    train: Dataset, val: Dataset | None, model: Detector, recipe: Recipe, seed: int
+    train: Dataset, val: Dataset | None, model: Detector, session: Session
 ) -> Named:
-    """The objects of up to ``MOST_PICTURES`` of each split, named by what other pictures teach.
+    """The objects of up to ``MOST_PIXELS`` of each split, named by what other pictures teach.
 
     Args:
         train: each of its halves names the objects of the other; the first those of ``val`` too.
         val: of the same classes; its pictures are numbered after those of ``train``.
         model: where the classifiers' backbones start; it is left as it is.
-        recipe: how crops are flipped, and the size of the pictures.
+        session: its recipe says how crops are flipped, and the size of the pictures.
     """
-    recipe = replace(recipe, crops=LESSONS)
-    places = spread(len(train))
+    recipe, lessons = session.recipe, LESSONS
+    if session.init_from is None and recipe.crops.iterations:
+        lessons = replace(recipe.crops, iterations=min(recipe.crops.iterations, FROM_NOTHING))
+    recipe = replace(recipe, crops=lessons)
+    places = spread(len(train), recipe)
     halves = [AtNetworkSize(train, places[half::2], recipe) for half in (0, 1)]
     numbers = [places[1::2], places[::2]]
     parts = []
     for learnt, asked, number in zip(halves, halves[::-1], numbers, strict=True):
         pupil = CropClassifier(copy.deepcopy(model), model.num_classes).train()
-        learn_crops(pupil, learnt, recipe, seed, lambda: None)
+        learn_crops(pupil, learnt, recipe, session.seed, lambda: None)
         pupil.eval()
-        parts += name_objects(pupil, asked, number)
+        parts += name_objects(pupil, asked, number, lessons.size)
         if val is not None and learnt is halves[0]:
-            places = spread(len(val))
+            places = spread(len(val), recipe)
             asked = AtNetworkSize(val, places, recipe)
-            parts += name_objects(pupil, asked, len(train) + places)
+            parts += name_objects(pupil, asked, len(train) + places, lessons.size)
     return Named(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def spread(count: int) -> np.ndarray:
-    """Places of up to ``MOST_PICTURES`` of so many, evenly apart."""
-    return np.linspace(0, count - 1, min(MOST_PICTURES, count)).astype(int)
+def spread(count: int, recipe: Recipe) -> np.ndarray:
+    """Places of some of so many pictures, evenly apart, which have ``MOST_PIXELS`` at most."""
+    most = int(MOST_PIXELS // (recipe.model.image.short_side * recipe.model.image.max_side))
+    return np.linspace(0, count - 1, min(most, count)).astype(int)
 
 
 def name_objects(
-    pupil: CropClassifier, dataset: Dataset, numbers: Sequence[int]
+    pupil: CropClassifier, dataset: Dataset, numbers: Sequence[int], size: int
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Of each picture what ``Named`` holds; ``numbers`` of the pictures."""
-    cut = CropTransform(pupil.classifier.out_features - 1, LESSONS.size).cut
+    """Of each picture what ``Named`` holds; ``numbers`` of the pictures, ``size`` of a crop."""
+    cut = CropTransform(pupil.classifier.out_features - 1, size).cut
     for index, number in enumerate(numbers):
         image, target = dataset.load(index)
         boxes, labels = target["boxes"], target["labels"]
