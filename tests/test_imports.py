@@ -36,6 +36,7 @@ detector.parts
 detector.datasets detector.necks detector.heads
 detector.detectors
 detector.evaluation
+detector.reporting
 detector.training
 detector.tools
 detector.commands
@@ -62,6 +63,8 @@ THIRD_PARTY = {
     "matplotlib",
     "tqdm",
     "yaml",
+    "jinja2",
+    "markupsafe",  # a part of jinja2
     "pillow_heif",
 } | COMPILERS
 

@@ -2,7 +2,8 @@
 
 Everything about the run stands in its folder --out: config.json (every option), metrics.csv (a row
 an iteration), curves.png, last.ckpt (to go on with), best.ckpt (the weights with the best AP on
-the validation split), evaluation.json, and detections/ (examples to look at).
+the validation split), evaluation.json, report.html (what it gets wrong, and from which score on to
+believe it) and detections/ (examples to look at).
 
 Ctrl-C finishes the iteration, saves and says how to go on; whatever else stops it, --resume goes
 on from the last checkpoint, at most half a minute earlier, and ends in exactly the same weights as

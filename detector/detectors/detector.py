@@ -11,6 +11,7 @@ import numpy as np
 import nn
 from detector.boxes import as_boxes
 from detector.detectors.stages import Stages
+from detector.parts.anchors import AnchorGenerator
 from detector.parts.preprocess import ImageSettings, check_image, to_batch
 from detector.settings import Settings
 from nn.models import Network
@@ -120,6 +121,11 @@ class Detector(nn.Module):
     @property
     def image(self) -> ImageSettings:
         return self.settings.image
+
+    @property
+    def anchor_generator(self) -> AnchorGenerator | None:
+        """What lays the anchors that objects are proposed from; None if it has none."""
+        return None
 
     def set_preprocessing(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Normalise images the way the weights that were loaded into the backbone want it."""

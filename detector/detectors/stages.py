@@ -22,6 +22,7 @@ class Stages(NamedTuple):
         proposals: (P, 4) what it leaves, best first.
         pooled: (P, C, p, p) what the head cuts out for each.
         probabilities: (P, 1 + classes) what it says of each, column 0 the background.
+        answers: (P, 4) where it moves each for its most probable class; into the last suppression.
         exact: (G, 1 + classes) what it says of the boxes of the ground truth.
         found: the detections: ``boxes`` (R, 4), ``scores`` (R,), ``labels`` (R,).
     """
@@ -35,5 +36,6 @@ class Stages(NamedTuple):
     proposals: np.ndarray
     pooled: np.ndarray
     probabilities: np.ndarray
+    answers: np.ndarray
     exact: np.ndarray
     found: dict[str, np.ndarray]

@@ -21,6 +21,7 @@ from detector.detectors.stages import Stages
 from detector.heads.compiled_light_head import CompiledLightHead
 from detector.heads.light_head import HeadTargets, LightHead
 from detector.heads.rpn import AnchorTargets, RegionProposalNetwork, RPNSettings
+from detector.parts.anchors import AnchorGenerator
 from detector.parts.preprocess import network_size, resize, scale_boxes
 from nn import functional as F
 from nn.models import Network, map_of_stride
@@ -164,6 +165,8 @@ class TwoStageDetector(Detector):
             logits, deltas = self.head(maps.thin, rois)
             pooled = self.head.pool(maps.thin, rois[: len(proposals)])
             probabilities, P = F.softmax(logits, 1).data, len(proposals)
+            surest = 1 + probabilities[:P, 1:].argmax(axis=1)
+            chosen = deltas.data[np.arange(P), surest] if deltas.ndim == 3 else deltas.data[:P]
             found = self.head.detect(logits[:P], deltas[:P], proposals, size, objectness)
         return Stages(
             size=size,
@@ -175,9 +178,14 @@ class TwoStageDetector(Detector):
             proposals=proposals,
             pooled=pooled.data,
             probabilities=probabilities[:P],
+            answers=clip(decode(chosen, proposals, self.head.settings.stds), size),
             exact=probabilities[P:],
             found=found,
         )
+
+    @property
+    def anchor_generator(self) -> AnchorGenerator:
+        return self.rpn.anchor_generator
 
     def compiled_head(self) -> CompiledLightHead:
         return CompiledLightHead(self.head, self.rpn.settings.test_selector.post_nms)

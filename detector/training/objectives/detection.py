@@ -30,6 +30,7 @@ from detector.training.objectives.crops import learn_from_crops
 from detector.training.objectives.objective import Objective
 from detector.training.published_weights import weights_file
 from detector.training.recipe import Recipe
+from detector.training.reports import report
 from detector.training.run_folder import RunFolder
 from nn.files import write_json
 
@@ -214,7 +215,7 @@ def describe(model: Detector, dataset: Dataset) -> dict:
 
 
 def conclude(run: RunFolder, val: Dataset) -> Evaluation:
-    """Measure the best weights once more in full, and draw examples."""
+    """Measure the best weights once more in full, draw examples, and write the report."""
     loaded = load_detector(run.path)
     detector = CompiledDetector(loaded.model)
     evaluation, detections = measure(detector, val)
@@ -237,4 +238,6 @@ def conclude(run: RunFolder, val: Dataset) -> Evaluation:
     print(f"pictures: {run.detections}")
     if legend(val.classes):
         print(legend(val.classes))
+    report(run.report, loaded, val, evaluation, detections)  # last: nothing waits for it
+    print(f"report: {run.report}")
     return evaluation
