@@ -16,6 +16,7 @@ from small_detectors import small_detector
 import detector
 import nn
 from detector.datasets import open_dataset, write_shapes
+from detector.detectors.two_stage import TwoStageDetector
 from detector.evaluation.figures import coco_evaluation
 from detector.evaluation.mistakes import KINDS
 from detector.reporting import page
@@ -168,6 +169,13 @@ def test_nothing_found(tmp_path, boxes):
     assert "Nothing is known of the training" in reading.text
     mistakes = reading.rows("Mistakes by kind")
     assert mistakes["missed"][0] == str(boxes + 1) and mistakes["invented"][0] == "0"
+
+
+def test_a_detector_without_anchors(tmp_path, monkeypatch):
+    monkeypatch.setattr(TwoStageDetector, "anchor_generator", None)
+    dataset = small_set(tmp_path)
+    reading, _ = reported(tmp_path, dataset, middling(dataset.coco_ground_truth()))
+    assert "There is no anchor" in reading.text
 
 
 def test_the_worst_are_of_every_kind(tmp_path):
