@@ -26,8 +26,9 @@ nn.functional
 nn.module nn.gradcheck nn.weights
 nn.checkpoint
 nn.layers nn.optim
-nn.summary nn.models
+nn.models
 nn.inference
+nn.summary
 nn
 detector.errors detector.interruption detector.boxes detector.settings
 detector.progress detector.folder_lock detector.own_files
