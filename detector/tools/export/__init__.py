@@ -1,0 +1,23 @@
+"""A trained detector as a file for other programs.
+
+``EXPORTS`` lists the kinds. A row is a function (detector, path, pictures) that writes the file,
+once what comes out of it was compared with our own detections in the pictures; ``GRAPHS`` says how
+a detector becomes an ONNX graph.
+"""
+
+from nn.table import Table
+
+EXPORTS = Table(
+    "kind of file",
+    {
+        "onnx": (
+            "detector.tools.export.onnx_file:export",
+            "one file, picture in, boxes out, for ONNX Runtime, OpenVINO and others",
+        ),
+    },
+)
+
+GRAPHS = Table(
+    "detector as a graph",
+    {"light-head-rcnn": "detector.tools.export.two_stage:add_detector"},
+)
