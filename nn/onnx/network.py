@@ -17,7 +17,7 @@ from nn.onnx.emitters import EMITTERS
 from nn.onnx.graph import Graph
 
 
-class NoEquivalent(ValueError):
+class NoEquivalentError(ValueError):
     """There is no ONNX node for what a module does; the message names it."""
 
 
@@ -61,7 +61,7 @@ def add_module(
         the values of the tensors that the module returns, in their order.
 
     Raises:
-        NoEquivalent: something it computes cannot be said in ONNX.
+        NoEquivalentError: something it computes cannot be said in ONNX.
     """
     traces = [trace(module, shape) for shape in shapes]
     named = {id(traces[0].input): input}
@@ -72,10 +72,10 @@ def add_module(
     for first, second in zip(*(each.calls for each in traces), strict=True):
         operation = first.operation
         if operation not in EMITTERS:
-            raise NoEquivalent(f"{operation.__name__} has no form in ONNX here")
+            raise NoEquivalentError(f"{operation.__name__} has no form in ONNX here")
         inputs = [value_of(part) for part in first.inputs]
         try:
             named[id(first.output)] = EMITTERS[operation](graph, Seen(first, second), *inputs)
         except NotImplementedError as error:
-            raise NoEquivalent(f"{operation.__name__} has no form in ONNX here: {error}") from None
+            raise NoEquivalentError(f"{operation.__name__} has no form in ONNX here: {error}") from None
     return [named[id(value)] for value in traces[0].outputs if isinstance(value, Value)]

@@ -15,7 +15,7 @@ from detector.parts.selection import DetectionSelector
 from detector.tools.export import boxes
 from detector.tools.export.picture import add_picture
 from nn.onnx.graph import Graph
-from nn.onnx.network import NoEquivalent, add_module
+from nn.onnx.network import NoEquivalentError, add_module
 
 # Two sizes for the traces: no map of the one is as high or as wide as one of the other.
 SIZES = (1, 3, 160, 224), (1, 3, 256, 352)
@@ -25,7 +25,7 @@ def add_detector(graph: Graph, image: str, model: TwoStageDetector) -> tuple[str
     """From (H, W, 3) uint8 RGB to boxes (R, 4), scores (R,) and labels (R,).
 
     Raises:
-        NoEquivalent: something it computes cannot be said in ONNX.
+        NoEquivalentError: something it computes cannot be said in ONNX.
     """
     batch, own_size, size, padded = add_picture(graph, image, model.image)
     objectness, deltas, thin = add_module(graph, model, batch, SIZES)
@@ -77,7 +77,7 @@ def ps_roi_align(graph: Graph, head: LightHead, thin: str, rois: str) -> str:
     settings = head.settings
     B, C, S = settings.pooled_size, settings.pooled_channels, settings.sampling_ratio
     if S == 0:
-        raise NoEquivalent("head.sampling_ratio 0 (as many samples as a region is large)")
+        raise NoEquivalentError("head.sampling_ratio 0 (as many samples as a region is large)")
     rois = graph.add("Mul", rois, 1 / head.stride)
     axes = []
     for axis in (0, 1):

@@ -66,18 +66,20 @@ def index(graph, seen, x):
 
 
 def shuffle(graph, seen, x):
-    """Channel j groups + g is g (C / groups) + j of the input."""
-    order = np.arange(seen.shape[1]).reshape(seen.options["groups"], -1).T.reshape(-1)
-    return graph.add("Gather", x, order, axis=1)
+    """A table of ``groups`` rows, turned. (A Gather of channels would be one node; OpenVINO 2026.4
+    moves it into the weights of two convolutions that follow, and there wrongly.)"""
+    groups = seen.options["groups"]
+    rows = graph.add("Reshape", x, [0, groups, seen.shape[1] // groups, -1])
+    turned = graph.add("Transpose", rows, perm=[0, 2, 1, 3])
+    return graph.add("Reshape", turned, graph.add("Shape", x))
 
 
 def interpolate(graph, seen, x):
     """By a factor that is the same at any size."""
-    options = seen.options
-    factors = {
-        tuple(out / size for out, size in zip(call.output.shape[2:], call.inputs[0].shape[2:], strict=True))
-        for call in (seen.first, seen.second)
-    }  # fmt: skip
+    options, factors = seen.options, set()
+    for call in (seen.first, seen.second):
+        sizes = zip(call.output.shape[2:], call.inputs[0].shape[2:], strict=True)
+        factors.add(tuple(out / size for out, size in sizes))
     if len(factors) > 1:
         raise NotImplementedError("the factor depends on the input")
     how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
