@@ -335,9 +335,9 @@ def test_a_fifth_is_set_aside_where_there_is_no_val(tmp_path):
     assert not names[0] & names[1] and len(names[0] | names[1]) == 20 and 4 <= len(names[1]) <= 6
     copies = {"17.png", "18.png", "19.png"}
     assert copies <= names[0] or copies <= names[1]
-    line = seen_line(str(folder), train, val)
+    line = seen_line(str(folder), train, *sets.values())
     assert line.endswith(
-        f"mine: YOLO, 20 pictures in all, 1 classes; no val split, so {len(names[1])} are set "
+        f"mine: YOLO, 20 pictures, 1 class; no val split, so {len(names[1])} are set "
         "aside by their names"
     )
     # Another copy of the folder, and one more picture, leave the others where they are.

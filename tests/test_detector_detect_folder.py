@@ -49,11 +49,11 @@ def test_hidden_files_and_others(capsys, trained, tmp_path):
     for name in [*names, "__MACOSX/a.png"]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture()).save(folder / name)
-    for name in ("._a.png", "f.heic", "g.heic", "notes.txt", ".DS_Store", "README"):
+    for name in ("._a.png", "f.psd", "g.psd", "notes.txt", ".DS_Store", "README"):
         (folder / name).write_bytes(b"\0\5\x16\7")
     results, text, _ = found(capsys, trained, folder, tmp_path / "out")
     assert results == ["a.png", "c.png", "d.png", "e.png"]
-    assert f"passed over in {folder}: 2 .heic, 1 .txt, 1 no suffix" in text
+    assert f"passed over in {folder}: 2 .psd, 1 .txt, 1 no suffix" in text
 
 
 @pytest.mark.parametrize("kind", ["itself", "two", "nowhere"])

@@ -88,12 +88,13 @@ def run(args: argparse.Namespace) -> int:
             f"{args.data} cannot be used yet: {len(fatal)} mistakes are to be mended (listed above)"
         )
     train, val = choose_splits(args.data, train_split(args), args.split)
-    print(printable(seen_line(args.data, train, val)) or "shapes, made here")
     session = Session(
         data=args.data, train=train, val=val, classes=args.classes, preset=name, recipe=recipe
     )
     session = fitted(session)
     recipe, objective = session.recipe, session.objective()
+    if line := seen_line(args.data, train, objective.train, objective.val):
+        print(printable(line))
     image, anchors = recipe.model.image, objective.model.rpn.anchor_generator
     if not problems:
         print(printable(f"no mistakes in {' and '.join(wanted)}"))

@@ -18,6 +18,7 @@ from detector.datasets.shapes import DEFAULT_COUNTS, ShapesDataset
 from detector.datasets.splitting import set_aside
 from detector.datasets.usable import without_unusable
 from detector.errors import UserError
+from detector.progress import Progress
 from nn.table import did_you_mean
 
 SHAPES = "shapes"
@@ -62,7 +63,8 @@ def open_dataset(
     if classes is not None and not problems:
         dataset = with_classes_of_other_splits(dataset, data, split, classes)
     dataset = dataset.select(None if problems else classes, limit, with_others)
-    dataset, more = without_unusable(dataset, strict)
+    with Progress("looking at pictures", len(dataset), unit="images") as progress:
+        dataset, more = without_unusable(dataset, strict, progress.step)
     problems += more
     if problems:
         raise DatasetError(problems)
@@ -172,16 +174,21 @@ def seen(place: Path) -> tuple[str, dict[str, Callable[[], Dataset]]]:
     )
 
 
-def seen_line(data: str, train: str, val: str | None) -> str:
-    """One line about a data set: its layout, pictures and classes, and what is measured with."""
+def seen_line(data: str, split: str, train: Dataset, val: Dataset) -> str:
+    """One line about a data set: its layout, pictures and classes, and what is measured with.
+
+    Args:
+        split: the name of the one to learn from.
+    """
     if data == SHAPES:
         return ""
-    name, readers = seen(Path(data))
-    whole = readers[train.removesuffix(WITHOUT_VAL)]()
-    line = f"{data}: {name}, {len(whole)} pictures in {train.removesuffix(WITHOUT_VAL)}, "
-    line += f"{len(whole.classes)} classes"
-    if train.endswith(WITHOUT_VAL) and val == "val":
-        line += f"; no val split, so {len(set_aside(whole)[1])} are set aside by their names"
+    name, _ = seen(Path(data))
+    is_divided = split.endswith(WITHOUT_VAL)
+    pictures = len(train) + len(val) if is_divided else len(train)
+    classes = f"{len(train.classes)} class{'es' * (len(train.classes) != 1)}"
+    line = f"{data}: {name}, {pictures} pictures, {classes}"
+    if is_divided:
+        line += f"; no val split, so {len(val)} are set aside by their names"
     return line
 
 

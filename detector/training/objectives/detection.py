@@ -146,7 +146,7 @@ def open_splits(session: Session) -> tuple[Dataset, Dataset]:
 def data_lines(session: Session, train: Dataset, val: Dataset) -> list[str]:
     """Which boxes are learned from and measured, and an example of those that are not."""
     image = session.recipe.model.image
-    lines = [seen_line(session.data, session.train, session.val)]
+    lines = [seen_line(session.data, session.train, train, val)]
     lines += [learning_line(train, session.train, image.short_side, image.max_side)]
     lines.append(left_out(train.problems))
     lines.append(warning(train.problems))
