@@ -77,5 +77,7 @@ def add_module(
         try:
             named[id(first.output)] = EMITTERS[operation](graph, Seen(first, second), *inputs)
         except NotImplementedError as error:
-            raise NoEquivalentError(f"{operation.__name__} has no form in ONNX here: {error}") from None
+            raise NoEquivalentError(
+                f"{operation.__name__} has no form in ONNX here: {error}"
+            ) from None
     return [named[id(value)] for value in traces[0].outputs if isinstance(value, Value)]

@@ -14,6 +14,14 @@ EXPORTS = Table(
             "detector.tools.export.onnx_file:export",
             "one file, picture in, boxes out, for ONNX Runtime, OpenVINO and others",
         ),
+        "safetensors": (
+            "detector.tools.export.safetensors_file:export",
+            "the weights alone, by name, and what they mean",
+        ),
+        "torch": (
+            "detector.tools.export.torch_file:export",
+            "a state dict, and the Python file that loads it and detects",
+        ),
     },
 )
 
