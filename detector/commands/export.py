@@ -1,8 +1,8 @@
 """Write a trained detector as a file for other programs.
 
-  onnx         one file, picture in, boxes out: it resizes the picture and suppresses doubles itself.
-               ONNX Runtime, OpenVINO and many others run it, in any language. Needs the packages
-               onnx and onnxruntime: pip install "lighthead[export]"
+  onnx         one file, picture in, boxes out: it resizes the picture and suppresses doubles
+               itself. ONNX Runtime, OpenVINO and many others run it, in any language. Needs the
+               packages onnx and onnxruntime: pip install "lighthead[export]"
   safetensors  the weights alone, by name, and what they mean
   torch        a state dict and one Python file that loads it and detects, with PyTorch alone
 

@@ -117,11 +117,13 @@ def slices(node: Node) -> str:
 
 
 def squeeze(node: Node) -> str:
-    return f"{node.args[0]}" + "".join(f".squeeze({a})" for a in sorted(node.list(1))[::-1])
+    if len(node.args) == 1:
+        return f"{node.args[0]}.squeeze()"
+    return node.args[0] + "".join(f".squeeze({a})" for a in sorted(node.list(1))[::-1])
 
 
 def unsqueeze(node: Node) -> str:
-    return f"{node.args[0]}" + "".join(f".unsqueeze({a})" for a in sorted(node.list(1)))
+    return node.args[0] + "".join(f".unsqueeze({a})" for a in sorted(node.list(1)))
 
 
 def reshape(node: Node) -> str:
@@ -156,7 +158,8 @@ def conv(node: Node) -> str:
 
 def batch_norm(node: Node) -> str:
     x, weight, bias, mean, variance = node.args
-    return f"F.batch_norm({x}, {mean}, {variance}, {weight}, {bias}, eps={node.options['epsilon']:.6g})"
+    eps = f"eps={node.options['epsilon']:.6g}"
+    return f"F.batch_norm({x}, {mean}, {variance}, {weight}, {bias}, {eps})"
 
 
 def max_pool(node: Node) -> str:
@@ -166,8 +169,9 @@ def max_pool(node: Node) -> str:
 
 
 def average_pool(node: Node) -> str:
-    size, include = tuple(node.options["kernel_shape"]), bool(node.get("count_include_pad", 0))
-    return f"F.avg_pool2d({node.args[0]}, {size}, {_spacing(node, 'strides')}, count_include_pad={include})"
+    size = tuple(node.options["kernel_shape"])
+    include = f"count_include_pad={bool(node.get('count_include_pad', 0))}"
+    return f"F.avg_pool2d({node.args[0]}, {size}, {_spacing(node, 'strides')}, {include})"
 
 
 def gemm(node: Node) -> str:
@@ -179,7 +183,8 @@ def resize(node: Node) -> str:
     if node.get("mode", b"nearest") == b"nearest":
         return f"F.interpolate({node.args[0]}, scale_factor={factors})"
     corners = node.options["coordinate_transformation_mode"] == b"align_corners"
-    return f"F.interpolate({node.args[0]}, scale_factor={factors}, mode='bilinear', align_corners={corners})"
+    how = f"mode='bilinear', align_corners={corners}"
+    return f"F.interpolate({node.args[0]}, scale_factor={factors}, {how})"
 
 
 def pad(node: Node) -> str:
