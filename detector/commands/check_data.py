@@ -72,11 +72,10 @@ def run(args: argparse.Namespace) -> int:
     name, recipe = recipe_of(args)
     known = splits(args.data)
     wanted = known if args.split is None else [find_split(args.split, known, args.data, "--split")]
-    problems = find_problems(
-        {split: read_dataset(args.data, split) for split in wanted}, args.strict
-    )
+    datasets = {split: read_dataset(args.data, split) for split in wanted}
+    problems = find_problems(datasets, args.strict)
     if args.draw is not None:
-        count = write_data_page({s: read_dataset(args.data, s) for s in wanted}, Path(args.draw))
+        count = write_data_page(datasets, Path(args.draw))
         print(f"{count} pictures with their boxes: {args.draw}")
     fatal = [problem for problem in problems if problem.fatal]
     mended = [problem for problem in problems if not problem.fatal]

@@ -23,7 +23,8 @@ import numpy as np
 
 from detector import own_files
 from detector.commands.options import add_threads, add_weights, names
-from detector.datasets.files import files_below, spelled
+from detector.datasets.dataset import known_classes
+from detector.datasets.files import files_below
 from detector.datasets.images import SUFFIXES, read_image
 from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
@@ -41,7 +42,6 @@ from detector.evaluation.validation import picture_names, write_picture
 from detector.progress import Progress
 from detector.training.loading import load_detector
 from nn.printable import printable
-from nn.table import did_you_mean
 
 EXAMPLES = """examples:
   lighthead detect --weights runs/blood photo.jpg
@@ -82,7 +82,10 @@ def run(args: argparse.Namespace) -> int:
     check_results(files, out, pictures, args.json)
     detector = load_detector(args.weights)
     least = next(s for s in (args.score, detector.score, DEFAULT_SCORE) if s is not None)
-    wanted = chosen_labels(detector.classes, args.classes)
+    wanted = list(range(1, len(detector.classes) + 1))
+    if args.classes is not None:
+        own = known_classes(args.classes, detector.classes, "the detector")
+        wanted = [detector.classes.index(name) + 1 for name in own]
     own_files.make_folder(out)
     if args.json:
         own_files.check_results_file(args.json, "--json")
@@ -120,24 +123,6 @@ def run(args: argparse.Namespace) -> int:
     for complaint in complaints:
         print(f"lighthead: {printable(complaint)}", file=sys.stderr)
     return 2 if complaints else 0
-
-
-def chosen_labels(classes: list[str], names: list[str] | None) -> list[int]:
-    """The labels of the classes that are asked for, all if none is.
-
-    Raises:
-        UserError: the detector does not know one.
-    """
-    if names is None:
-        return list(range(1, len(classes) + 1))
-    own = {spelled(name): label for label, name in enumerate(classes, start=1)}
-    for name in names:
-        if spelled(name) not in own:
-            raise UserError(
-                f"the detector has no class {name!r}{did_you_mean(name, own)}: it has "
-                f"{', '.join(own)}"
-            )
-    return [own[spelled(name)] for name in names]
 
 
 def find_images(given: list[str], out: Path) -> tuple[list[Path], list[str]]:

@@ -139,11 +139,10 @@ def new_session(args: argparse.Namespace) -> Session:
     if task == "detection":
         train, val = choose_splits(data, args.train, args.val)
     source = args.init_from or (INITIAL_WEIGHTS.get(name) if like is None else None)
-    if source == "none":
-        source = None
-        if like is None:
-            recipe = changed_recipe(recipe.updated(FROM_RANDOM_WEIGHTS.get(name, {})), args)
-            print("starting from random weights")
+    initial = {} if source is None else {"init_from": weights_place(source)}
+    if source == "none" and like is None:
+        recipe = changed_recipe(recipe.updated(FROM_RANDOM_WEIGHTS.get(name, {})), args)
+        print("starting from random weights")
     try:
         if hasattr(args, "minutes") and args.patience is not None:  # a site's is another patience
             recipe = recipe.changed("steps.patience", args.patience)
@@ -156,9 +155,9 @@ def new_session(args: argparse.Namespace) -> Session:
                 "preset": name,
                 "recipe": recipe,
                 "seed": args.seed or 0,
-                **given(classes=args.classes, limit=args.limit, init_from=source),
+                **initial,
+                **given(classes=args.classes, limit=args.limit),
                 **given(strict=getattr(args, "strict", None)),
-                **({"init_from": None} if args.init_from == "none" else {}),
             }
         )
     except ValueError as error:
@@ -167,16 +166,13 @@ def new_session(args: argparse.Namespace) -> Session:
 
 
 def given(**options) -> dict:
-    """Those that were given; a file's name in full."""
-    found = {name: value for name, value in options.items() if value is not None}
-    if "init_from" in found:
-        found["init_from"] = weights_place(found["init_from"])
-    return found
+    """Those that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
-def weights_place(source: str) -> str:
-    """A file's name in full; published weights have a name only."""
-    return source if source == IMAGENET else place_of(source)
+def weights_place(source: str) -> str | None:
+    """A file's name in full; published weights have a name only, "none" has no place."""
+    return {IMAGENET: IMAGENET, "none": None}.get(source, place_of(source))
 
 
 def default_out(session: Session) -> Path:

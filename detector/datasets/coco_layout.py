@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from detector.datasets.coco import read_coco
 from detector.datasets.dataset import Dataset
 from detector.datasets.files import files_in, folders_in, is_file
 from detector.datasets.finding import PictureFinder
-from detector.datasets.splitting import SPLITS
+from detector.datasets.splitting import split_of_file
 
 PREFIX = "instances_"
 ROBOFLOW = "_annotations.coco.json"
@@ -59,7 +58,7 @@ def json_splits(place: Path) -> dict[str, Callable[[], Dataset]]:
         holders = (folder, folder / "annotations", *folders_in(folder))
         paths = list(dict.fromkeys(p for holder in holders for p in files_in(holder, (".json",))))
     paths = [path for path in paths if looks_like_coco(path)]
-    files = {split_of(path, folder): path for path in paths}
+    files = {split_of_file(p, folder) or p.stem.removeprefix(PREFIX): p for p in paths}
     if len(files) < len(paths):
         files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
     return readers_of(folder, files)
@@ -101,12 +100,3 @@ def looks_like_coco(path: Path) -> bool:
         return False
     is_object = text.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
     return is_object and any(key in text for key in KEYS) and b'"shapes"' not in text[:GLANCE]
-
-
-def split_of(path: Path, folder: Path) -> str:
-    """The split that a file belongs to by its name or its folder's; else its own name."""
-    words = re.split(r"[^a-z0-9]+", path.stem.lower())
-    if path.parent != folder:
-        words.append(path.parent.name.lower())
-    known = [SPLITS[word] for word in words if word in SPLITS]
-    return known[0] if known else path.stem.removeprefix(PREFIX)

@@ -21,7 +21,7 @@ from detector.datasets.files import composed, files_in, folders_in, is_file
 from detector.datasets.finding import PictureFinder
 from detector.datasets.numbers import to_number
 from detector.datasets.problems import shorten
-from detector.datasets.splitting import SPLITS, by_split
+from detector.datasets.splitting import by_split, split_of_file
 from detector.errors import UserError
 
 MAX_BYTES = 2**29
@@ -57,21 +57,13 @@ def csv_splits(place: Path) -> dict[str, Callable[[], Dataset]]:
         holders = (folder, folder / "annotations", *folders_in(folder))
         files = [path for holder in holders for path in files_in(holder, (".csv",))]
     files = [path for path in dict.fromkeys(files) if columns_of(path) is not None]
-    names = {split_of(path, folder): path for path in files}
+    names = {split_of_file(path, folder) or "all": path for path in files}
     if len(names) < len(files):
         names = {path.relative_to(folder).as_posix(): path for path in files}
     return {
         name: partial(read_csv, folder, path, files)
         for name, path in sorted(names.items(), key=lambda pair: by_split(pair[0]))
     }
-
-
-def split_of(path: Path, folder: Path) -> str:
-    """The split of a table by its name (``train_labels.csv``) or its folder's, else "all"."""
-    words = re.split(r"[^a-z0-9]+", path.stem.lower())
-    if path.parent != folder:
-        words.append(path.parent.name.lower())
-    return next((SPLITS[word] for word in words if word in SPLITS), "all")
 
 
 def lines_of(path: Path) -> list[tuple[int, list[str]]]:
@@ -142,7 +134,7 @@ def read_csv(folder: Path, path: Path, tables: Sequence[Path]) -> Dataset:
     names = [row[columns["file"]].strip() for _, row in lines]
     places = [path.parent, path.parent / "images", folder, folder / "images", folder / "JPEGImages"]
     places += folders_in(folder)
-    files, guessed = PictureFinder(folder, places).find(names)
+    files, _ = PictureFinder(folder, places).find(names)
     files = [file or with_suffix(places, name) for file, name in zip(files, names, strict=True)]
     lost = [name for name, file in zip(names, files, strict=True) if file is None]
     for name in dict.fromkeys(lost):

@@ -61,6 +61,8 @@ class Dataset:
         ignore_mark: what marks objects that are neither learned nor missed, in this format.
     """
 
+    has_files = True  # False where the pictures are made, not read
+
     def __init__(
         self,
         name: str,
@@ -151,7 +153,9 @@ class Dataset:
         """
         if limit is not None and limit < 1:
             raise UserError(f"the limit must be at least 1 image, not {limit}")
-        classes = self.classes if classes is None else self._known(classes)
+        classes = (
+            self.classes if classes is None else known_classes(classes, self.classes, self.name)
+        )
         chosen = np.array([self.classes.index(name) for name in classes], np.int64)
         new_label = np.zeros(len(self.classes) + 1, np.int64)
         new_label[chosen + 1] = np.arange(1, len(chosen) + 1)
@@ -200,23 +204,6 @@ class Dataset:
         whole.category_ids = [*self.category_ids, category_id]
         return whole
 
-    def _known(self, classes: Sequence[str]) -> list[str]:
-        """The classes by their own names, which may differ in blanks around and in composition."""
-        own = {spelled(name): name for name in self.classes}
-        classes = [
-            name if name in self.classes else own.get(spelled(name), name) for name in classes
-        ]
-        for name in classes:
-            if name not in self.classes:
-                known = ", ".join(map(spelled, self.classes[:80])) + (
-                    ", ..." if len(self.classes) > 80 else ""
-                )
-                hint = did_you_mean(name, map(spelled, self.classes))
-                raise UserError(f"{self.name} has no class {name!r}{hint}: it has {known}")
-            if classes.count(name) > 1:
-                raise UserError(f"the class {name!r} is named twice")
-        return classes
-
     def coco_ground_truth(self) -> dict:
         """The annotations as the dict of COCO's JSON, with the data set's own ids."""
         annotations = []
@@ -241,3 +228,21 @@ class Dataset:
             "annotations": annotations,
             "categories": [{"id": number, "name": name} for number, name in pairs],
         }
+
+
+def known_classes(wanted: Sequence[str], classes: Sequence[str], owner: str) -> list[str]:
+    """The classes by their own names, which may differ in blanks around and in composition.
+
+    Raises:
+        UserError: ``owner`` does not have one of them (suggests the nearest), or it is named twice.
+    """
+    own = {spelled(name): name for name in classes}
+    wanted = [name if name in classes else own.get(spelled(name), name) for name in wanted]
+    for name in wanted:
+        if name not in classes:
+            known = ", ".join(map(spelled, classes[:80])) + (", ..." if len(classes) > 80 else "")
+            hint = did_you_mean(name, map(spelled, classes))
+            raise UserError(f"{owner} has no class {name!r}{hint}: it has {known}")
+        if wanted.count(name) > 1:
+            raise UserError(f"the class {name!r} is named twice")
+    return wanted

@@ -20,7 +20,7 @@ from detector.datasets.files import files_below
 from detector.datasets.finding import PictureFinder
 from detector.datasets.images import SUFFIXES
 from detector.datasets.numbers import to_number
-from detector.datasets.splitting import SPLITS, by_split
+from detector.datasets.splitting import by_split, split_of
 
 MAX_BYTES = 2**27  # a file may hold its picture
 OUTLINES = ("rectangle", "polygon", "rotation", "mask")
@@ -34,8 +34,7 @@ def labelme_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
     files = [path for path in files_below(folder, (".json",)) if looks_like_labelme(path)]
     splits = defaultdict(list)
     for path in files:
-        parts = path.relative_to(folder).parts[:-1]
-        splits[next((SPLITS[p.lower()] for p in parts if p.lower() in SPLITS), "all")].append(path)
+        splits[split_of(path.relative_to(folder).parts[:-1]) or "all"].append(path)
     return {
         name: partial(read_labelme, folder, name, splits[name], files)
         for name in sorted(splits, key=by_split)

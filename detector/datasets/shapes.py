@@ -33,6 +33,8 @@ class ShapesDataset(Dataset):
         ValueError: there is no such split, or the pictures would be smaller than 32 pixels.
     """
 
+    has_files = False
+
     def __init__(
         self,
         count: int = DEFAULT_COUNTS["train"],

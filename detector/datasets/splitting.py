@@ -7,8 +7,10 @@ machine makes the same.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -25,6 +27,17 @@ SPLITS = {
     "val": "val", "valid": "val", "validation": "val", "obj_valid_data": "val",
     "obj_validation_data": "val", "test": "test", "testing": "test", "obj_test_data": "test",
 }  # fmt: skip
+
+
+def split_of(words: Iterable[str]) -> str | None:
+    """The split that the first of these words names, None if none does."""
+    return next((SPLITS[word.lower()] for word in words if word.lower() in SPLITS), None)
+
+
+def split_of_file(path: Path, folder: Path) -> str | None:
+    """The split that a file of annotations is for, by a word of its name or else its folder's."""
+    words = re.split(r"[^A-Za-z0-9]+", path.stem)
+    return split_of(words if path.parent == folder else [*words, path.parent.name])
 
 
 def by_split(name: str) -> tuple[int, str]:

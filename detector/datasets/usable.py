@@ -43,7 +43,7 @@ def without_unusable(
     Returns:
         the data set, whose ``problems`` name what was left out; and the fatal problems.
     """
-    if type(dataset) is not Dataset:  # it makes its pictures
+    if not dataset.has_files:
         return dataset, []
     looks = []
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))

@@ -47,8 +47,7 @@ def voc_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
         return {}
     xml = by_name(annotations, (".xml",))
     places = [folder / "JPEGImages", folder / "images"]
-    by_lower = {place.name.lower(): place for place in folders_in(folder)}
-    pictures = next((by_lower[name] for name in PICTURES if name in by_lower), annotations)
+    pictures = next(iter(folders_called(folder, PICTURES)), annotations)
     if pictures is annotations and not files_below(annotations, SUFFIXES):
         looked = " or ".join(str(place) for place in places)
         raise UserError(f"there are no images for {annotations}: no folder {looked}")
@@ -69,9 +68,14 @@ def voc_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
 
 def annotations_in(folder: Path) -> Path | None:
     """The folder of XML files, however it is written, where there is one beside the pictures'."""
-    by_lower = {place.name.lower(): place for place in folders_in(folder)}
-    places = [by_lower[name] for name in HOLDERS if name in by_lower]
+    places = folders_called(folder, HOLDERS)
     return next((place for place in places if files_below(place, (".xml",))), None)
+
+
+def folders_called(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    """The folders in a folder that are called so in small or large letters, in that order."""
+    by_lower = {place.name.lower(): place for place in folders_in(folder)}
+    return [by_lower[name] for name in names if name in by_lower]
 
 
 def voc_folder(folder: Path) -> Path:

@@ -41,7 +41,7 @@ def read_yolo(layout: YoloLayout, split: str) -> Dataset:
     without = 0
     for path in layout.splits[split]:
         image = assembly.picture(path)
-        labels = layout.label_file(path)
+        labels = layout.label_files[path]
         without += labels is None
         if image is None or labels is None:
             continue

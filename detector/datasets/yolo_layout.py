@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from detector.datasets.files import files_below, files_in, is_file
 from detector.datasets.images import SUFFIXES
 from detector.datasets.numbers import to_number, to_whole
-from detector.datasets.splitting import SPLITS, by_split
+from detector.datasets.splitting import SPLITS, by_split, split_of
 from detector.datasets.yolo_config import (
     Places,
     class_names,
@@ -49,19 +50,20 @@ class YoloLayout:
     values_after_box: int = 0
     remarks: list[tuple[Path, str]] = field(default_factory=list)
 
-    def label_file(self, picture: Path) -> Path | None:
-        """The text file of a picture, None if it has none."""
-        return next((path for path in label_places(self.folder, picture) if is_file(path)), None)
+    @cached_property
+    def label_files(self) -> dict[Path, Path | None]:
+        """The text file of each picture of all splits, None for one that has none."""
+        return {
+            picture: next(filter(is_file, label_places(self.folder, picture)), None)
+            for pictures in self.splits.values()
+            for picture in pictures
+        }
 
     def without_picture(self, split: str) -> Iterator[Path]:
         """The text files in the folders of the split's text files that belong to no picture."""
-        owned = {
-            self.label_file(picture) for pictures in self.splits.values() for picture in pictures
-        }
-        folders = {
-            path.parent for picture in self.splits[split] if (path := self.label_file(picture))
-        }
-        for folder in sorted(folders):
+        owned = set(self.label_files.values())
+        own = (self.label_files[picture] for picture in self.splits[split])
+        for folder in sorted({path.parent for path in own if path is not None}):
             for path in files_in(folder, (".txt",)):
                 if path not in owned and holds_boxes(path):
                     yield path
@@ -79,23 +81,17 @@ def find_layout(place: Path) -> YoloLayout | None:
     if config is not None:
         return configured(config[0].parent, *config, anywhere=is_file(place))
     folder = place
-    pictures = [path for path in files_below(folder, SUFFIXES)]
+    pictures = files_below(folder, SUFFIXES)
     if not any(has_boxes(folder, picture) for picture in pictures):
         return None
     splits = defaultdict(list)
     for picture in pictures:
-        splits[split_of(folder, picture)].append(picture)
+        splits[split_of(picture.relative_to(folder).parts[:-1]) or ""].append(picture)
     if len(splits) > 1:
         splits.pop("", None)  # a sample picture beside the folders of the splits
     ordered = {name or "all": splits[name] for name in sorted(splits, key=by_split)}
     names, named_in, remarks = named(folder, ordered)
     return YoloLayout(folder, ordered, names, named_in, remarks=remarks)
-
-
-def split_of(folder: Path, picture: Path) -> str:
-    """The split that a picture belongs to by the folders it lies in, "" if they do not say."""
-    parts = picture.relative_to(folder).parts[:-1]
-    return next((SPLITS[part.lower()] for part in parts if part.lower() in SPLITS), "")
 
 
 def label_places(folder: Path, picture: Path) -> Iterator[Path]:
@@ -152,7 +148,7 @@ def named(folder: Path, splits: dict[str, list[Path]]) -> tuple[list[str], str, 
         (to_whole(line.split()[0]) or 0)
         for pictures in splits.values()
         for picture in pictures
-        for path in list(label_places(folder, picture))
+        for path in label_places(folder, picture)
         if is_file(path) and holds_boxes(path)
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
         if line.split()

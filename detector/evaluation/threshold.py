@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detector.boxes import box_iou
+from detector.boxes import box_iou, covered_fraction
 
 IOU = 0.5
 DEFAULT_SCORE = 0.5  # of a detector that was never measured
@@ -69,7 +69,7 @@ def judged(
         objects = [entry for entry in truth[key] if not entry["iscrowd"]]
         crowds = [entry for entry in truth[key] if entry["iscrowd"]]
         ious = box_iou(corners(entries), corners(objects))
-        in_crowd = shares(corners(entries), corners(crowds)).max(axis=1, initial=0) >= IOU
+        in_crowd = covered_fraction(corners(entries), corners(crowds)) >= IOU
         is_free = np.ones(len(objects), bool)
         for number, entry in enumerate(entries):
             candidates = np.where(is_free, ious[number], -1.0)
@@ -89,11 +89,3 @@ def corners(entries: Sequence[dict]) -> np.ndarray:
     boxes = np.array([entry["bbox"] for entry in entries], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return boxes
-
-
-def shares(boxes: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """(R, K): the part of each box's area that lies in each region."""
-    start = np.maximum(boxes[:, None, :2], regions[None, :, :2])
-    end = np.minimum(boxes[:, None, 2:], regions[None, :, 2:])
-    inside = np.clip(end - start, 0, None).prod(axis=2)
-    return inside / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1)[:, None], 1e-12)

@@ -28,12 +28,9 @@ def write(path: str | os.PathLike, task: str, model: Module, about: dict, **more
         about: what the objective's ``describe`` says.
         more: whatever it takes to go on.
     """
-    write_state(path, task, model.state_dict(), about, **more)
-
-
-def write_state(path: str | os.PathLike, task: str, state: dict, about: dict, **more) -> None:
-    """The same with the weights of a model, by name."""
-    checkpoint.save(path, {"kind": KIND, "task": task, "about": about, "model": state, **more})
+    checkpoint.save(
+        path, {"kind": KIND, "task": task, "about": about, "model": model.state_dict(), **more}
+    )
 
 
 def read(path: str | os.PathLike, task: str = "detection") -> dict:

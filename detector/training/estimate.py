@@ -51,7 +51,9 @@ def estimate_training(model, loader: Loader, recipe: Recipe, val: Dataset) -> st
     )
 
 
-def fit_minutes(recipe: Recipe, timing: Timing, batches: int, pictures: int, minutes: float):
+def fit_minutes(
+    recipe: Recipe, timing: Timing, batches: int, pictures: int, minutes: float
+) -> Recipe:
     """The recipe with as many epochs as fit into so many minutes, at least one.
 
     The learning rate falls to 0 within them. There are up to ten validations, fewer where they

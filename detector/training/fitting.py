@@ -14,6 +14,7 @@ from detector.datasets.statistics import network_boxes
 from detector.errors import UserError
 from detector.progress import format_seconds
 from detector.training.estimate import fit_minutes, time_training
+from detector.training.recipe import Recipe
 from detector.training.sessions import Session
 
 MOST_MINUTES = 60 * 24 * 365
@@ -46,7 +47,7 @@ def fitted(session: Session, minutes: float | None = None) -> Session:
     return replace(session, recipe=recipe)
 
 
-def fit_side(session: Session):
+def fit_side(session: Session) -> Recipe:
     """The recipe with pictures of the size that fits the objects; says so where it changes."""
     recipe = session.recipe
     if recipe.fit_side is None:

@@ -10,6 +10,7 @@ from detector.detectors import DETECTORS
 from detector.detectors.detector import Detector
 from detector.training import checkpoints
 from detector.training.run_folder import RunFolder
+from nn import checkpoint
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,7 @@ def score_of(about: dict) -> float | None:
 def keep_score(path: Path, score: float) -> None:
     """Write the best score into a checkpoint, which stays as it is otherwise."""
     tree = checkpoints.read(path)
-    about = {**tree.pop("about"), "score": score}
-    more = {name: part for name, part in tree.items() if name not in ("kind", "task", "model")}
-    checkpoints.write_state(path, tree["task"], tree["model"], about, **more)
+    checkpoint.save(path, {**tree, "about": {**tree["about"], "score": score}})
 
 
 def names_of(about: dict, num_classes: int) -> tuple[list[str], list[int]]:
