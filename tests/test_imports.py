@@ -70,7 +70,6 @@ EXTRAS = {
     "multitask.engines": {"ray"},
     "nn.onnx": {"onnx"},
     "detector.tools.export": {"onnxruntime", "torch"},
-    "detector.tools.video": {"av"},
 }
 
 PACKAGES = ("nn", "detector", "multitask", "lighthead")

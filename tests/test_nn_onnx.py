@@ -11,10 +11,11 @@ from nn import functional as F
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
+from nn.inference.any_size import NoEquivalentError  # noqa: E402
 from nn.models import NETWORKS  # noqa: E402
 from nn.onnx.emitters import EMITTERS  # noqa: E402
 from nn.onnx.graph import Graph  # noqa: E402
-from nn.onnx.network import NoEquivalentError, add_module  # noqa: E402
+from nn.onnx.network import add_module  # noqa: E402
 
 SHAPES = (1, 4, 6, 8), (1, 4, 10, 14)
 OTHER = (1, 4, 14, 10)  # a size that was not traced

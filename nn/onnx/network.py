@@ -1,51 +1,17 @@
-"""A module as nodes of an ONNX graph, for inputs of any height and width.
-
-The module is traced twice (``nn.inference.trace``), at two sizes. What is the same in both traces
-is a constant of the graph; what differs depends on the input and is left to the graph to find out.
-"""
+"""A module as nodes of an ONNX graph, for inputs of any height and width."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from onnx import ModelProto
 
-from nn.inference.trace import Call, Value, trace
+from nn.inference.any_size import NoEquivalentError, traces
+from nn.inference.trace import Value
 from nn.module import Module
 from nn.onnx.emitters import EMITTERS
 from nn.onnx.graph import Graph
-
-
-class NoEquivalentError(ValueError):
-    """There is no ONNX node for what a module does; the message names it."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """An operation in both traces.
-
-    Attributes:
-        first, second: the calls.
-        shape: of the output, None where it varies.
-    """
-
-    first: Call
-    second: Call
-
-    @property
-    def shape(self) -> list[int | None]:
-        sizes = zip(self.first.output.shape, self.second.output.shape, strict=True)
-        return [a if a == b else None for a, b in sizes]
-
-    @property
-    def options(self) -> dict:
-        return self.first.options
-
-    @property
-    def rank(self) -> int:
-        """Of the first input."""
-        return len(self.first.inputs[0].shape)
 
 
 def add_module(
@@ -63,21 +29,36 @@ def add_module(
     Raises:
         NoEquivalentError: something it computes cannot be said in ONNX.
     """
-    traces = [trace(module, shape) for shape in shapes]
-    named = {id(traces[0].input): input}
+    trace, calls = traces(module, shapes)
+    named = {id(trace.input): input}
 
     def value_of(part: Value | np.ndarray) -> str | np.ndarray:
         return named[id(part)] if isinstance(part, Value) else part
 
-    for first, second in zip(*(each.calls for each in traces), strict=True):
-        operation = first.operation
-        if operation not in EMITTERS:
-            raise NoEquivalentError(f"{operation.__name__} has no form in ONNX here")
-        inputs = [value_of(part) for part in first.inputs]
+    for seen in calls:
+        name = seen.operation.__name__
+        if seen.operation not in EMITTERS:
+            raise NoEquivalentError(f"{name} has no form in ONNX here")
+        inputs = map(value_of, seen.inputs)
         try:
-            named[id(first.output)] = EMITTERS[operation](graph, Seen(first, second), *inputs)
+            named[id(seen.first.output)] = EMITTERS[seen.operation](graph, seen, *inputs)
         except NotImplementedError as error:
-            raise NoEquivalentError(
-                f"{operation.__name__} has no form in ONNX here: {error}"
-            ) from None
-    return [named[id(value)] for value in traces[0].outputs if isinstance(value, Value)]
+            raise NoEquivalentError(f"{name} has no form in ONNX here: {error}") from None
+    return [named[id(value)] for value in trace.outputs if isinstance(value, Value)]
+
+
+def network_model(module: Module, shapes: Sequence[Sequence[int]]) -> ModelProto:
+    """A network by itself: ``images`` (N, C, H, W) float32 -> ``scores`` (N, classes).
+
+    Args:
+        shapes: as in ``add_module``. Where both have one size, the graph is for that size.
+
+    Raises:
+        NoEquivalentError: something it computes cannot be said in ONNX.
+    """
+    graph = Graph({id(array): name for name, array in module.state_dict().items()})
+    shape = [a if a == b else f"axis {i}" for i, (a, b) in enumerate(zip(*shapes, strict=True))]
+    images = graph.input("images", np.float32, shape)
+    scores, *_ = add_module(graph, module, images, shapes)
+    graph.output("scores", scores, np.float32, [shape[0], None])
+    return graph.model("network")

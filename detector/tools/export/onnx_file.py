@@ -25,6 +25,7 @@ from detector.tools.export import GRAPHS
 from detector.tools.export.comparison import Comparison, Found, compare
 from detector.training.loading import LoadedDetector
 from nn.files import atomic_file
+from nn.inference.any_size import NoEquivalentError
 from nn.kernels import get_num_threads
 
 EXTRA = 'pip install "lighthead[export]"'
@@ -55,7 +56,6 @@ def detector_graph(detector: LoadedDetector):
     """
     try:
         from nn.onnx.graph import Graph
-        from nn.onnx.network import NoEquivalentError
     except ModuleNotFoundError as error:
         raise UserError(f"the package {error.name} is missing: {EXTRA}") from None
     model = detector.model

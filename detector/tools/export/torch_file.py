@@ -1,32 +1,99 @@
 """``lighthead export --to torch``: a state dict, and one Python file that loads it and detects.
 
-The Python file is the ONNX graph (``onnx_file``), a line for each of its nodes, so that a detector
-that can become the one can become the other. It needs PyTorch and NumPy, nothing of ours. Every
-weight has the name that it has here; parameters are parameters, so that it can be trained further.
+The Python file needs PyTorch, NumPy and Pillow, nothing of ours, and is meant to be read and
+trained further. It has three parts: what is done with boxes (``torch_two_stage``, word for word),
+the network (``torch_network``, from its layers and its trace), and the numbers of this detector.
+Every weight has the name that it has here.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
+import re
 import runpy
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from pprint import pformat
+from textwrap import indent
 
 import numpy as np
 
 from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
 from detector.own_files import CODE, check_free, is_own_code
+from detector.tools.export import SIZES, TORCH
 from detector.tools.export.comparison import Comparison, compare
-from detector.tools.export.onnx_file import detector_graph
-from detector.tools.export.torch_lines import lines_of
+from detector.tools.export.torch_network import forward_lines, layer_lines
 from detector.training.loading import LoadedDetector
 from nn.files import atomic_file
+from nn.inference.any_size import NoEquivalentError
 
-TEMPLATE = Path(__file__).with_name("torch_template.py.txt")
+START = f'''"""{CODE}. A detector in PyTorch: its weights are in the file beside this one.
+
+    python THIS_FILE.py photo.jpg
+
+    detector = load()                        # or load("elsewhere/weights.pth")
+    found = detector.predict(image)          # (H, W, 3) uint8 RGB, any size
+    found["boxes"], found["scores"], found["labels"]
+
+Needs PyTorch, NumPy and Pillow. Label k is CLASSES[k - 1].
+"""
+
+import sys
+from pathlib import Path
+'''
+
+END = '''
+
+class Network(nn.Module):
+    """All layers, by the names of their weights, and the way through those of the first stage."""
+
+    def __init__(self):
+        super().__init__()
+        layers = {
+@LAYERS@
+        }
+        for name, layer in layers.items():
+            *parents, last = name.split(".")
+            place = self
+            for parent in parents:
+                if parent not in dict(place.named_children()):
+                    place.add_module(parent, nn.Module())
+                place = place.get_submodule(parent)
+            place.add_module(last, layer)
+
+    def forward(self, x):
+        layer = self.get_submodule
+@FORWARD@
+
+
+CLASSES = @CLASSES@
+SCORE = @SCORE@  # from which on a detection is shown
+WEIGHTS = @WEIGHTS@  # SHA-256 @SHA256@
+SETTINGS = @SETTINGS@
+
+
+def load(path=None):
+    """The detector with its weights, in evaluation mode."""
+    path = Path(__file__).with_name(WEIGHTS) if path is None else path
+    network = Network()
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return Detector(network, SETTINGS).eval()
+
+
+if __name__ == "__main__":
+    from PIL import ImageOps
+
+    detector = load()
+    for name in sys.argv[1:]:
+        photograph = ImageOps.exif_transpose(Image.open(name)).convert("RGB")
+        found = detector.predict(np.asarray(photograph))
+        for box, score, label in zip(*found.values(), strict=True):
+            if score >= SCORE:
+                print(name, CLASSES[label - 1], f"{score:.3f}", *(f"{side:.1f}" for side in box))
+'''
 
 
 def export(
@@ -35,8 +102,8 @@ def export(
     """Write the state dict to ``path`` and the Python file beside it, if they find what we find.
 
     Raises:
-        UserError: they do not, PyTorch or the package onnx is missing, or something else lies
-            there.
+        UserError: they do not, PyTorch is missing, something else lies there, or the detector does
+            what has no form in PyTorch here.
     """
     try:
         import torch
@@ -54,7 +121,7 @@ def export(
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, path.name).write_bytes(weights)
         Path(folder, code_path.name).write_bytes(code)
-        theirs = runpy.run_path(str(Path(folder, code_path.name)))["Detector"]()
+        theirs = runpy.run_path(str(Path(folder, code_path.name)))["load"]()
         result = compare(CompiledDetector(detector.model), theirs.predict, pictures)
     for place, content in ((path, weights), (code_path, code)):
         with atomic_file(place) as out:
@@ -63,28 +130,27 @@ def export(
 
 
 def code_of(detector: LoadedDetector, weights_name: str, weights: bytes) -> str:
-    """The Python file."""
-    graph = detector_graph(detector).graph
-    text = TEMPLATE.read_text(encoding="utf-8")
-    for word, value in {
-        "HEAD": CODE,
-        "WEIGHTS": json.dumps(weights_name),
-        "SHA256": hashlib.sha256(weights).hexdigest(),
-        "CLASSES": json.dumps(detector.classes),
+    """The Python file.
+
+    Raises:
+        UserError: there is no form of the detector in PyTorch.
+    """
+    model = detector.model
+    try:
+        boxes, settings = TORCH[model.settings.detector](model)
+        layers, forward = layer_lines(model), forward_lines(model, SIZES)
+    except (LookupError, NoEquivalentError) as error:
+        raise UserError(f"this detector cannot become a PyTorch file: {error}") from error
+    values = {
+        "LAYERS": indent("\n".join(layers), 12 * " "),
+        "FORWARD": indent("\n".join(forward), 8 * " "),
+        "CLASSES": pformat(detector.classes, width=100),
         "SCORE": repr(0.5 if detector.score is None else detector.score),
-        "BUFFERS": repr(buffers(detector.model)),
-        "LINES": "\n".join(f"        {line}" for line in lines_of(graph)),
-    }.items():
-        text = text.replace(f"@{word}@", value)
-    return text
-
-
-def buffers(model) -> tuple[str, ...]:
-    """How the names end that are no parameters."""
-    parameters = {name for name, _ in model.named_parameters()}
-    return tuple(
-        sorted({name.split(".")[-1] for name in model.state_dict() if name not in parameters})
-    )
+        "WEIGHTS": repr(weights_name),
+        "SHA256": hashlib.sha256(weights).hexdigest(),
+        "SETTINGS": pformat(settings, width=100, sort_dicts=False),
+    }
+    return START + boxes + re.sub("@([A-Z0-9]+)@", lambda word: values[word[1]], END)
 
 
 def is_named_by(code: Path, weights: Path) -> bool:

@@ -12,13 +12,11 @@ from detector.detectors.two_stage import TwoStageDetector
 from detector.heads.light_head import LightHead
 from detector.heads.rpn import RegionProposalNetwork
 from detector.parts.selection import DetectionSelector
-from detector.tools.export import boxes
+from detector.tools.export import SIZES, boxes
 from detector.tools.export.picture import add_picture
+from nn.inference.any_size import NoEquivalentError
 from nn.onnx.graph import Graph
-from nn.onnx.network import NoEquivalentError, add_module
-
-# Two sizes for the traces: no map of the one is as high or as wide as one of the other.
-SIZES = (1, 3, 160, 224), (1, 3, 256, 352)
+from nn.onnx.network import add_module
 
 
 def add_detector(graph: Graph, image: str, model: TwoStageDetector) -> tuple[str, str, str]:

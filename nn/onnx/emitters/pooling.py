@@ -1,6 +1,8 @@
-"""Pooling over windows and over whole maps."""
+"""Pooling over windows, over whole maps and over parts of them."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from nn.ops.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
 
@@ -26,11 +28,16 @@ def _window(seen) -> dict:
     }
 
 
-def whole(operator: str):
+def adaptive(name: str):
+    """Over the whole map, or in parts that are all of one size."""
+
     def emit(graph, seen, x):
-        if tuple(seen.shape[-2:]) != (1, 1):
-            raise NotImplementedError("only the pooling of whole maps")
-        return graph.add(operator, x)
+        if seen.shape[-2:] == [1, 1]:
+            return graph.add(f"Global{name}", x)
+        size = [round(1 / factor) if factor else 0 for factor in seen.factor]
+        if not np.allclose(np.multiply(size, [factor or 0 for factor in seen.factor]), 1):
+            raise NotImplementedError("parts of several sizes, or whose size depends on the input")
+        return graph.add(name, x, kernel_shape=size, strides=size)
 
     return emit
 
@@ -38,6 +45,6 @@ def whole(operator: str):
 EMITTERS = {
     MaxPool2d: max_pool,
     AvgPool2d: average_pool,
-    AdaptiveAvgPool2d: whole("GlobalAveragePool"),
-    AdaptiveMaxPool2d: whole("GlobalMaxPool"),
+    AdaptiveAvgPool2d: adaptive("AveragePool"),
+    AdaptiveMaxPool2d: adaptive("MaxPool"),
 }

@@ -13,10 +13,11 @@ LAST = 2**63 - 1  # of any axis
 
 
 def reshape(graph, seen, x):
-    """One size may vary: it follows from the others."""
-    if seen.shape.count(None) > 1:
-        raise NotImplementedError(f"more than one size of {seen.shape} depends on the input")
-    return graph.add("Reshape", x, [-1 if size is None else size for size in seen.shape])
+    """One size may vary: it follows from the others. (0 is the size that the axis has.)"""
+    shape = [0, *seen.shape[1:]] if seen.keeps_batch else seen.shape
+    if shape.count(None) > 1:
+        raise NotImplementedError(f"more than one size of {shape} depends on the input")
+    return graph.add("Reshape", x, [-1 if size is None else size for size in shape])
 
 
 def transpose(graph, seen, x):
@@ -76,18 +77,15 @@ def shuffle(graph, seen, x):
 
 def interpolate(graph, seen, x):
     """By a factor that is the same at any size."""
-    options, factors = seen.options, set()
-    for call in (seen.first, seen.second):
-        sizes = zip(call.output.shape[2:], call.inputs[0].shape[2:], strict=True)
-        factors.add(tuple(out / size for out, size in sizes))
-    if len(factors) > 1:
+    options = seen.options
+    if None in seen.factor:
         raise NotImplementedError("the factor depends on the input")
     how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     if options["mode"] == "bilinear":
         corners = options.get("align_corners", False)
         how = {"coordinate_transformation_mode": "align_corners" if corners else "half_pixel"}
         how["mode"] = "linear"
-    scales = np.array([1, 1, *factors.pop()], np.float32)
+    scales = np.array([1, 1, *seen.factor], np.float32)
     return graph.add("Resize", x, "", scales, **how)
 
 
