@@ -97,12 +97,16 @@ def check_free(path: str | os.PathLike, is_own: Callable[[str | os.PathLike], bo
         )
 
 
-def check_results_file(path: str | os.PathLike, option: str) -> None:
-    """UserError if detections cannot be written to ``path``, as ``option`` wants.
+def check_results_file(
+    path: str | os.PathLike,
+    option: str,
+    is_own: Callable[[str | os.PathLike], bool] = is_own_results,
+) -> None:
+    """UserError if ``path`` cannot be written, as ``option`` wants.
 
     Made for the time before the work that ends with writing it.
     """
-    check_free(path, is_own_results)
+    check_free(path, is_own)
     folder = Path(path).parent
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder} for {option} {path}: make it first")

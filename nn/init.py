@@ -6,13 +6,18 @@ Every function fills ``parameter.data`` in place and draws from the generator th
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from nn.tensor import Tensor
 
 _generator = np.random.Generator(np.random.Philox(0))
+_is_skipping = False
+AT_ONCE = 1 << 20  # numbers drawn at once: in float64 they take twice the room of the parameter
 
 
 def manual_seed(seed: int) -> None:
@@ -24,6 +29,32 @@ def manual_seed(seed: int) -> None:
 def generator() -> np.random.Generator:
     """The stream that ``manual_seed`` set."""
     return _generator
+
+
+@contextlib.contextmanager
+def fork_stream() -> Iterator[None]:
+    """Whatever is drawn within is as if it had not been (``torch.random.fork_rng``)."""
+    global _generator
+    kept = _generator
+    _generator = copy.deepcopy(kept)
+    try:
+        yield
+    finally:
+        _generator = kept
+
+
+@contextlib.contextmanager
+def skipped() -> Iterator[None]:
+    """Draw nothing inside this ``with`` block: parameters hold whatever was in memory.
+
+    For networks whose weights are about to be loaded, or that are only counted.
+    """
+    global _is_skipping
+    before, _is_skipping = _is_skipping, True
+    try:
+        yield
+    finally:
+        _is_skipping = before
 
 
 def constant_(parameter: Tensor, value: float) -> Tensor:
@@ -44,14 +75,12 @@ def ones_(parameter: Tensor) -> Tensor:
 
 def normal_(parameter: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """N(mean, std^2)"""
-    parameter.data[...] = _generator.normal(mean, std, parameter.shape)
-    return parameter
+    return _fill(parameter, lambda count: _generator.normal(mean, std, count))
 
 
 def uniform_(parameter: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """U(a, b)"""
-    parameter.data[...] = _generator.uniform(a, b, parameter.shape)
-    return parameter
+    return _fill(parameter, lambda count: _generator.uniform(a, b, count))
 
 
 def fan_in_and_out(parameter: Tensor) -> tuple[int, int]:
@@ -128,10 +157,22 @@ def trunc_normal_(
     """N(mean, std^2) without what lies below ``a`` or above ``b``, which is drawn again."""
     if not (a < b and a - 4 * std < mean < b + 4 * std):
         raise ValueError(f"trunc_normal_: nearly nothing of N({mean}, {std}^2) is in [{a}, {b}]")
-    values = _generator.normal(mean, std, parameter.shape)
-    while (outside := (values < a) | (values > b)).any():
-        values[outside] = _generator.normal(mean, std, int(outside.sum()))
-    parameter.data[...] = values
+
+    def draw(count: int) -> np.ndarray:
+        values = _generator.normal(mean, std, count)
+        while (outside := (values < a) | (values > b)).any():
+            values[outside] = _generator.normal(mean, std, int(outside.sum()))
+        return values
+
+    return _fill(parameter, draw)
+
+
+def _fill(parameter: Tensor, draw: Callable[[int], np.ndarray]) -> Tensor:
+    """A part after the other, from ``draw(how many)``: in order, so the parts do not show."""
+    if not _is_skipping:
+        for start in range(0, parameter.data.size, AT_ONCE):
+            count = min(AT_ONCE, parameter.data.size - start)
+            parameter.data.flat[start : start + count] = draw(count)
     return parameter
 
 

@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nn.inference.trace import trace
 from nn.layers import Conv2d, ConvTranspose2d, Dropout, Identity, Linear
-from nn.module import Module, evaluating
-from nn.tensor import Tensor, no_grad
+from nn.module import Module
+from nn.tensor import Tensor
 
 
 class Row(NamedTuple):
@@ -75,7 +76,7 @@ class Summary:
 
 
 def summary(model: Module, input_shape: Sequence[int]) -> Summary:
-    """Run ``model`` once on zeros and count.
+    """Count what ``model`` does with an input, without doing it: at any size it takes little time.
 
     - Multiply-adds of a convolution: OH OW OC (C / groups) KH KW; of a fully connected layer: one
       per weight. Everything else counts 0, as in the thesis.
@@ -87,19 +88,18 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     All counts are for the whole input; give a batch of 1 for the usual numbers.
 
     Args:
-        model: any module that takes one tensor. It is run in evaluation mode, without gradients,
-            and left as it was.
+        model: any module that takes one tensor. It is traced (``nn.inference.trace``) in evaluation
+            mode and left as it was.
         input_shape: (N, C, H, W), or (C, H, W) for one image, or whatever the model takes.
 
     Raises:
         ValueError: the shape is not made of positive integers or the model does not take it.
     """
     shape = _check_shape(input_shape)
-    dtype = next((parameter.dtype for parameter in model.parameters()), np.float32)
     counter = _Counter(model)
-    with counter.watching(), evaluating(model), no_grad():
+    with counter.watching():
         try:
-            model(Tensor(np.zeros(shape, dtype)))
+            trace(model, shape)
         except (ValueError, IndexError) as error:
             raise ValueError(
                 f"summary: {type(model).__name__} does not take input of shape {shape}: {error}"

@@ -95,7 +95,7 @@ def test_train_leaves_everything_in_its_folder(trained, data):
     names = {path.name for path in trained.iterdir()}
     assert names == {
         "config.json", "metrics.csv", "curves.png", "last.ckpt", "best.ckpt", "evaluation.json",
-        "detections",
+        "report.html", "detections",
     }  # fmt: skip
     config = json.loads((trained / "config.json").read_text())
     assert config["recipe"]["steps"]["epochs"] == 2 and config["data"] == str(data.resolve())

@@ -26,9 +26,9 @@ nn.functional
 nn.module nn.gradcheck nn.weights
 nn.checkpoint
 nn.layers nn.optim
-nn.summary nn.models
+nn.models
 nn.inference
-nn.onnx
+nn.summary nn.onnx
 nn
 detector.errors detector.interruption detector.boxes detector.settings
 detector.progress detector.folder_lock detector.own_files
@@ -36,6 +36,7 @@ detector.parts
 detector.datasets detector.necks detector.heads
 detector.detectors
 detector.evaluation
+detector.reporting
 detector.training
 detector.tools
 detector.commands
@@ -62,6 +63,8 @@ THIRD_PARTY = {
     "matplotlib",
     "tqdm",
     "yaml",
+    "jinja2",
+    "markupsafe",  # a part of jinja2
     "pillow_heif",
 } | COMPILERS
 

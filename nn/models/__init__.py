@@ -1,6 +1,7 @@
 """Networks for classification, one file a family, and the way weights of others get into them.
 
-``NETWORKS`` lists them all; each is a function here too: ``nn.models.shufflenet_v2_x1_0()``.
+``NETWORKS`` lists them all, by ``FAMILIES``; each is a function here too:
+``nn.models.shufflenet_v2_x1_0()``.
 """
 
 import sys
@@ -11,26 +12,46 @@ from nn.models.network import IMAGENET, Map, Network, Preprocessing, map_of_stri
 from nn.models.shufflenet_v2 import ShuffleNetV2, shufflenet_v2
 from nn.table import Table
 
+# A file of ``nn.models`` -> the networks in it.
+FAMILIES = {
+    "alexnet": ("alexnet", "alexnet_paper"),
+    "vgg": (
+        "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn",
+    ),
+    "googlenet": ("googlenet", "googlenet_paper"),
+    "inception_v3": ("inception_v3",),
+    "resnet": (
+        "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
+        "resnet50_paper", "resnet101_paper", "resnet152_paper",
+        "resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d",
+    ),
+    "densenet": ("densenet121", "densenet161", "densenet169", "densenet201", "densenet264"),
+    "squeezenet": (
+        "squeezenet1_0", "squeezenet1_1", "squeezenet1_0_simple", "squeezenet1_0_complex",
+    ),
+    "mobilenet_v2": ("mobilenet_v2", "mobilenet_v2_x1_4"),
+    "mobilenet_v3": (
+        "mobilenet_v3_large", "mobilenet_v3_small",
+        "mobilenet_v3_large_x0_75", "mobilenet_v3_small_x0_75",
+    ),
+    "shufflenet_v2": (
+        "shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "shufflenet_v2_x1_5", "shufflenet_v2_x2_0",
+        "shufflenet_v2_star_x0_5", "shufflenet_v2_star_x1_0",
+        "shufflenet_v2_star_x1_5", "shufflenet_v2_star_x2_0",
+    ),
+    "efficientnet": (
+        "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3",
+        "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7",
+    ),
+}  # fmt: skip
+
 NETWORKS = Table(
     "network",
-    {
-        "mobilenet_v2": "nn.models.mobilenet_v2:mobilenet_v2",
-        "mobilenet_v2_x1_4": "nn.models.mobilenet_v2:mobilenet_v2_x1_4",
-        "resnet18": "nn.models.resnet:resnet18",
-        "resnet34": "nn.models.resnet:resnet34",
-        "resnet50": "nn.models.resnet:resnet50",
-        "shufflenet_v2_x0_5": "nn.models.shufflenet_v2:shufflenet_v2_x0_5",
-        "shufflenet_v2_x1_0": "nn.models.shufflenet_v2:shufflenet_v2_x1_0",
-        "shufflenet_v2_x1_5": "nn.models.shufflenet_v2:shufflenet_v2_x1_5",
-        "shufflenet_v2_x2_0": "nn.models.shufflenet_v2:shufflenet_v2_x2_0",
-        "shufflenet_v2_star_x0_5": "nn.models.shufflenet_v2:shufflenet_v2_star_x0_5",
-        "shufflenet_v2_star_x1_0": "nn.models.shufflenet_v2:shufflenet_v2_star_x1_0",
-        "shufflenet_v2_star_x1_5": "nn.models.shufflenet_v2:shufflenet_v2_star_x1_5",
-        "shufflenet_v2_star_x2_0": "nn.models.shufflenet_v2:shufflenet_v2_star_x2_0",
-    },
+    {name: f"nn.models.{family}:{name}" for family, names in FAMILIES.items() for name in names},
 )
 
 __all__ = [
+    "FAMILIES",
     "IMAGENET",
     "NETWORKS",
     "LoadReport",

@@ -29,14 +29,17 @@ torchvision's model, so its ``state_dict`` keys fit one to one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
-from nn import init
 from nn.layers import BatchNorm2d, Conv2d, Dropout, Linear, ReLU6
+from nn.models.blocks import conv_bn, initialise, rounded
 from nn.models.network import Map, Network
 from nn.models.trunk import Trunk
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
+
+conv_bn_relu6 = partial(conv_bn, activation=ReLU6)
 
 # t, C_out, how many blocks, s of the first of them, the map that the last of them makes.
 STAGES = (
@@ -73,6 +76,8 @@ class MobileNetV2(Network):
         width_mult: scales the channels, which are then rounded to multiples of 8; the last
             convolution never has fewer than 1280.
         dropout: probability, before the classifier.
+        dilations: of the depthwise convolutions, for each row of ``STAGES`` as many as it has
+            blocks; by default as many as stand there, all 1.
 
     Attributes:
         maps: "c2", "c3", "c4" and "c5", the last of their strides, and "last" after the last
@@ -82,20 +87,24 @@ class MobileNetV2(Network):
     classifier_names = ("classifier.1",)
 
     def __init__(
-        self, num_classes: int | None = 1000, width_mult: float = 1.0, dropout: float = 0.2
+        self,
+        num_classes: int | None = 1000,
+        width_mult: float = 1.0,
+        dropout: float = 0.2,
+        dilations: Sequence[Sequence[int]] | None = None,
     ):
         super().__init__()
         self.num_classes, self.maps = num_classes, {}
-        if width_mult == 1.0:
+        if width_mult == 1.0 and dilations is None:
             self.weights = WEIGHTS
+        dilations = dilations or [[1] * count for _, _, count, _, _ in STAGES]
         channels, reduction = rounded(32 * width_mult), 2
         layers, taps = [conv_bn_relu6(3, channels, 3, stride=2)], {}
-        for t, out, count, first_stride, name in STAGES:
-            reduction *= first_stride
-            for index in range(count):
-                stride = first_stride if index == 0 else 1
-                layers.append(InvertedResidual(channels, rounded(out * width_mult), stride, t))
-                channels = rounded(out * width_mult)
+        for (t, out, _, stride, name), of_blocks in zip(STAGES, dilations, strict=True):
+            out, reduction = rounded(out * width_mult), reduction * stride
+            for dilation in of_blocks:
+                layers.append(InvertedResidual(channels, out, stride, t, dilation))
+                channels, stride = out, 1
             if name is not None:
                 taps[name], self.maps[name] = len(layers) - 1, Map(channels, reduction)
         if num_classes is not None:
@@ -106,7 +115,7 @@ class MobileNetV2(Network):
         self.classifier = None
         if num_classes:
             self.classifier = Sequential(Dropout(dropout), Linear(last, num_classes))
-        self._initialise()
+        initialise(self, linear_std=0.01)
 
     def classify(self, maps: dict[str, Tensor]) -> Tensor:
         return self.classifier(maps["last"].mean((2, 3)))
@@ -114,51 +123,20 @@ class MobileNetV2(Network):
     def parts(self) -> list[Module]:
         return list(self.features)
 
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, Conv2d):
-                init.kaiming_normal_(module.weight, mode="fan_out")
-            elif isinstance(module, Linear):
-                init.normal_(module.weight, 0.0, 0.01)
-                init.zeros_(module.bias)
-
 
 class InvertedResidual(Module):
     """One block; the drawing is at the top of this file."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, t: int):
+    def __init__(self, in_channels: int, out_channels: int, stride: int, t: int, dilation: int):
         super().__init__()
         self.is_residual = stride == 1 and in_channels == out_channels
         hidden = in_channels * t
         self.conv = Sequential(
             *([conv_bn_relu6(in_channels, hidden, 1)] if t != 1 else []),
-            conv_bn_relu6(hidden, hidden, 3, stride, groups=hidden),
+            conv_bn_relu6(hidden, hidden, 3, stride, hidden, dilation=dilation),
             Conv2d(hidden, out_channels, 1, bias=False),
             BatchNorm2d(out_channels),
         )
 
     def forward(self, input: Tensor) -> Tensor:
         return input + self.conv(input) if self.is_residual else self.conv(input)
-
-
-def conv_bn_relu6(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1
-) -> Sequential:
-    """A convolution that keeps the size (up to its stride), batch norm, ReLU6."""
-    return Sequential(
-        Conv2d(
-            in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups,
-            bias=False,
-        ),
-        BatchNorm2d(out_channels),
-        ReLU6(),
-    )  # fmt: skip
-
-
-def rounded(channels: float, divisor: int = 8) -> int:
-    """The nearest multiple of ``divisor``, or the next one if that would lose more than 10 %.
-
-    The authors' ``_make_divisible``; the paper does not mention it.
-    """
-    nearest = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return nearest + divisor if nearest < 0.9 * channels else nearest

@@ -32,6 +32,7 @@ class Preprocessing(NamedTuple):
 
 
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALVES = Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # TensorFlow's: numbers in -1..1
 
 
 class Dialect:
@@ -61,17 +62,19 @@ class Dialect:
 class Network(Module):
     """What every network of ``nn.models.NETWORKS`` is.
 
-    All take ``num_classes``: a number; 0 for everything but the classifier, that is, up to the map
-    it reads; None for a backbone, without what only the classifier needs.
+    All take ``num_classes``: a number; 0 for everything but the classifiers, that is, up to the map
+    that the last of them reads; None for a backbone, without what only the classifier needs.
 
     Attributes:
-        features: preprocessed images (N, 3, H, W) -> the maps (N, C, H / stride, W / stride),
-            rounded up, by the names of ``maps`` and in their order. A method, or a ``Trunk`` where
-            that is what the layers before the classifier are called.
+        features: preprocessed images (N, 3, H, W) -> the maps (N, C, H / stride, W / stride) by the
+            names of ``maps`` and in their order. Sizes are rounded up, as most networks do; those
+            of the years before, which leave the border away, have some cells less. A method, or a
+            ``Trunk`` where that is what the layers before the classifier are called.
         maps: channels and stride of each map of ``features``, finest first: "c2" .. "c5", as far
             as there are any, and "last" where the classifier reads another map than the coarsest
             of those (and the network was made with it).
         preprocessing: what the weights expect; ``load_weights`` sets it.
+        side: of the square pictures that its published figures are for, in pixels.
         weights: published files by the name of what they were trained on; the file's name ends with
             the first eight digits of its SHA-256.
         classifier_names: of the layers whose size is ``num_classes``.
@@ -83,6 +86,7 @@ class Network(Module):
     num_classes: int | None
     maps: Mapping[str, Map]
     preprocessing: Preprocessing = IMAGENET
+    side: int = 224
     weights: Mapping[str, str] = {}
     classifier_names: ClassVar[tuple[str, ...]] = ("fc",)
     names: ClassVar[str] = "torchvision"
@@ -101,6 +105,11 @@ class Network(Module):
         if not self.num_classes:
             raise ValueError(f"{type(self).__name__} has no classifier here: ask for its features")
         return self.classify(self.features(images))
+
+    def weighted_scores(self, images: Tensor) -> list[tuple[float, Tensor]]:
+        """What a training takes its loss of: the scores with the weight 1 and, if there are any,
+        those of auxiliary classifiers with theirs."""
+        return [(1.0, self(images))]
 
     def parts(self) -> list[Module]:
         """Its parts in order, from the stem on, without the classifier: what ``freeze`` counts."""

@@ -10,28 +10,34 @@ halve or the channels change, x passes a 1x1 convolution of the same stride firs
      |                                    |  1x1 conv 4 C, BN
     add x, ReLU                          add x, ReLU
 
-    map      stride                                 blocks of 18  34  50
+    map      stride                                 blocks of 18  34  50  101  152
     -        2       conv1: 7x7 conv 64 /2, BN, ReLU
-    c2       4       3x3 max pooling /2, layer1: C 64        2    3    3
-    c3       8       layer2: C 128, its first block /2       2    4    4
-    c4       16      layer3: C 256, its first block /2       2    6    6
-    c5       32      layer4: C 512, its first block /2       2    3    3
+    c2       4       3x3 max pooling /2, layer1: C 64        2    3    3    3    3
+    c3       8       layer2: C 128, its first block /2       2    4    4    4    8
+    c4       16      layer3: C 256, its first block /2       2    6    6   23   36
+    c5       32      layer4: C 512, its first block /2       2    3    3    3    3
     scores           mean, fc
 
 Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, figure 5,
-section 3.3 (shortcut B) and table 1. Its bottleneck has the stride in the first 1x1 convolution;
-torchvision's, and this one, in the 3x3 (Facebook's "v1.5"): 4,089,184,256 instead of 3,857,973,248
-multiply-adds for 50 layers, other results, and the same names and shapes. The layers and their
-order are those of torchvision's model.
+section 3.3 (shortcut B) and table 1. Its bottleneck has the stride in the first 1x1 convolution, as
+here in the members called ``_paper``; torchvision's in the 3x3 (Facebook's "v1.5"): 4,089,184,256
+instead of 3,857,973,248 multiply-adds for 50 layers, other results, and the same names and shapes.
+The layers and their order are those of torchvision's model.
+
+ResNeXt's 3x3 convolution has groups: in a block of "32x4d" 32 times 4 channels where C is 64 (Xie,
+Girshick, Dollar, Tu, He, "Aggregated Residual Transformations for Deep Neural Networks", CVPR 2017,
+figure 3 (c) and table 1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 from nn import functional as F
-from nn import init
 from nn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d
+from nn.models.blocks import initialise
 from nn.models.network import Map, Network
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
@@ -45,22 +51,24 @@ WEIGHTS = {
         "imagenet": URL + "resnet50-0676ba61.pth",
         "imagenet_v2": URL + "resnet50-11ad3fa6.pth",
     },
+    "resnet101": {
+        "imagenet": URL + "resnet101-63fe2227.pth",
+        "imagenet_v2": URL + "resnet101-cd907fc2.pth",
+    },
+    "resnet152": {
+        "imagenet": URL + "resnet152-394f9c45.pth",
+        "imagenet_v2": URL + "resnet152-f82ba261.pth",
+    },
+    "resnext50_32x4d": {
+        "imagenet": URL + "resnext50_32x4d-7cdf4587.pth",
+        "imagenet_v2": URL + "resnext50_32x4d-1a0047aa.pth",
+    },
+    "resnext101_32x8d": {
+        "imagenet": URL + "resnext101_32x8d-8ba56ff5.pth",
+        "imagenet_v2": URL + "resnext101_32x8d-110c445d.pth",
+    },
+    "resnext101_64x4d": {"imagenet": URL + "resnext101_64x4d-173b62eb.pth"},
 }
-
-
-def resnet18(num_classes: int | None = 1000) -> ResNet:
-    """A ResNet of 18 layers with new weights; see ``Network`` for ``num_classes``."""
-    return _published("resnet18", BasicBlock, (2, 2, 2, 2), num_classes)
-
-
-def resnet34(num_classes: int | None = 1000) -> ResNet:
-    """A ResNet of 34 layers with new weights; see ``Network`` for ``num_classes``."""
-    return _published("resnet34", BasicBlock, (3, 4, 6, 3), num_classes)
-
-
-def resnet50(num_classes: int | None = 1000) -> ResNet:
-    """A ResNet of 50 layers with new weights; see ``Network`` for ``num_classes``."""
-    return _published("resnet50", Bottleneck, (3, 4, 6, 3), num_classes)
 
 
 class ResNet(Network):
@@ -69,6 +77,10 @@ class ResNet(Network):
         block: ``BasicBlock`` or ``Bottleneck``.
         layers: how many blocks layer1 .. layer4 have.
         num_classes: 0 or None leaves fc away.
+        width: channels of a bottleneck's 3x3 convolution where C is 64, in each of its groups.
+        groups: of that convolution.
+        stride_in_first: a bottleneck's stride is that of its first convolution, not of its second.
+        dilations: of the second convolution of each block, layer by layer; 1 by default.
 
     Attributes:
         maps: "c2" .. "c5" after layer1 .. layer4.
@@ -79,25 +91,30 @@ class ResNet(Network):
         block: type[BasicBlock | Bottleneck],
         layers: Sequence[int],
         num_classes: int | None = 1000,
+        width: int = 64,
+        groups: int = 1,
+        stride_in_first: bool = False,
+        dilations: Sequence[Sequence[int]] | None = None,
     ):
         super().__init__()
         self.num_classes, self.maps = num_classes, {}
         self.conv1 = Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = BatchNorm2d(64)
         self.maxpool = MaxPool2d(3, stride=2, padding=1)
+        dilations = dilations or [[1] * count for count in layers]
         channels = 64
         for number, count in enumerate(layers, 1):
-            C, stride = 32 * 2**number, 1 if number == 1 else 2
+            C = 32 * 2**number
+            kind = Kind(C * width // 64 * groups, groups, stride_in_first)
             blocks = []
             for index in range(count):
-                blocks.append(block(channels, C, stride if index == 0 else 1))
+                stride = 2 if number > 1 and index == 0 else 1
+                blocks.append(block(channels, C, stride, dilations[number - 1][index], kind))
                 channels = C * block.expansion
             setattr(self, f"layer{number}", Sequential(*blocks))
             self.maps[f"c{number + 1}"] = Map(channels, 2 ** (number + 1))
         self.fc = Linear(channels, num_classes) if num_classes else None
-        for module in self.modules():
-            if isinstance(module, Conv2d):
-                init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialise(self)
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
         c2 = self.layer1(self.maxpool(self.bn1(self.conv1(images), relu=True)))
@@ -113,16 +130,24 @@ class ResNet(Network):
         return [stem, self.layer1, self.layer2, self.layer3, self.layer4]
 
 
+class Kind(NamedTuple):
+    """What bottlenecks differ in: see ``ResNet``."""
+
+    width: int
+    groups: int
+    stride_in_first: bool
+
+
 class BasicBlock(Module):
     """Two 3x3 convolutions, the first with the stride: in_channels -> C channels."""
 
     expansion = 1
 
-    def __init__(self, in_channels: int, C: int, stride: int):
+    def __init__(self, in_channels: int, C: int, stride: int, dilation: int, kind: Kind):
         super().__init__()
         self.conv1 = Conv2d(in_channels, C, 3, stride, padding=1, bias=False)
         self.bn1 = BatchNorm2d(C)
-        self.conv2 = Conv2d(C, C, 3, padding=1, bias=False)
+        self.conv2 = Conv2d(C, C, 3, padding=dilation, dilation=dilation, bias=False)
         self.bn2 = BatchNorm2d(C)
         self.downsample = shortcut(in_channels, C, stride)
 
@@ -133,17 +158,19 @@ class BasicBlock(Module):
 
 
 class Bottleneck(Module):
-    """1x1 to C channels, 3x3 with the stride, 1x1 to 4 C: in_channels -> 4 C channels."""
+    """1x1 to C channels (or as ``kind`` says), 3x3, 1x1 to 4 C: in_channels -> 4 C channels."""
 
     expansion = 4
 
-    def __init__(self, in_channels: int, C: int, stride: int):
+    def __init__(self, in_channels: int, C: int, stride: int, dilation: int, kind: Kind):
         super().__init__()
-        self.conv1 = Conv2d(in_channels, C, 1, bias=False)
-        self.bn1 = BatchNorm2d(C)
-        self.conv2 = Conv2d(C, C, 3, stride, padding=1, bias=False)
-        self.bn2 = BatchNorm2d(C)
-        self.conv3 = Conv2d(C, 4 * C, 1, bias=False)
+        width, groups = kind.width, kind.groups
+        first, second = (stride, 1) if kind.stride_in_first else (1, stride)
+        self.conv1 = Conv2d(in_channels, width, 1, first, bias=False)
+        self.bn1 = BatchNorm2d(width)
+        self.conv2 = Conv2d(width, width, 3, second, dilation, dilation, groups, bias=False)
+        self.bn2 = BatchNorm2d(width)
+        self.conv3 = Conv2d(width, 4 * C, 1, bias=False)
         self.bn3 = BatchNorm2d(4 * C)
         self.downsample = shortcut(in_channels, 4 * C, stride)
 
@@ -163,7 +190,31 @@ def shortcut(in_channels: int, out_channels: int, stride: int) -> Sequential | N
     )
 
 
-def _published(name: str, block, layers: Sequence[int], num_classes: int | None) -> ResNet:
-    model = ResNet(block, layers, num_classes)
-    model.weights = WEIGHTS[name]
+def published(
+    name: str, block: type[BasicBlock | Bottleneck], layers: Sequence[int],
+    num_classes: int | None = 1000, **options,
+) -> ResNet:  # fmt: skip
+    """A ResNet with new weights that knows where its published ones are."""
+    model = ResNet(block, layers, num_classes, **options)
+    model.weights = WEIGHTS.get(name, {})
     return model
+
+
+resnet18 = partial(published, "resnet18", BasicBlock, (2, 2, 2, 2))
+resnet34 = partial(published, "resnet34", BasicBlock, (3, 4, 6, 3))
+resnet50 = partial(published, "resnet50", Bottleneck, (3, 4, 6, 3))
+resnet101 = partial(published, "resnet101", Bottleneck, (3, 4, 23, 3))
+resnet152 = partial(published, "resnet152", Bottleneck, (3, 8, 36, 3))
+resnet50_paper = partial(ResNet, Bottleneck, (3, 4, 6, 3), stride_in_first=True)
+resnet101_paper = partial(ResNet, Bottleneck, (3, 4, 23, 3), stride_in_first=True)
+resnet152_paper = partial(ResNet, Bottleneck, (3, 8, 36, 3), stride_in_first=True)
+resnext50_32x4d = partial(
+    published, "resnext50_32x4d", Bottleneck, (3, 4, 6, 3), width=4, groups=32
+)
+resnext101_32x4d = partial(ResNet, Bottleneck, (3, 4, 23, 3), width=4, groups=32)
+resnext101_32x8d = partial(
+    published, "resnext101_32x8d", Bottleneck, (3, 4, 23, 3), width=8, groups=32
+)
+resnext101_64x4d = partial(
+    published, "resnext101_64x4d", Bottleneck, (3, 4, 23, 3), width=4, groups=64
+)

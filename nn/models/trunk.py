@@ -1,4 +1,4 @@
-"""A network's layers in one line, as torchvision keeps them under the name ``features``."""
+"""Layers one after the other, some of which make the maps of a network."""
 
 from __future__ import annotations
 
@@ -9,21 +9,29 @@ from nn.tensor import Tensor
 
 
 class Trunk(Sequential):
-    """Layers one after the other, some of which make the maps that it returns.
+    """What torchvision keeps under the name ``features``, with the maps in between.
 
     Args:
-        layers: in order; their names are their numbers.
-        taps: the name of a map -> the number of the layer whose output it is, in order.
+        layers: in order, by their names or, if those are their numbers, in a list.
+        taps: the name of a map -> the name or number of the layer whose output it is, in order.
     """
 
-    def __init__(self, layers: Sequence[Module], taps: Mapping[str, int]):
-        super().__init__(*layers)
-        self.taps = dict(taps)
+    def __init__(self, layers: Sequence[Module] | dict[str, Module], taps: Mapping[str, int | str]):
+        super().__init__(*([layers] if isinstance(layers, dict) else layers))
+        self.taps = {name: str(layer) for name, layer in taps.items()}
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Images (N, 3, H, W) -> the maps."""
-        layers, start, maps = list(self), 0, {}
-        for name, number in self.taps.items():
-            images = maps[name] = Sequential(*layers[start : number + 1])(images)
-            start = number + 1
-        return maps
+        return maps_of(dict(self.named_children()), self.taps, images)
+
+
+def maps_of(
+    layers: Mapping[str, Module], taps: Mapping[str, str], images: Tensor
+) -> dict[str, Tensor]:
+    """Run ``layers`` up to the last of ``taps``; the outputs of those, by the names of the maps."""
+    names, start, maps = list(layers), 0, {}
+    for map_name, layer in taps.items():
+        end = names.index(layer) + 1
+        images = maps[map_name] = Sequential(*(layers[name] for name in names[start:end]))(images)
+        start = end
+    return maps
