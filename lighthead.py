@@ -36,6 +36,10 @@ COMMANDS = Table(
             "measure a trained detector: COCO's figures, and every class",
         ),
         "detect": ("detector.commands.detect", "find objects in pictures"),
+        "export": (
+            "detector.commands.export",
+            "write a trained detector as a file for other programs: ONNX, PyTorch",
+        ),
         "summary": (
             "detector.commands.summary",
             "print the layers, parameters and multiply-adds of a detector",
