@@ -32,6 +32,7 @@ NOTE = (len(NOTE) - 4).to_bytes(4, "big") + NOTE + zlib.crc32(NOTE).to_bytes(4, 
 NOTE_AT = 33
 PAGE = f"<!doctype html><!-- {SOFTWARE} -->"
 TABLE = f"picture ({SOFTWARE}),"
+NETWORKS = f"network ({SOFTWARE}),"
 RESULTS = re.compile(
     rb'\[\n  \{\n    "image_id": \d+,\n    "category_id": \d+,\n    "bbox": \[\n|\[\]\n\Z'
 )
@@ -45,7 +46,8 @@ def is_own_picture(path: str | os.PathLike) -> bool:
 
 def is_own_table(path: str | os.PathLike) -> bool:
     """Whether it is a table of ours."""
-    return _start(path).startswith(TABLE.encode("utf-8-sig"))
+    beginnings = tuple(text.encode("utf-8-sig") for text in (TABLE, NETWORKS))
+    return _start(path).startswith(beginnings)
 
 
 def is_own_page(path: str | os.PathLike) -> bool:
@@ -77,12 +79,16 @@ def check_free(path: str | os.PathLike, is_own: Callable[[str | os.PathLike], bo
         )
 
 
-def check_results_file(path: str | os.PathLike, option: str) -> None:
-    """UserError if detections cannot be written to ``path``, as ``option`` wants.
+def check_results_file(
+    path: str | os.PathLike,
+    option: str,
+    is_own: Callable[[str | os.PathLike], bool] = is_own_results,
+) -> None:
+    """UserError if results cannot be written to ``path``, as ``option`` wants.
 
     Made for the time before the work that ends with writing it.
     """
-    check_free(path, is_own_results)
+    check_free(path, is_own)
     folder = Path(path).parent
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder} for {option} {path}: make it first")

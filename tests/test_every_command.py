@@ -28,6 +28,7 @@ MISTAKES = {
     "evaluate": ("evaluate --data shapes", "required: --weights"),
     "detect": ("detect x.jpg", "required: --weights"),
     "summary": ("summary --backbone resnet", "did you mean 'resnet50'"),
+    "networks": ("networks resnet", "did you mean 'resnet50'"),
     "check-data": ("check-data --data nowhere", "no folder nowhere"),
     "bench": ("bench trainig", "did you mean 'training'"),
     "serve": ("serve --tasks 0", "at least 1"),
