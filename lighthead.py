@@ -44,6 +44,10 @@ COMMANDS = Table(
             "detector.commands.summary",
             "print the layers, parameters and multiply-adds of a detector",
         ),
+        "networks": (
+            "detector.commands.networks",
+            "print what all networks cost, and how well they are said to do",
+        ),
         "check-data": (
             "detector.commands.check_data",
             "look for mistakes in a data set, and how long training takes",

@@ -29,6 +29,7 @@ MISTAKES = {
     "detect": ("detect x.jpg", "required: --weights"),
     "export": ("export --weights x --to onx", "did you mean 'onnx'"),
     "summary": ("summary --backbone resnet", "did you mean 'resnet50'"),
+    "networks": ("networks resnet", "did you mean 'resnet50'"),
     "check-data": ("check-data --data nowhere", "no folder nowhere"),
     "doctor": ("doctor --data shapes --pictures 9", "from 1 to 8, not 9"),
     "bench": ("bench trainig", "did you mean 'training'"),
