@@ -27,6 +27,7 @@ MISTAKES = {
     "train": ("train", "--data is missing"),
     "evaluate": ("evaluate --data shapes", "required: --weights"),
     "detect": ("detect x.jpg", "required: --weights"),
+    "dissect": ("dissect x.jpg --weights y --score 2", "between 0 and 1, not 2"),
     "summary": ("summary --backbone resnet", "did you mean 'resnet50'"),
     "check-data": ("check-data --data nowhere", "no folder nowhere"),
     "doctor": ("doctor --data shapes --pictures 9", "from 1 to 8, not 9"),
