@@ -203,7 +203,7 @@ class LightHead(nn.Module):
         )
 
     def scores(self, logits: nn.Tensor, objectness: np.ndarray | None = None) -> np.ndarray:
-        """What ``detect`` ranks by, (K, 1 + C): p^(1 - a) objectness^a, see ``objectness_share``."""
+        """What ``detect`` ranks by, (K, 1 + C); see ``objectness_share``."""
         probabilities, share = F.softmax(logits, 1).data, self.settings.objectness_share
         if share and objectness is not None:
             probabilities = probabilities ** (1 - share) * objectness[:, None] ** share
