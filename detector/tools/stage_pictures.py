@@ -19,8 +19,8 @@ DARK = (25, 25, 60)
 def cell_of(stages: Stages) -> np.ndarray:
     """The anchors (A, 4) of the cell in the middle of the picture."""
     centres = (stages.anchors[:, :2] + stages.anchors[:, 2:]) / 2
-    distance = np.abs(centres - np.array(stages.size[::-1]) / 2).sum(axis=1)
-    return stages.anchors[distance <= distance.min() + 0.01]
+    nearest = np.abs(centres - np.array(stages.size[::-1]) / 2).sum(axis=1).argmin()
+    return stages.anchors[np.abs(centres - centres[nearest]).max(axis=1) < 0.1]
 
 
 def few(values: np.ndarray) -> np.ndarray:
