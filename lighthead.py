@@ -36,6 +36,10 @@ COMMANDS = Table(
             "measure a trained detector: COCO's figures, and every class",
         ),
         "detect": ("detector.commands.detect", "find objects in pictures"),
+        "dissect": (
+            "detector.commands.dissect",
+            "show what each stage of a detector makes of one picture",
+        ),
         "export": (
             "detector.commands.export",
             "write a trained detector as a file for other programs: ONNX, PyTorch",

@@ -27,6 +27,7 @@ MISTAKES = {
     "train": ("train", "--data is missing"),
     "evaluate": ("evaluate --data shapes", "required: --weights"),
     "detect": ("detect x.jpg", "required: --weights"),
+    "dissect": ("dissect x.jpg --weights y --score 2", "between 0 and 1, not 2"),
     "export": ("export --weights x --to onx", "did you mean 'onnx'"),
     "summary": ("summary --backbone resnet", "did you mean 'resnet50'"),
     "networks": ("networks resnet", "did you mean 'resnet50'"),
