@@ -53,7 +53,7 @@ def test_hidden_files_and_others(capsys, trained, tmp_path):
         (folder / name).write_bytes(b"\0\5\x16\7")
     results, text, _ = found(capsys, trained, folder, tmp_path / "out")
     assert results == ["a.png", "c.JPG", "d.png", "e.jfif"]
-    assert "as PNG: the pictures that are .gif" in text
+    assert "written as PNG: pictures that are .gif" in text
     assert f"passed over in {folder}: 2 .psd, 1 .txt, 1 no suffix" in text
 
 

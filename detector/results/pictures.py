@@ -9,11 +9,15 @@ from detector import own_files
 from detector.errors import UserError
 from detector.evaluation.drawing import draw_detections
 from detector.evaluation.fonts import legend
-from detector.results.result import Look, Result
+from detector.results.result import Job, Look, Result
 
 
 class Pictures(Result):
     """JPEG stays JPEG and PNG stays PNG; what we do not write becomes PNG."""
+
+    def __init__(self, job: Job):
+        super().__init__(job)
+        self.others: set[str] = set()  # suffixes of what became PNG
 
     def check(self) -> None:
         given = {identity(source.path) for source in self.job.sources}
@@ -34,15 +38,13 @@ class Pictures(Result):
             look.image, shown["boxes"], shown["labels"], shown["scores"], self.job.classes
         )
         own_files.write_picture(self.job.out / look.source.result, picture)
+        if look.source.suffix != look.source.path.suffix:
+            self.others.add(look.source.path.suffix.lower() or "without a suffix")
 
     def finish(self) -> list[str]:
-        others = {
-            source.path.suffix.lower()
-            for source in self.job.sources
-            if not source.is_video and source.suffix != source.path.suffix
-        }
-        lines = [f"as PNG: the pictures that are {', '.join(sorted(others))}"] if others else []
-        return [*lines, *filter(None, [legend(self.job.classes)])]
+        kinds = ", ".join(sorted(self.others))
+        lines = [f"written as PNG: pictures that are {kinds}" if kinds else ""]
+        return list(filter(None, [*lines, legend(self.job.classes)]))
 
 
 def identity(path: Path) -> tuple[int, int] | Path:

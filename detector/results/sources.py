@@ -77,7 +77,7 @@ def pictures_below(folder: Path, out: Path) -> list[Path]:
 
 
 def read_stdin(spool: Path) -> Path:
-    """A file with the picture that comes from standard input, named for its kind.
+    """A file with the picture that comes from standard input: what is no JPEG becomes PNG.
 
     Raises:
         UserError: it is far too large for one.
@@ -86,9 +86,9 @@ def read_stdin(spool: Path) -> Path:
     content = stream.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise UserError(f"standard input is larger than {MOST_BYTES >> 20} MB: give one picture")
-    path = spool / "stdin"
+    path = spool / ("stdin.jpg" if content.startswith(JPEG_START) else "stdin.png")
     path.write_bytes(content)
-    return path.rename(path.with_suffix(".jpg")) if content.startswith(JPEG_START) else path
+    return path
 
 
 def frames_of(source: Source) -> Iterator[Frame]:

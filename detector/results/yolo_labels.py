@@ -1,6 +1,6 @@
 """Labels in YOLO's format: ``class cx cy w h`` as parts of the picture, a text file a picture.
 
-Folders and names as Ultralytics, Label Studio and LabelImg expect them.
+Folders and names as Ultralytics and Label Studio expect them; LabelImg reads VOC.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ class YoloLabels(Labels):
         self.write(f"labels/{Path(name).stem}.txt", "".join(lines))
 
     def describe(self) -> None:
-        """What the classes are called, for each of the tools."""
+        """What the classes are called: Ultralytics reads the one, Label Studio the other."""
         about = {"train": self.pictures, "names": dict(enumerate(self.names))}
         self.write("data.yaml", yaml.safe_dump(about, allow_unicode=True, sort_keys=False))
-        for path in ("classes.txt", "labels/classes.txt"):
-            self.write(path, "".join(f"{name}\n" for name in self.names))
+        self.write("classes.txt", "".join(f"{name}\n" for name in self.names))
