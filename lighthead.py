@@ -44,6 +44,10 @@ COMMANDS = Table(
             "detector.commands.check_data",
             "look for mistakes in a data set, and how long training takes",
         ),
+        "doctor": (
+            "detector.commands.doctor",
+            "find out why a detector does not learn a data set, in a few minutes",
+        ),
         "bench": (
             "benchmarks.command",
             "measure speed and memory, side by side with PyTorch and ONNX Runtime",

@@ -36,8 +36,9 @@ detector.parts
 detector.datasets detector.necks detector.heads
 detector.detectors
 detector.evaluation
-detector.reporting
+detector.reporting detector.results
 detector.training
+detector.tools
 detector.commands
 detector
 multitask.errors
@@ -65,6 +66,7 @@ THIRD_PARTY = {
     "jinja2",
     "markupsafe",  # a part of jinja2
     "pillow_heif",
+    "av",
 } | COMPILERS
 
 PACKAGES = ("nn", "detector", "multitask", "lighthead")

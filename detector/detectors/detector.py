@@ -10,6 +10,7 @@ import numpy as np
 
 import nn
 from detector.boxes import as_boxes
+from detector.detectors.stages import Stages
 from detector.parts.anchors import AnchorGenerator
 from detector.parts.preprocess import ImageSettings, check_image, to_batch
 from detector.settings import Settings
@@ -84,6 +85,15 @@ class Detector(nn.Module):
 
     def compiled_head(self) -> Any:
         """The ``head`` for ``detect``, compiled; None where nothing looks at single regions."""
+        return None
+
+    def stages(self, image: np.ndarray, target: dict | None = None) -> Stages | None:
+        """What each stage makes of one image; None where there are no two of them.
+
+        Args:
+            image: (H, W, 3) uint8 RGB of any size.
+            target: what is in it, see ``loss``, in its own pixels; None if that is not known.
+        """
         return None
 
     def predict(self, images: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:

@@ -15,12 +15,15 @@ from typing import NamedTuple
 import numpy as np
 
 import nn
+from detector.boxes import best_scores, clip, decode
 from detector.detectors.detector import Detector, DetectorSettings
+from detector.detectors.stages import Stages
 from detector.heads.compiled_light_head import CompiledLightHead
 from detector.heads.light_head import HeadTargets, LightHead
 from detector.heads.rpn import AnchorTargets, RegionProposalNetwork, RPNSettings
 from detector.parts.anchors import AnchorGenerator
 from detector.parts.preprocess import network_size, resize, scale_boxes
+from nn import functional as F
 from nn.models import Network, map_of_stride
 
 
@@ -145,6 +148,40 @@ class TwoStageDetector(Detector):
             "scores": found["scores"].astype(np.float32),
             "labels": found["labels"],
         }
+
+    def stages(self, image: np.ndarray, target: dict | None = None) -> Stages:
+        own_size, settings = image.shape[:2], self.rpn.settings
+        size = network_size(own_size, self.image.short_side, self.image.max_side)
+        target = target or {"boxes": np.zeros((0, 4), np.float32)}
+        truth = scale_boxes(target["boxes"], own_size, size)
+        ignore = target.get("ignore")
+        ignore = None if ignore is None else scale_boxes(ignore, own_size, size)
+        with nn.evaluating(self), nn.no_grad():
+            maps = self(self.to_tensor([resize(image, size)]))
+            ((proposals, objectness),) = self.rpn.propose_with_scores(
+                maps.objectness, maps.deltas, maps.anchors, [size]
+            )
+            rois = np.pad(np.concatenate([proposals, truth]), ((0, 0), (1, 0)))  # all of image 0
+            logits, deltas = self.head(maps.thin, rois)
+            pooled = self.head.pool(maps.thin, rois[: len(proposals)])
+            probabilities, P = F.softmax(logits, 1).data, len(proposals)
+            surest = 1 + probabilities[:P, 1:].argmax(axis=1)
+            chosen = deltas.data[np.arange(P), surest] if deltas.ndim == 3 else deltas.data[:P]
+            found = self.head.detect(logits[:P], deltas[:P], proposals, size, objectness)
+        return Stages(
+            size=size,
+            anchors=maps.anchors,
+            anchor_labels=settings.matcher(maps.anchors, truth, size, ignore).labels,
+            objectness=F.sigmoid(maps.objectness).data[0],
+            moved=clip(decode(maps.deltas.data[0], maps.anchors), size),
+            best=best_scores(maps.objectness.data[0], settings.test_selector.pre_nms),
+            proposals=proposals,
+            pooled=pooled.data,
+            probabilities=probabilities[:P],
+            answers=clip(decode(chosen, proposals, self.head.settings.stds), size),
+            exact=probabilities[P:],
+            found=found,
+        )
 
     @property
     def anchor_generator(self) -> AnchorGenerator:
