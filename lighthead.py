@@ -36,9 +36,21 @@ COMMANDS = Table(
             "measure a trained detector: COCO's figures, and every class",
         ),
         "detect": ("detector.commands.detect", "find objects in pictures"),
+        "dissect": (
+            "detector.commands.dissect",
+            "show what each stage of a detector makes of one picture",
+        ),
+        "export": (
+            "detector.commands.export",
+            "write a trained detector as a file for other programs: ONNX, PyTorch",
+        ),
         "summary": (
             "detector.commands.summary",
             "print the layers, parameters and multiply-adds of a detector",
+        ),
+        "networks": (
+            "detector.commands.networks",
+            "print what all networks cost, and how well they are said to do",
         ),
         "check-data": (
             "detector.commands.check_data",

@@ -42,6 +42,12 @@ LONGEST_JPEG_SIDE = 65_500  # pixels, libjpeg's
 VIDEO_NOTE = (len(SOFTWARE) + 8).to_bytes(4, "big") + b"free" + SOFTWARE.encode()
 PAGE = f"<!doctype html><!-- {SOFTWARE} -->"
 TABLE = f"picture ({SOFTWARE}),"
+# A graph begins with ONNX's version of its format, 8, and with who made it (onnx.proto: fields 1
+# and 2, in protocol buffers' encoding); weights with the length of their header and its first word.
+GRAPH = b"\x08\x08\x12\x09" + SOFTWARE.encode()
+CODE = f"Written by {SOFTWARE} export"
+WEIGHTS = f"{SOFTWARE}-weights-1"
+NETWORKS = f"network ({SOFTWARE}),"
 RESULTS = re.compile(
     rb'\[\n  \{\n    "image_id": \d+,\n    "category_id": \d+,\n    "bbox": \[\n|\[\]\n\Z'
 )
@@ -66,12 +72,28 @@ def is_own_video(path: str | os.PathLike) -> bool:
 
 def is_own_table(path: str | os.PathLike) -> bool:
     """Whether it is a table of ours."""
-    return _start(path).startswith(TABLE.encode("utf-8-sig"))
+    beginnings = tuple(text.encode("utf-8-sig") for text in (TABLE, NETWORKS))
+    return _start(path).startswith(beginnings)
 
 
 def is_own_page(path: str | os.PathLike) -> bool:
     """Whether it is a page of ours."""
     return _start(path).startswith(PAGE.encode())
+
+
+def is_own_graph(path: str | os.PathLike) -> bool:
+    """Whether it is an ONNX graph of ours."""
+    return _start(path).startswith(GRAPH)
+
+
+def is_own_code(path: str | os.PathLike) -> bool:
+    """Whether it is a Python file that ``lighthead export`` wrote."""
+    return _start(path).startswith(f'"""{CODE}'.encode())
+
+
+def is_own_weights(path: str | os.PathLike) -> bool:
+    """Whether they are weights that ``lighthead export`` wrote."""
+    return _start(path)[8:].startswith(f'{{"__metadata__":{{"format":"{WEIGHTS}"'.encode())
 
 
 def is_own_results(path: str | os.PathLike) -> bool:
