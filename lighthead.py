@@ -36,6 +36,10 @@ COMMANDS = Table(
             "measure a trained detector: COCO's figures, and every class",
         ),
         "detect": ("detector.commands.detect", "find objects in pictures"),
+        "dissect": (
+            "detector.commands.dissect",
+            "show what each stage of a detector makes of one picture",
+        ),
         "export": (
             "detector.commands.export",
             "write a trained detector as a file for other programs: ONNX, PyTorch",
@@ -43,6 +47,10 @@ COMMANDS = Table(
         "summary": (
             "detector.commands.summary",
             "print the layers, parameters and multiply-adds of a detector",
+        ),
+        "networks": (
+            "detector.commands.networks",
+            "print what all networks cost, and how well they are said to do",
         ),
         "check-data": (
             "detector.commands.check_data",

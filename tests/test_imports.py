@@ -36,7 +36,7 @@ detector.parts
 detector.datasets detector.necks detector.heads
 detector.detectors
 detector.evaluation
-detector.reporting
+detector.reporting detector.results
 detector.training
 detector.tools
 detector.commands
@@ -66,6 +66,7 @@ THIRD_PARTY = {
     "jinja2",
     "markupsafe",  # a part of jinja2
     "pillow_heif",
+    "av",
 } | COMPILERS
 
 # Of the optional dependencies, imported where they are needed.

@@ -20,8 +20,10 @@ class Stages(NamedTuple):
         moved: (M, 4) the anchors where the network moves them, cut off at the picture's edge.
         best: (B,) the best ``pre_nms`` of them, which go into non-maximum suppression.
         proposals: (P, 4) what it leaves, best first.
+        suspected: (P,) the objectness of each.
         pooled: (P, C, p, p) what the head cuts out for each.
         probabilities: (P, 1 + classes) what it says of each, column 0 the background.
+        scores: (P,) how sure a detection of its most probable class is.
         answers: (P, 4) where it moves each for its most probable class; into the last suppression.
         exact: (G, 1 + classes) what it says of the boxes of the ground truth.
         found: the detections: ``boxes`` (R, 4), ``scores`` (R,), ``labels`` (R,).
@@ -34,8 +36,10 @@ class Stages(NamedTuple):
     moved: np.ndarray
     best: np.ndarray
     proposals: np.ndarray
+    suspected: np.ndarray
     pooled: np.ndarray
     probabilities: np.ndarray
+    scores: np.ndarray
     answers: np.ndarray
     exact: np.ndarray
     found: dict[str, np.ndarray]

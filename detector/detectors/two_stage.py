@@ -158,7 +158,7 @@ class TwoStageDetector(Detector):
         ignore = None if ignore is None else scale_boxes(ignore, own_size, size)
         with nn.evaluating(self), nn.no_grad():
             maps = self(self.to_tensor([resize(image, size)]))
-            ((proposals, objectness),) = self.rpn.propose_with_scores(
+            ((proposals, suspected),) = self.rpn.propose_with_scores(
                 maps.objectness, maps.deltas, maps.anchors, [size]
             )
             rois = np.pad(np.concatenate([proposals, truth]), ((0, 0), (1, 0)))  # all of image 0
@@ -167,7 +167,8 @@ class TwoStageDetector(Detector):
             probabilities, P = F.softmax(logits, 1).data, len(proposals)
             surest = 1 + probabilities[:P, 1:].argmax(axis=1)
             chosen = deltas.data[np.arange(P), surest] if deltas.ndim == 3 else deltas.data[:P]
-            found = self.head.detect(logits[:P], deltas[:P], proposals, size, objectness)
+            scores = self.head.scores(logits[:P], suspected)[:, 1:].max(axis=1)
+            found = self.head.detect(logits[:P], deltas[:P], proposals, size, suspected)
         return Stages(
             size=size,
             anchors=maps.anchors,
@@ -176,8 +177,10 @@ class TwoStageDetector(Detector):
             moved=clip(decode(maps.deltas.data[0], maps.anchors), size),
             best=best_scores(maps.objectness.data[0], settings.test_selector.pre_nms),
             proposals=proposals,
+            suspected=suspected,
             pooled=pooled.data,
             probabilities=probabilities[:P],
+            scores=scores,
             answers=clip(decode(chosen, proposals, self.head.settings.stds), size),
             exact=probabilities[P:],
             found=found,
