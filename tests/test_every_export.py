@@ -327,6 +327,7 @@ def test_the_commands_mistakes(capsys, monkeypatch, tmp_path, weights):
     assert "best.ckpt" in complaint(capsys, *export, "onnx", "--pictures", weights)
     (tmp_path / "empty").mkdir()
     assert "no picture in" in complaint(capsys, *export, "onnx", "--pictures", tmp_path / "empty")
+    assert "end it in .pth" in complaint(capsys, *export, "torch", "--out", "a.py")
     write_json(tmp_path / "best.onnx", {})
     assert "there already" in complaint(capsys, *export, "onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

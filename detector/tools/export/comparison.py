@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -60,8 +60,7 @@ def compare(
     for name, image in pictures:
         first, second = ours.predict([image])[0], theirs(image)
         for one, other, who in ((first, second, "we find"), (second, first, "it finds")):
-            for box, score, label in sure(one):
-                far, apart = nearest(box, score, label, other)
+            for (box, score, label), far, apart in differences(one, other):
                 if not (far <= PIXELS and apart <= SCORE):
                     raise UserError(
                         f"{name}: {who} label {label} with the score {score:.3f} at "
@@ -78,10 +77,11 @@ def compare(
     return Comparison(len(pictures), count, max(pixels), max(scores), *times)
 
 
-def sure(found: Found):
-    """Box, score and label of what scores enough to be compared."""
-    rows = zip(found["boxes"], found["scores"], found["labels"], strict=True)
-    return ((box, float(score), int(label)) for box, score, label in rows if score >= LEAST_SCORE)
+def differences(found: Found, other: Found) -> Iterator[tuple[tuple, float, float]]:
+    """Each detection that scores enough, and how far the nearest of the other ones is."""
+    for box, score, label in zip(found["boxes"], found["scores"], found["labels"], strict=True):
+        if score >= LEAST_SCORE:
+            yield (box, float(score), int(label)), *nearest(box, score, label, other)
 
 
 def nearest(box: np.ndarray, score: float, label: int, found: Found) -> tuple[float, float]:
