@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -202,6 +203,8 @@ def found(boxes, scores, labels):
 
 
 class Ours:
+    model = SimpleNamespace(image=ImageSettings())
+
     def __init__(self, what):
         self.what = what
 
