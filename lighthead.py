@@ -40,9 +40,17 @@ COMMANDS = Table(
             "detector.commands.dissect",
             "show what each stage of a detector makes of one picture",
         ),
+        "export": (
+            "detector.commands.export",
+            "write a trained detector as a file for other programs: ONNX, PyTorch",
+        ),
         "summary": (
             "detector.commands.summary",
             "print the layers, parameters and multiply-adds of a detector",
+        ),
+        "networks": (
+            "detector.commands.networks",
+            "print what all networks cost, and how well they are said to do",
         ),
         "check-data": (
             "detector.commands.check_data",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from benchmarks.bars import Line, plural
 from benchmarks.contestants import COMPILED, FOLDED, OURS, RUNTIMES
 from benchmarks.measurement import Measurement, Spread
 from benchmarks.shares import KINDS
+from detector.reporting.facts import processor
 
 MEGABYTE = 2**20
 Peak = dict[int, float]  # number of threads -> GFLOP/s
@@ -24,14 +24,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def machine() -> str:
     """Processor, cores and system in one line."""
-    processor = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                processor = line.split(":", 1)[1].strip()
-                break
-    return f"{processor}, {platform.system()}, Python {platform.python_version()}"
+    return f"{processor()}, {platform.system()}, Python {platform.python_version()}"
 
 
 def peak_of(measurement: Measurement) -> Peak:

@@ -111,3 +111,31 @@ def test_a_map_that_a_network_does_not_have_is_one_line():
     with pytest.raises(ValueError, match="^the backbone has no map 'last', only c2, c3, c4, c5: "):
         LightHeadRCNN(4, "resnet18", thin_map={"source": "last"})
     assert "last" in LightHeadRCNN(4, "mobilenet_v2", thin_map={"source": "last"}).backbone.maps
+
+
+@pytest.mark.parametrize("backbone", NETWORKS)
+def test_every_network_with_maps_of_stride_16_and_32_is_a_backbone(backbone):
+    """Traced, not computed: all sizes fit, whatever a network does at its border."""
+    with nn.init.skipped():
+        strides = {stride for _, stride in NETWORKS[backbone](num_classes=None).maps.values()}
+        if not {16, 32} <= strides:
+            with pytest.raises(ValueError, match="the network has no map of stride 32"):
+                model_of(backbone)
+            return
+        model = model_of(backbone)
+    rows = nn.summary(model, (1, 3, 160, 224)).rows
+    idle = [row.name for row in rows if row.output_shape is None]
+    assert not any(name.startswith("backbone") for name in idle)
+
+
+@pytest.mark.parametrize("backbone", ["xception_like", "shufflenet_v1_g3_x0_25", "googlenet"])
+def test_others_too_have_losses_and_predictions(backbone, pictures):
+    images, targets = pictures
+    model = model_of(backbone)
+    losses = model.loss(images[:2], targets[:2], np.random.default_rng(0))
+    sum(losses.values()).backward()
+    assert all(np.isfinite(loss.item()) for loss in losses.values())
+    assert all(parameter.grad is not None for parameter in model.backbone.parameters())
+    model.eval()
+    for found in model.predict(images[:1]):
+        assert np.isfinite(found["boxes"]).all()

@@ -205,7 +205,7 @@ def test_detect(capsys, trained, data, tmp_path):
     assert errors.count("\n") == 1 and "000000000141.png" in errors and "truncated" in errors
     tables = {"detections.csv", "counts.csv"}
     assert {path.name for path in out.iterdir()} == {
-        "000000000139.png", "000000000140.png", *tables
+        "000000000139.png", "000000000140.jpg", *tables
     }  # fmt: skip
     entries = json.loads(results.read_text())
     assert {entry["image_id"] for entry in entries} == {139, 140}

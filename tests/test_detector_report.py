@@ -16,6 +16,7 @@ from small_detectors import small_detector
 import detector
 import nn
 from detector.datasets import open_dataset, write_shapes
+from detector.detectors.two_stage import TwoStageDetector
 from detector.evaluation.figures import coco_evaluation
 from detector.evaluation.mistakes import KINDS
 from detector.reporting import page
@@ -114,7 +115,7 @@ def test_figures_are_those_of_pycocotools(tmp_path, name):
             assert cells == ["none" if boxes == "0" else "too few to say"]
     objects = sum(entry.boxes for entry in evaluation.classes)
     assert sum(int(boxes) for boxes, *_ in sizes.values()) == objects
-    assert set(reading.rows("Mistakes by kind")) == set(KINDS)
+    assert set(reading.rows("Mistakes by kind")) == {k + words for k, words in KINDS.items()}
 
 
 def test_the_matrix_counts_every_object_and_everything_shown(tmp_path):
@@ -166,8 +167,15 @@ def test_nothing_found(tmp_path, boxes):
     reading, _ = reported(tmp_path, dataset, [])
     assert "no line can be drawn" in reading.text
     assert "Nothing is known of the training" in reading.text
-    mistakes = reading.rows("Mistakes by kind")
-    assert mistakes["missed"][0] == str(boxes + 1) and mistakes["invented"][0] == "0"
+    counts = [int(row[0]) for row in reading.rows("Mistakes by kind").values()]
+    assert counts == [0, 0, 0, 0, 0, boxes + 1]
+
+
+def test_a_detector_without_anchors(tmp_path, monkeypatch):
+    monkeypatch.setattr(TwoStageDetector, "anchor_generator", None)
+    dataset = small_set(tmp_path)
+    reading, _ = reported(tmp_path, dataset, middling(dataset.coco_ground_truth()))
+    assert "There is no anchor" in reading.text
 
 
 def test_the_worst_are_of_every_kind(tmp_path):
@@ -238,7 +246,9 @@ def test_a_full_disk_loses_nothing_but_the_report(capsys, folder, tmp_path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(page, "atomic_file", full)
-        line = complaint(capsys, "train", *options)
+        code, _, errors = run(capsys, "train", *options)
+    line = errors.splitlines()[-1]
+    assert code == 2 and "Traceback" not in errors
     assert "report.html" in line and os.strerror(errno.ENOSPC) in line
     assert "lighthead evaluate --weights" in line
     assert json.loads((out / "evaluation.json").read_text())["figures"]

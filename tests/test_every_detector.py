@@ -299,6 +299,7 @@ def test_a_run_that_died_ends_in_the_same_bits(name, tmp_path):
     train(*options, "--out", whole)
     train_and_die("detection", 3, *options, "--out", dead)
     train("--resume", "--out", dead)
+    assert "Anchors and boxes" in (dead / "report.html").read_text(encoding="utf-8")
     assert_same_end(whole, dead)
 
 

@@ -19,16 +19,30 @@ import pytest
 import nn
 from nn.models import NETWORKS, load_weights
 from nn.models.alexnet import alexnet
+from nn.models.bn_inception import BNInception
+from nn.models.condensenet import CondenseNet
+from nn.models.cr_nas import reallocated
+from nn.models.darknet19 import Darknet19
 from nn.models.densenet import DenseNet
 from nn.models.efficientnet import EfficientNet, Scale
+from nn.models.efficientnet_lite import EfficientNetLite
 from nn.models.googlenet import GoogLeNet
+from nn.models.inception_resnet import InceptionResNet
 from nn.models.inception_v3 import InceptionV3
+from nn.models.inception_v4 import InceptionV4
+from nn.models.mnasnet import MnasNet
+from nn.models.mobilenet_v1 import MobileNetV1
 from nn.models.mobilenet_v2 import mobilenet_v2
 from nn.models.mobilenet_v3 import MobileNetV3
+from nn.models.nasnet import NASNet
 from nn.models.resnet import BasicBlock, Bottleneck, ResNet
+from nn.models.senet import SENET, SENet
+from nn.models.shufflenet_v1 import ShuffleNetV1
 from nn.models.shufflenet_v2 import shufflenet_v2
 from nn.models.squeezenet import SqueezeNet
 from nn.models.vgg import VGG
+from nn.models.xception import Xception
+from nn.models.xception_like import XceptionLike
 from nn.weights import safetensors
 
 
@@ -42,7 +56,7 @@ class Expected(NamedTuple):
         oracle: "package:function" that makes the same network; its package made the numbers here.
             Without one, parameters and multiply-adds were counted by a program of its own, and the
             names are those we had.
-        scores: the first three that it gives for ``picture()`` with the weights of ``filled``.
+        scores: the first three that it gives for ``picture_for`` with the weights of ``filled``.
     """
 
     side: int
@@ -73,6 +87,8 @@ OPTIONS = {
     "mobilenet_v3_small_x0_75": {"bn_eps": 1e-3},
 }
 
+XCEPTION39 = {"channels": (8, 64, 128, 256), "blocks": (4, 8, 4)}
+
 # Of other arguments than a row's: torchvision's models, or what the paper's authors say.
 VARIANTS = [
     ("mobilenet_v2", {"width_mult": 0.35}, 224, 1_677_128, 59_285_808),
@@ -84,39 +100,111 @@ VARIANTS = [
     ("inception_v3", {"auxiliary": True}, 299, 27_161_264, 5_713_216_096),
     ("mobilenet_v3_small", {"last": 1280}, 224, 2_946_568, 56_913_856),
     ("squeezenet1_0", {}, 227, 1_248_424, 832_667_936),
+    ("xception_like", XCEPTION39, 224, 556_448, 39_731_968),
+    ("xception_like", {"plain_shortcut": True}, 224, 1_631_352, 144_799_360),
+    ("senet154", {}, 320, 115_088_984, 42_212_171_776),
+    ("resnext101_64x4d", {}, 320, 83_455_272, 31_549_440_000),
+    ("mobilenet_v1", {}, 192, 4_231_976, 418_121_728),
+    ("mobilenet_v1", {}, 160, 4_231_976, 290_675_200),
+    ("mobilenet_v1", {}, 128, 4_231_976, 186_400_768),
+    ("mobilenet_v1_x0_75", {}, 192, 2_585_560, 239_273_472),
+    ("mobilenet_v1_x0_75", {}, 160, 2_585_560, 166_396_800),
+    ("mobilenet_v1_x0_75", {}, 128, 2_585_560, 106_770_432),
+    ("mobilenet_v1_x0_5", {}, 192, 1_331_592, 109_970_432),
+    ("mobilenet_v1_x0_5", {}, 160, 1_331_592, 76_524_800),
+    ("mobilenet_v1_x0_5", {}, 128, 1_331_592, 49_160_192),
+    ("mobilenet_v1_x0_25", {}, 192, 470_072, 30_212_608),
+    ("mobilenet_v1_x0_25", {}, 160, 470_072, 21_059_200),
+    ("mobilenet_v1_x0_25", {}, 128, 470_072, 13_570_048),
+    ("shufflenet_v1_g1", {"width": 0.25, "stem": 12, "bias": False}, 224, 208_908, 13_162_320),
+    ("shufflenet_v1_g1", {"width": 0.5, "stem": 12, "bias": False}, 224, 533_484, 38_517_408),
+    ("shufflenet_v1_g1", {"width": 1.5, "stem": 24, "bias": False}, 224, 2_992_032, 308_096_352),
+    ("shufflenet_v1_g1", {"width": 2.0, "stem": 48, "bias": False}, 224, 4_917_744, 550_334_592),
+    ("shufflenet_v1_g2", {"width": 2.0, "stem": 48, "bias": False}, 224, 5_256_896, 539_138_624),
+    ("shufflenet_v1_g4", {"width": 2.0, "stem": 48, "bias": False}, 224, 5_592_528, 510_289_536),
+    ("shufflenet_v1_g8", {"width": 0.5, "stem": 16, "bias": False}, 224, 1_010_448, 40_469_760),
+    ("shufflenet_v1_g8", {"width": 0.25, "stem": 8, "bias": False}, 224, 453_504, 12_426_240),
+    ("shufflenet_v1_g8", {"width": 1.5, "stem": 24, "bias": False}, 224, 4_268_952, 290_188_800),
+    ("shufflenet_v1_g8", {"width": 2.0, "stem": 48, "bias": False}, 224, 6_521_232, 521_942_016),
+    ("shufflenet_v1_g3", {"width": 0.5, "stem": 12, "bias": False}, 224, 717_324, 37_589_856),
+    ("shufflenet_v1_g3", {"width": 1.5, "stem": 24, "bias": False}, 224, 3_441_168, 292_443_552),
 ]
+
+SMALL_STAGES = (
+    (3, 1, 1, 8, 1, False, None),
+    (5, 2, 2, 8, 2, True, "c2"),
+    (3, 2, 3, 8, 1, False, "c3"),
+    (3, 2, 2, 16, 1, True, "c4"),
+    (3, 2, 2, 16, 1, False, "c5"),
+)
 
 # One network of every family that is small enough for every test, with all kinds of its blocks.
 FAMILIES = {
     "alexnet": lambda: alexnet(5, dropout=0.0, hidden=16),
+    "bn_inception": lambda: BNInception(5, squeeze=True).eval(),
+    "condensenet": lambda: CondenseNet(2, 5, layers=(1, 1, 2, 1, 1), growth=(4,) * 5),
+    "condensenet, in training": lambda: CondenseNet(
+        2, 5, learned=True, layers=(1, 1, 2, 1, 1), growth=(4,) * 5
+    ),
+    "cr_nas": lambda: reallocated(BasicBlock, ((1,), (2,), (3,), (1, 2)), 5).eval(),
+    "darknet19": lambda: Darknet19(5, ((4,), (8,), (8, 4, 8), (8, 4, 8), (16, 8, 16), (16, 8, 16))),
     "densenet": lambda: DenseNet((2, 1, 2), 5, growth_rate=4),
     "efficientnet": lambda: EfficientNet(Scale(0.25, 1.0, 64, 0.0), 5, stochastic_depth=0.0),
+    "efficientnet_lite": lambda: EfficientNetLite(5, dropout=0.0),
     "googlenet": lambda: GoogLeNet(5, is_paper=True, dropout=0.0),
     "inception_v3": lambda: InceptionV3(5, dropout=0.0).eval(),
+    "inception_v4": lambda: InceptionV4(5).eval(),
+    "inception_resnet": lambda: InceptionResNet(1, 5, dropout=0.0).eval(),
+    "mnasnet": lambda: MnasNet(5, SMALL_STAGES, stem=8, last=16, dropout=0.0),
+    "mobilenet_v1": lambda: MobileNetV1(5, width_mult=0.25, squeeze=True),
     "mobilenet_v2": lambda: mobilenet_v2(5, width_mult=0.35, dropout=0.0),
     "mobilenet_v3": lambda: MobileNetV3("small", 5, width_mult=0.35, last=32, dropout=0.0),
+    "nasnet": lambda: NASNet(8, 2, 8, 5, skips_one=True, dropout=0.0),
     "resnet": lambda: ResNet(BasicBlock, (2, 1, 1, 1), 5),
     "resnet, bottlenecks": lambda: ResNet(Bottleneck, (2, 1, 1, 1), 5, width=8, groups=4),
+    "senet": lambda: SENet(SENET, (1, 1, 1, 2), 5, C=32).eval(),
+    "shufflenet_v1": lambda: ShuffleNetV1(3, 5, width=0.25, squeeze=True),
     "shufflenet_v2": lambda: shufflenet_v2(0.5, 5, extra_depthwise=True),
     "squeezenet": lambda: SqueezeNet("1.1", 5, bypass="complex", dropout=0.0),
     "vgg": lambda: VGG(11, 5, True, dropout=0.0, channels=(4, 4, 8, 8, 8), hidden=16),
+    "xception": lambda: Xception(5),
+    "xception_like": lambda: XceptionLike(5, (8, 16, 32, 32), (2, 1, 2)),
 }
 
+# Those that are small by name only.
+HEAVY = {"inception_v3", "inception_v4", "inception_resnet", "xception"}
+
 # Of the pictures that are large enough for their gradients to be checked, in pixels.
-LARGER = {"alexnet": 75, "inception_v3": 107}
+LARGER = {
+    "alexnet": 75, "inception_v3": 75, "inception_v4": 75, "inception_resnet": 75, "nasnet": 65,
+    "xception": 75,
+}  # fmt: skip
+
+# Of pictures, in pixels, where those of others do not take 75 x 97.
+SIZES = {"bn_inception": (64, 96), "nasnet_a_large": (75, 75), "nasnet_a_mobile": (224, 224)}
 
 # With random weights they make so much of a rounding that they are tested in float64.
-DOUBLE = {"efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7"}
+DOUBLE = {
+    "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "nasnet_a_large",
+    "se_resnet50", "se_resnet101", "se_resnet152", "se_resnext50_32x4d", "se_resnext101_32x4d",
+    "senet154", "se_shufflenet_v1_g3", "se_shufflenet_v1_g3_x2_0",
+}  # fmt: skip
 
 # Windows that do not reach over the border leave away a few cells of a map; some add one.
-UNPADDED = {"alexnet", "densenet", "googlenet", "inception_v3", "squeezenet", "vgg"}
+UNPADDED = {
+    "alexnet", "condensenet", "darknet19", "densenet", "googlenet", "inception_resnet",
+    "inception_v3", "inception_v4", "nasnet", "senet", "squeezenet", "vgg", "xception",
+}  # fmt: skip
 
 # Every test of these is quick; those of the others that compute are for the night.
 QUICK = {
-    "alexnet", "densenet121", "efficientnet_b0", "googlenet", "inception_v3", "mobilenet_v2",
-    "mobilenet_v2_x1_4", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet50",
-    "resnet50_paper", "resnext50_32x4d", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0",
-    "shufflenet_v2_star_x1_0", "squeezenet1_0_complex", "squeezenet1_1",
+    "alexnet", "bn_inception", "condensenet74_c4", "cr_mobilenet_v2", "cr_resnet18", "darknet19",
+    "densenet121", "efficientnet_b0", "efficientnet_lite0", "googlenet", "inception_v3",
+    "mnasnet_a1", "mobilenet_v1", "mobilenet_v2", "mobilenet_v2_x1_4", "mobilenet_v3_large",
+    "mobilenet_v3_small", "nasnet_a_mobile", "resnet18", "resnet50", "resnet50_paper",
+    "resnext50_32x4d", "se_mobilenet_v1", "se_resnet50", "se_shufflenet_v1_g3",
+    "shufflenet_v1_g3", "shufflenet_v2_star_x1_0", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0",
+    "squeezenet1_0_complex", "squeezenet1_1", "xception_like",
 }  # fmt: skip
 
 
@@ -126,6 +214,8 @@ def filled(model, seed=0):
     for name, array in model.state_dict().items():
         if name.endswith("num_batches_tracked"):
             array[...] = 100
+        elif name.endswith("index"):  # of channels, each once
+            array[...] = rng.permutation(len(array))
         elif array.ndim > 1:
             array[...] = rng.standard_normal(array.shape, np.float32)
             array *= np.float32(np.sqrt(2 / array[0].size))
@@ -137,12 +227,12 @@ def filled(model, seed=0):
 
 
 def picture(*shape, dtype=np.float32):
-    shape = shape or (1, 3, 75, 97)
     return np.random.default_rng(1).standard_normal(shape).astype(dtype)
 
 
-def picture_for(model, *shape):
-    return picture(*shape, dtype=next(model.parameters()).dtype)
+def picture_for(name: str, count: int = 1):
+    dtype = np.float64 if name in DOUBLE else np.float32
+    return picture(count, 3, *SIZES.get(name, (75, 97)), dtype=dtype)
 
 
 def features(model, images):
@@ -248,19 +338,51 @@ def test_costs_of_variants(name, options, side, parameters, multiply_adds):
 
 
 NAMES = Path(os.environ.get("LIGHTHEAD_KEYS") or Path(__file__).parents[2] / "shared/notes/keys")
+# Network -> its list; most have the network's own name.
+LISTS = {
+    **{
+        name: name
+        for name in (
+            "alexnet", "densenet121", "efficientnet_b0", "googlenet", "inception_resnet_v2",
+            "inception_v3", "inception_v4", "mobilenet_v2", "mobilenet_v3_large",
+            "mobilenet_v3_small", "resnet18", "resnet50", "resnext50_32x4d", "squeezenet1_0",
+            "squeezenet1_1", "vgg16", "vgg16_bn", "xception",
+        )
+    },
+    "bn_inception": "bninception_pytorchcv", "condensenet74_c4": "condensenet74_c4_g4_pytorchcv",
+    "darknet19": "darknet19_pytorchcv", "efficientnet_lite0": "efficientnet_lite0_timm",
+    "mnasnet_a1": "mnasnet_a1_timm", "mobilenet_v1": "mobilenetv1_timm",
+    "nasnet_a_large": "nasnetalarge", "se_resnet50": "legacy_seresnet50",
+    "se_resnext50_32x4d": "legacy_seresnext50_32x4d", "senet154": "legacy_senet154",
+    "shufflenet_v1_g3": "shufflenet_v1_g3_pytorchcv",
+}  # fmt: skip
+# Other names than ours for layers of the same shapes in the same order.
+OTHER_LISTS = {
+    "mobilenet_v1": "mobilenet_w1_pytorchcv", "nasnet_a_mobile": "nasnet_mobile_pytorchcv",
+}  # fmt: skip
 # Files whose networks have auxiliary classifiers.
 AUXILIARY = {"googlenet", "inception_v3"}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_names_and_shapes_one_by_one(name):
-    """The fingerprint says only that some differ; these lists say which."""
+def list_of(name: str) -> list[tuple[str, tuple[int, ...]]]:
     path = NAMES / f"{name}.json"
     if not path.exists():
         pytest.skip(f"no list of names {path}")
-    theirs = json.loads(path.read_text())["tensors"]
+    return [(key, tuple(shape)) for key, shape, _ in json.loads(path.read_text())["tensors"]]
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_names_and_shapes_one_by_one(name):
+    """The fingerprint says only that some differ; these lists say which."""
     model = blank(name, **({"auxiliary": True} if name in AUXILIARY else {}))
-    assert named_shapes(model) == [f"{key} {tuple(shape)}" for key, shape, _ in theirs]
+    own = [(key, array.shape) for key, array in model.state_dict().items()]
+    assert own == list_of(LISTS[name])
+
+
+@pytest.mark.parametrize("name", OTHER_LISTS)
+def test_shapes_one_by_one(name):
+    shapes = [array.shape for array in blank(name).state_dict().values()]
+    assert shapes == [shape for _, shape in list_of(OTHER_LISTS[name])]
 
 
 def test_weights_begin_as_torchvisions():
@@ -279,7 +401,7 @@ def test_weights_begin_as_torchvisions():
 
 
 def test_maps_are_what_the_network_says(network_name, network):
-    images = picture_for(network, 2, 3, 75, 97)
+    images = picture_for(network_name, 2)
     maps = features(network, images)
     assert list(maps) == list(network.maps)
     slack = 5 if family_of(network_name) in UNPADDED else 0
@@ -298,7 +420,7 @@ def test_maps_are_what_the_network_says(network_name, network):
 def test_scores_are_those_of_others_with_the_same_weights(network_name, network):
     if not EXPECTED[network_name].scores:
         pytest.skip("no package has such a network")
-    found = scores(network, picture_for(network))[0, :3]
+    found = scores(network, picture_for(network_name))[0, :3]
     assert_equal_but_for_rounding(found, EXPECTED[network_name].scores)
 
 
@@ -311,7 +433,7 @@ def test_the_model_of_others_takes_the_weights_and_agrees(network_name, network)
     if package == "torchvision":
         assert list(theirs.state_dict()) == list(network.state_dict())
     put_into(theirs, network.state_dict())
-    images = picture_for(network)
+    images = picture_for(network_name)
     with torch.no_grad():
         found = theirs(torch.from_numpy(images)).numpy()
     assert_equal_but_for_rounding(scores(network, images), found)
@@ -359,8 +481,8 @@ def put_into(theirs, state: dict[str, np.ndarray]) -> None:
     theirs.load_state_dict(given, strict=True)
 
 
-def test_compiled_is_plain(network):
-    images = picture_for(network, 2, 3, 75, 97)
+def test_compiled_is_plain(network_name, network):
+    images = picture_for(network_name, 2)
     compiled = nn.inference.compile(network, images.shape)
     assert_equal_but_for_rounding(compiled(images), scores(network, images))
 
@@ -381,7 +503,7 @@ def test_a_network_without_classifier(network_name, network, num_classes):
     else:
         assert dict(model.maps) == {n: map_ for n, map_ in network.maps.items() if n != "last"}
     model.load_state_dict({key: whole[key] for key in own})
-    images = picture_for(network)
+    images = picture_for(network_name)
     expected = features(network, images)
     for key, map_ in features(model, images).items():
         np.testing.assert_array_equal(map_, expected[key])
@@ -417,8 +539,12 @@ def test_parts_are_all_but_the_classifier_and_freeze(name):
 
 # One of a family
 
+each_family = [
+    pytest.param(name, marks=pytest.mark.nightly if name in HEAVY else []) for name in FAMILIES
+]
 
-@pytest.mark.parametrize("family", FAMILIES)
+
+@pytest.mark.parametrize("family", each_family)
 def test_gradients(family):
     model = filled(FAMILIES[family]()).double()
     side = LARGER.get(family, 33)
@@ -433,7 +559,7 @@ def test_gradients(family):
     )
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", each_family)
 def test_weights_of_a_part_of_another_program_load(family, tmp_path):
     source, target = filled(FAMILIES[family]()), FAMILIES[family]()
     classifier = within(source.state_dict(), source.classifier_names)

@@ -74,13 +74,6 @@ def test_bfloat16_and_whole_models_are_refused_with_the_way_out(tmp_path):
     refuse(tmp_path / "x.pth", "torch.nn.modules.linear.Linear.*code.*model.state_dict")
 
 
-def test_the_format_before_the_zip_is_refused_with_the_way_out(tmp_path):
-    torch = pytest.importorskip("torch")
-    path = tmp_path / "old.pth"
-    torch.save({"w": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
-    refuse(path, r"before 1\.6.*weights_only=True\), 'old\.new\.pth'\)")
-
-
 REBUILD = name("torch._utils", "_rebuild_tensor_v2")
 PARAMETER = name("torch._utils", "_rebuild_parameter")
 FLOATS = name("torch", "FloatStorage")

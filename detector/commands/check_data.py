@@ -32,8 +32,8 @@ from detector.datasets.learnable import learning_line, measuring_line
 from detector.datasets.problems import WITHOUT
 from detector.datasets.statistics import summarize, summary_table
 from detector.errors import UserError
-from detector.evaluation.data_page import write_data_page
 from detector.progress import Progress
+from detector.reporting.data_page import write_data_page
 from detector.training.estimate import time_training
 from detector.training.fitting import fit_side
 from detector.training.sessions import Session, choose_splits

@@ -13,7 +13,6 @@ from detector.errors import UserError
 from detector.settings import Settings
 from detector.training.presets import PRESETS, preset
 from detector.training.recipe import Recipe
-from nn.models import NETWORKS
 
 # In this order: the learning rate is for a batch.
 ALL_OPTIONS = (
@@ -52,7 +51,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help=f"{', '.join(PRESETS)} (default: laptop; tiny for --data shapes)",
     )
-    group.add_argument("--backbone", metavar="B", help=f"one of {', '.join(NETWORKS)}")
+    group.add_argument("--backbone", metavar="B", help="a network: `lighthead networks` lists them")
     group.add_argument(
         "--epochs",
         type=int,

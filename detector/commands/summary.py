@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backbone",
         default="shufflenet_v2_x1_0",
         metavar="B",
-        help=f"{', '.join(NETWORKS)} (default: %(default)s)",
+        help="a network: `lighthead networks` lists them (default: %(default)s)",
     )
     parser.add_argument(
         "--setting", default="S", choices=("S", "L"), help="of the thesis (default: %(default)s)"

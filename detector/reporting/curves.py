@@ -83,7 +83,10 @@ def anchor_plot(sides: np.ndarray, shapes: np.ndarray) -> Plot:
         sides = sides[np.random.default_rng(0).choice(len(sides), MOST_BOXES, replace=False)]
 
     def draw(axes) -> None:
-        axes.scatter(*sides.T, s=7, color=COLOURS[0], alpha=0.4, linewidths=0)
+        few = len(sides) < 300
+        axes.scatter(
+            *sides.T, s=16 if few else 7, color=COLOURS[0], alpha=0.8 if few else 0.4, linewidths=0
+        )
         axes.scatter(*np.asarray(shapes).T, s=60, marker="+", color=COLOURS[1], linewidths=2)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log", base=2)

@@ -17,17 +17,19 @@ import nn
 PACKAGES = ("lighthead", "numpy", "numba", "pillow", "pycocotools", "matplotlib")
 
 
+def processor() -> str:
+    """Its name."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
 def machine() -> str:
     """Processor, how many there are, and system."""
-    processor = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                processor = line.split(":", 1)[1].strip()
-                break
-    except OSError:
-        pass  # not Linux
-    return f"{processor}, {os.cpu_count()} processors, {platform.system()}"
+    return f"{processor()}, {os.cpu_count()} processors, {platform.system()}"
 
 
 def versions() -> dict[str, str]:

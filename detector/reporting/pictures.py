@@ -73,8 +73,10 @@ def show(mistake: Mistake, dataset: Dataset, place: dict[int, int]) -> Shown:
     """
     names = dict(zip(dataset.category_ids, dataset.classes, strict=True))
     index = place[mistake.image_id]
+    record, image = dataset.images[index], dataset.read(index)
+    factors = np.array([image.shape[1], image.shape[0]] * 2) / ([record.width, record.height] * 2)
     boxes = [
-        (corners([entry])[0], colour, is_dashed)
+        (corners([entry])[0] * factors, colour, is_dashed)
         for entry, colour, is_dashed in (
             (mistake.object, TRUTH, False),
             (mistake.detection, FOUND, True),
@@ -83,8 +85,8 @@ def show(mistake: Mistake, dataset: Dataset, place: dict[int, int]) -> Shown:
     ]
     return Shown(
         mistake.kind,
-        embedded(drawn(dataset.read(index), boxes)),
-        dataset.images[index].path.name,
+        embedded(drawn(image, boxes)),
+        record.path.name,
         names[mistake.object["category_id"]] if mistake.object else "",
         names[mistake.detection["category_id"]] if mistake.detection else "",
         mistake.detection["score"] if mistake.detection else None,

@@ -22,6 +22,7 @@ MOST_POINTS = 400  # of a line: more cannot be seen
 INK = "#010203"  # stands for the colour of the page's text
 STYLE = {
     "svg.fonttype": "none",  # letters, not outlines
+    "svg.hashsalt": "lighthead",  # the same page for the same figures
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "text.color": INK,

@@ -119,8 +119,8 @@ def wrong_names(objective: Detection, say: Callable[[str], None]) -> Iterator[Fi
     train, val, session = objective.train, objective.val, objective.session
     val = None if val is train else val
     counts = np.bincount(train.annotations["label"], minlength=len(train.classes) + 1)
-    if (counts >= LEAST_BOXES).sum() < 2:
-        say(f"data: fewer than two classes have {LEAST_BOXES} boxes, nothing to say of their names")
+    if len(train) < LEAST_PICTURES or (counts >= LEAST_BOXES).sum() < 2:
+        say(f"data: too few pictures, or classes of {LEAST_BOXES} boxes, to compare their names")
         return
     say("data: comparing the class names of each half of the pictures with the other half")
     named = named_by_others(train, val, objective.model, session)

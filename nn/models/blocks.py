@@ -99,6 +99,21 @@ class SameConv2d(Conv2d):
         )
 
 
+def same_padding(input: Tensor) -> tuple[int, int]:
+    """That of 3x3 poolings /2, as TensorFlow has it: none before an even number of pixels.
+
+    In ``ceil_mode`` the last window then hangs over: ceil(size / 2) of every size.
+    """
+    return input.shape[2] % 2, input.shape[3] % 2
+
+
+class SameMaxPool2d(Module):
+    """3x3 max pooling /2 with TensorFlow's padding; the same as Caffe's at even sizes."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.max_pool2d(input, 3, 2, same_padding(input), ceil_mode=True)
+
+
 class Branches(Module):
     """Layers that all get the same map, and whose outputs are concatenated in order."""
 

@@ -4,7 +4,8 @@
 
 - ``.npz`` of NumPy (``nn.weights.npz``),
 - ``.safetensors`` (``nn.weights.safetensors``, which also writes them),
-- ``.pth`` or ``.pt`` of PyTorch 1.6 and later (``nn.weights.torch_zip``).
+- ``.pth`` or ``.pt`` of PyTorch 1.6 and later (``nn.weights.torch_zip``) and of before
+  (``nn.weights.torch_legacy``).
 
 Which network the tensors belong to is no concern here; see ``nn.models``.
 """
@@ -12,7 +13,6 @@ Which network the tensors belong to is no concern here; see ``nn.models``.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 
@@ -21,12 +21,10 @@ from nn.weights.archive import Archive
 from nn.weights.errors import WeightsError
 from nn.weights.npz import read_npz
 from nn.weights.only_files import only_files
+from nn.weights.torch_legacy import MAGIC, read_torch_legacy
 from nn.weights.torch_zip import find_pickle, read_torch_zip
 
 __all__ = ["WeightsError", "read_weights"]
-
-# The number that torch.save pickled first, before it wrote zip files.
-LEGACY_TORCH = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 
 
 def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -41,19 +39,13 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
         OSError: there is no such file or it cannot be read.
     """
     with open(path, "rb", opener=only_files) as file:
-        beginning = file.read(len(LEGACY_TORCH))
+        beginning = file.read(len(MAGIC))
         file.seek(0)
         if beginning[:2] == b"PK":
             archive = Archive(path, file)
             tensors = read_torch_zip(archive) if find_pickle(archive) else read_npz(archive)
-        elif beginning == LEGACY_TORCH:
-            new = Path(path).with_suffix(".new.pth").name
-            raise WeightsError(
-                path,
-                "written by PyTorch before 1.6, in a format only unpickling can read. Convert it "
-                "once, with a newer PyTorch: torch.save(torch.load("
-                f"{os.fspath(path)!r}, map_location='cpu', weights_only=True), {new!r})",
-            )
+        elif beginning == MAGIC:
+            tensors = read_torch_legacy(path, file)
         elif beginning[8:9] == b"{":
             tensors, _ = safetensors.read(path)
         else:

@@ -30,6 +30,7 @@ INSTRUCTIONS = {
     b"\x8a": ("LONG1", "long"),
     b"G": ("BINFLOAT", ">d"),
     b"X": ("BINUNICODE", "text"),
+    b"U": ("SHORT_BINSTRING", "short text"),  # of Python 2
     b"]": ("EMPTY_LIST", ""),
     b"}": ("EMPTY_DICT", ""),
     b")": ("EMPTY_TUPLE", ""),
@@ -85,14 +86,28 @@ def read_pickle(
     if len(program) > MAX_PROGRAM:
         raise PickleDataError(f"a pickle of {len(program)} bytes is over the cap of {MAX_PROGRAM}")
     machine = _Machine(functions, names, load_persistent)
-    for instruction, argument in _instructions(program):
+    for instruction, argument, end in _instructions(program, 0):
         machine.step(instruction, argument)
+        if instruction == "STOP" and end != len(program):
+            raise PickleDataError(f"{len(program) - end} bytes follow its end")
     return machine.result()
 
 
-def _instructions(program: bytes) -> Iterator[tuple[str, object]]:
-    """Each instruction's name and argument, up to STOP, which must be the last byte."""
-    position, instruction = 0, ""
+def end_of_pickle(content: bytes, start: int) -> int:
+    """Where the pickle ends that begins at ``start``: the place behind its STOP.
+
+    Raises:
+        PickleDataError: it has other instructions than those that describe data, or no end.
+    """
+    for _, _, position in _instructions(content, start):
+        if position - start > MAX_PROGRAM:
+            raise PickleDataError(f"a pickle is over the cap of {MAX_PROGRAM} bytes")
+    return position
+
+
+def _instructions(program: bytes, position: int) -> Iterator[tuple[str, object, int]]:
+    """Each instruction's name, its argument, and where it ends, up to STOP."""
+    instruction = ""
 
     def take(count: int) -> bytes:
         nonlocal position
@@ -116,6 +131,8 @@ def _instructions(program: bytes) -> Iterator[tuple[str, object]]:
                     argument = None
                 case "text":
                     argument = take(int.from_bytes(take(4), "little")).decode()
+                case "short text":
+                    argument = take(take(1)[0]).decode()
                 case "long":
                     argument = int.from_bytes(take(take(1)[0]), "little", signed=True)
                 case "lines":
@@ -124,9 +141,7 @@ def _instructions(program: bytes) -> Iterator[tuple[str, object]]:
                     (argument,) = struct.unpack(kind, take(struct.calcsize(kind)))
         except UnicodeDecodeError:
             raise PickleDataError("it holds text that is not UTF-8") from None
-        yield instruction, argument
-    if position != len(program):
-        raise PickleDataError(f"{len(program) - position} bytes follow its end")
+        yield instruction, argument, position
 
 
 class _Machine:
@@ -149,7 +164,9 @@ class _Machine:
                 self.stack.append(True)
             case "NEWFALSE":
                 self.stack.append(False)
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE":
+            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
+                self.stack.append(argument)
+            case "BINUNICODE" | "SHORT_BINSTRING":
                 self.stack.append(argument)
             case "EMPTY_LIST":
                 self.stack.append([])

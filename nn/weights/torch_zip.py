@@ -17,6 +17,7 @@ Format: PyTorch ``docs/source/notes/serialization.rst``; names from ``torch/_uti
 from __future__ import annotations
 
 import math
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -71,30 +72,44 @@ def read_torch_zip(archive: Archive) -> dict[str, np.ndarray]:
     order = f"{root}byteorder"
     if order in archive.sizes and archive.read(order) != b"little":
         raise WeightsError(archive.path, f"written on a big-endian machine. {WAY_OUT}")
-    tensors = TensorReader(archive, root)
     try:
-        value = read_pickle(
-            archive.read(pickle_name),
-            functions={
-                "collections OrderedDict": make_dict,
-                "torch._utils _rebuild_tensor_v2": tensors.rebuild_tensor,
-                "torch._utils _rebuild_parameter": rebuild_parameter,
-            },
-            names=frozenset(STORAGES),
-            load_persistent=tensors.load_storage,
-        )
+        value = run(archive.read(pickle_name), TensorReader(archive, root))
     except PickleDataError as error:
-        way_out = WAY_OUT + BFLOAT16 * ("BFloat16" in str(error))
-        raise WeightsError(archive.path, f"its pickle is refused: {error}. {way_out}") from None
-    return _find_state_dict(archive, value)
+        raise refusal(archive.path, error) from None
+    return find_state_dict(archive.path, value)
 
 
-def _find_state_dict(archive: Archive, value: object) -> dict[str, np.ndarray]:
+def run(program: bytes, tensors: TensorReader) -> object:
+    """What a pickle of ``torch.save`` describes.
+
+    Raises:
+        PickleDataError: it does something else.
+    """
+    return read_pickle(
+        program,
+        functions={
+            "collections OrderedDict": make_dict,
+            "torch._utils _rebuild_tensor": tensors.rebuild_old_tensor,
+            "torch._utils _rebuild_tensor_v2": tensors.rebuild_tensor,
+            "torch._utils _rebuild_parameter": rebuild_parameter,
+        },
+        names=frozenset(STORAGES),
+        load_persistent=tensors.load_storage,
+    )
+
+
+def refusal(path: str | os.PathLike, error: PickleDataError) -> WeightsError:
+    """What to say of a pickle that is not only data."""
+    way_out = WAY_OUT + BFLOAT16 * ("BFloat16" in str(error))
+    return WeightsError(path, f"its pickle is refused: {error}. {way_out}")
+
+
+def find_state_dict(path: str | os.PathLike, value: object) -> dict[str, np.ndarray]:
     """Unwrap ``value`` (a few times at most: a dict may contain itself), keep its tensors."""
     for _ in WRAPPERS:
         if not isinstance(value, dict):
             raise WeightsError(
-                archive.path, f"its content is of type {type(value).__name__}, not a state dict"
+                path, f"its content is of type {type(value).__name__}, not a state dict"
             )
         inner = [value[key] for key in WRAPPERS if isinstance(value.get(key), dict)]
         value = inner[0] if inner else value
@@ -106,7 +121,7 @@ def _find_state_dict(archive: Archive, value: object) -> dict[str, np.ndarray]:
     if value and not tensors:
         keys = ", ".join(repr(key)[:40] for key in list(value)[:5])
         raise WeightsError(
-            archive.path,
+            path,
             f"no tensors in it, nor under {', '.join(WRAPPERS)}: it has {keys}. {WAY_OUT}",
         )
     return tensors
@@ -143,6 +158,8 @@ class TensorReader:
 
     def load_storage(self, reference: object) -> Storage:
         """The storage of ``("storage", type, key, location, number of elements)``."""
+        if type(reference) is tuple and reference[5:] == (None,):  # before 1.6: and no view of it
+            reference = reference[:5]
         if type(reference) is not tuple or len(reference) != 5 or reference[0] != "storage":
             raise PickleDataError("a persistent id does not describe a storage")
         _, kind, key, _, count = reference
@@ -161,6 +178,10 @@ class TensorReader:
                 raise PickleDataError(f"bool storage {key[:80]!r} has a byte other than 0 and 1")
             self.storages[key, dtype] = Storage(content, dtype)
         return self.storages[key, dtype]
+
+    def rebuild_old_tensor(self, arguments: tuple) -> np.ndarray:
+        """In place of ``_rebuild_tensor(storage, offset, size, stride)``, before PyTorch 0.4."""
+        return self.rebuild_tensor((*arguments, False, None))
 
     def rebuild_tensor(self, arguments: tuple) -> np.ndarray:
         """In place of ``_rebuild_tensor_v2(storage, offset, size, stride, ...)``: a view."""
