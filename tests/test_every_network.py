@@ -484,7 +484,13 @@ def put_into(theirs, state: dict[str, np.ndarray]) -> None:
 def test_compiled_is_plain(network_name, network):
     images = picture_for(network_name, 2)
     compiled = nn.inference.compile(network, images.shape)
+    # Response norm is in two networks of its time and has no lowering.
+    assert len(compiled.plan.stages) == (7 if has_response_norm(network) else 1)
     assert_equal_but_for_rounding(compiled(images), scores(network, images))
+
+
+def has_response_norm(model) -> bool:
+    return any(isinstance(module, nn.LocalResponseNorm) for module in model.modules())
 
 
 # Without a classifier, and frozen
