@@ -36,6 +36,14 @@ COMMANDS = Table(
             "measure a trained detector: COCO's figures, and every class",
         ),
         "detect": ("detector.commands.detect", "find objects in pictures"),
+        "dissect": (
+            "detector.commands.dissect",
+            "show what each stage of a detector makes of one picture",
+        ),
+        "export": (
+            "detector.commands.export",
+            "write a trained detector as a file for other programs: ONNX, PyTorch",
+        ),
         "summary": (
             "detector.commands.summary",
             "print the layers, parameters and multiply-adds of a detector",
@@ -47,6 +55,10 @@ COMMANDS = Table(
         "check-data": (
             "detector.commands.check_data",
             "look for mistakes in a data set, and how long training takes",
+        ),
+        "doctor": (
+            "detector.commands.doctor",
+            "find out why a detector does not learn a data set, in a few minutes",
         ),
         "bench": (
             "benchmarks.command",

@@ -67,6 +67,31 @@ class MatrixProduct(Case):
 
 
 @dataclass(frozen=True)
+class MultiplyAdds(Case):
+    """Multiply-adds of what is in registers: what no product can be faster than.
+
+    Each of ``threads`` threads does as many. Only we do this; the others have no such operation.
+    """
+
+    threads: int
+    turns: int = 1 << 17
+
+    @property
+    def name(self) -> str:
+        return f"multiply-adds in registers, threads: {self.threads}"
+
+    @property
+    def multiply_adds(self) -> int:
+        from nn.kernels.machine.simd import LANES
+        from nn.kernels.multiply_adds import SUMS
+
+        return self.threads * self.turns * SUMS * LANES
+
+    def arrays(self) -> Arrays:
+        return {}
+
+
+@dataclass(frozen=True)
 class Convolution(Case):
     """One convolution by itself: forward, or the gradients of input and weight."""
 

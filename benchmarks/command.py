@@ -1,4 +1,4 @@
-"""Measure speed and memory, side by side with PyTorch and ONNX Runtime.
+"""Measure speed and memory, side by side with PyTorch and other runtimes.
 
 Every library runs in a process of its own and they take turns, a tenth of a second each, so that
 what else the machine does hits all of them alike; the figures to trust are the ratios, medians over

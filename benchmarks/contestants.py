@@ -37,7 +37,10 @@ EAGER = (
 FOLDED = Contestant("PyTorch folded", "torch_peer", "folded")
 COMPILED = Contestant("PyTorch compiled", "torch_compiled")
 ONNX = Contestant("ONNX Runtime", "onnx_peer")
-ALL = (OURS, *EAGER, FOLDED, COMPILED, ONNX)
+OPENVINO = Contestant("OpenVINO", "openvino_peer")
+MNN = Contestant("MNN", "mnn_peer")
+RUNTIMES = (ONNX, OPENVINO, MNN)  # what reads ONNX models and only runs them
+ALL = (OURS, *EAGER, FOLDED, COMPILED, *RUNTIMES)
 
 # How long a worker may take to build a case; compiling may take minutes, or never end.
 PATIENCE = 300.0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from benchmarks.bars import Line
-from benchmarks.contestants import COMPILED, FOLDED, ONNX, OURS
+from benchmarks.bars import Line, plural
+from benchmarks.contestants import COMPILED, FOLDED, OURS, RUNTIMES
 from benchmarks.measurement import Measurement, Spread
 from benchmarks.shares import KINDS
+from detector.reporting.facts import processor
 
 MEGABYTE = 2**20
 Peak = dict[int, float]  # number of threads -> GFLOP/s
@@ -24,18 +24,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def machine() -> str:
     """Processor, cores and system in one line."""
-    processor = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                processor = line.split(":", 1)[1].strip()
-                break
-    return f"{processor}, {platform.system()}, Python {platform.python_version()}"
+    return f"{processor()}, {platform.system()}, Python {platform.python_version()}"
 
 
 def peak_of(measurement: Measurement) -> Peak:
-    """The fastest matrix product of anybody in any round, for each number of threads."""
+    """The fastest of anybody in any round, for each number of threads."""
     speeds: Peak = {}
     for (_, threads), seconds in measurement.rounds.items():
         speed = 2 * measurement.multiply_adds / min(seconds) / 1e9
@@ -43,12 +36,18 @@ def peak_of(measurement: Measurement) -> Peak:
     return speeds
 
 
+def speeds(peak: Peak) -> str:
+    return ", ".join(f"{peak[n]:.0f} GFLOP/s with {plural(n)}" for n in sorted(peak))
+
+
 def group_table(measurements: list[Measurement], peak: Peak) -> str:
     """One row for each case and number of threads."""
     header = [
         "work", "threads", "ours", "GFLOP/s", "of peak", "PyTorch eager", "ours / eager",
-        "ours / folded", "ours / compiled", "ONNX Runtime", "ours / ONNX Runtime",
+        "ours / folded", "ours / compiled",
     ]  # fmt: skip
+    for runtime in RUNTIMES:
+        header += [runtime.name, f"ours / {runtime.name}"]
     rows = [
         speed_row(measurement, threads, peak)
         for measurement in measurements
@@ -69,14 +68,18 @@ def speed_row(measurement: Measurement, threads: int, peak: Peak) -> list[str]:
         row += [f"{speed:.0f}", f"{speed / peak[threads]:.0%}" if peak.get(threads) else "-"]
     else:
         row += ["-", "-"]
-    return row + [
+    row += [
         milliseconds(measurement, eager, threads),
         spread(measurement.against(eager, threads)),
         spread(measurement.against(FOLDED.name, threads)),
         spread(measurement.against(COMPILED.name, threads)),
-        milliseconds(measurement, ONNX.name, threads),
-        spread(measurement.against(ONNX.name, threads)),
     ]
+    for runtime in RUNTIMES:
+        row += [
+            milliseconds(measurement, runtime.name, threads),
+            spread(measurement.against(runtime.name, threads)),
+        ]
+    return row
 
 
 def memory_table(measurements: list[Measurement]) -> str:

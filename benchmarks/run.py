@@ -11,7 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import bars, busy, report
-from benchmarks.contestants import ALL, COMPILED, EAGER, FOLDED, ONNX, OURS
+from benchmarks.cases import MultiplyAdds
+from benchmarks.contestants import ALL, COMPILED, EAGER, FOLDED, OURS, RUNTIMES
 from benchmarks.groups import DESCRIPTIONS, PEAK, cases_of
 from benchmarks.measurement import Measurement
 from benchmarks.plot import draw
@@ -32,7 +33,7 @@ OPERATIONS = Pace(rounds=7, seconds=0.03)  # there are more than a hundred of th
 
 INSTALL = "install what is missing with: pip install 'lighthead[bench]'"
 NAMES = {"ours": "lighthead", "torch_peer": "PyTorch", "torch_compiled": COMPILED.name}
-NAMES |= {"onnx_peer": ONNX.name}
+NAMES |= {runtime.peer: runtime.name for runtime in RUNTIMES}
 
 
 class Run:
@@ -91,10 +92,15 @@ class Run:
             yield contest
 
     def peak(self, contest: Turns) -> report.Peak:
-        (measured,) = contest.measure("peak", [PEAK], self.threads, FULL)
-        peak = report.peak_of(measured)
-        speeds = [f"{peak[n]:.0f} GFLOP/s with {bars.plural(n)}" for n in sorted(peak)]
-        self.say(f"Peak, the fastest matrix product of all libraries here: {', '.join(speeds)}.")
+        """Of the machine; and, for comparison, of the libraries."""
+        (product,) = contest.measure("peak", [PEAK], self.threads, FULL)
+        peak: report.Peak = {}
+        for count in self.threads:
+            peak |= report.peak_of(*contest.measure("peak", [MultiplyAdds(count)], [count], FULL))
+        self.say(
+            f"Peak, multiply-adds in registers: {report.speeds(peak)}; the fastest matrix product "
+            f"of all libraries here: {report.speeds(report.peak_of(product))}."
+        )
         return peak
 
     def group(self, contest: Turns, name: str, peak: report.Peak) -> None:

@@ -29,7 +29,8 @@ class Progress:
     lines, so one line appears every ``SECONDS_BETWEEN_LINES``.
 
     Args:
-        description: what is being done; total: how many steps; initial: how many are done already.
+        description: what is being done; total: how many steps, None if nobody knows; initial: how
+            many are done already.
         unit: what one step is.
         leave: whether the finished bar stays on the screen.
         besides: how many seconds are to come besides the steps, if a step takes so many.
@@ -38,7 +39,7 @@ class Progress:
     def __init__(
         self,
         description: str,
-        total: int,
+        total: int | None,
         initial: int = 0,
         unit: str = "it",
         leave: bool = False,
@@ -67,7 +68,8 @@ class Progress:
             self.bar.update(count)
         elif time.monotonic() - self.reported >= SECONDS_BETWEEN_LINES:
             self.reported = time.monotonic()
-            line = f"{self.description}: {self.done}/{self.total} {self.unit}, {state}"
+            of_all = "" if self.total is None else f"/{self.total}"
+            line = f"{self.description}: {self.done}{of_all} {self.unit}, {state}"
             if sys.stderr is not None:
                 tell(line, sys.stderr)
 
@@ -78,9 +80,10 @@ class Progress:
     def time_left(self) -> str:
         """ "1:05 left", from how long the last steps took."""
         step = typical(self.durations)
-        if step is None:
-            return "time left not known yet"
-        return f"{format_seconds(step * (self.total - self.done) + self.besides(step))} left"
+        if step is None or self.total is None:
+            return "time left not known" + " yet" * (self.total is not None)
+        # A video may have more frames than it says.
+        return f"{format_seconds(step * max(0, self.total - self.done) + self.besides(step))} left"
 
     def say(self, line: str) -> None:
         """Print a line on stdout without tearing the bar."""

@@ -13,6 +13,7 @@ are exceptions (``detector.errors.UserError``) with the line that the command wo
 from __future__ import annotations
 
 import argparse
+import html
 import io
 import json
 import os
@@ -31,7 +32,9 @@ from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
 from detector.evaluation.drawing import draw_detections
 from detector.evaluation.threshold import DEFAULT_SCORE
-from detector.training.loading import load_detector
+from detector.evaluation.validation import measure
+from detector.training.loading import LoadedDetector, load_detector
+from detector.training.reports import report
 from detector.training.run_folder import RunFolder
 from detector.training.sessions import read_session, run_session
 from nn.files import read_json
@@ -106,7 +109,7 @@ class Run:
         self.path = Path(path)
 
     @cached_property
-    def loaded(self):
+    def loaded(self) -> LoadedDetector:
         """The model, the names of its classes, its best score: see ``LoadedDetector``."""
         return load_detector(self.path)
 
@@ -138,8 +141,31 @@ class Run:
             pixels, found["boxes"][sure], found["scores"][sure], found["labels"][sure], self.classes
         )
 
+    def report(self) -> Report:
+        """What it gets wrong, as ``lighthead train`` leaves it in the run; else it is made now.
+
+        Raises:
+            UserError: the data of the run are not where they were, or the page cannot be written.
+        """
+        folder = RunFolder(self.loaded.path.parent)
+        if not folder.report.exists():
+            val = read_session(folder).objective().val
+            report(folder.report, self.loaded, val, *measure(self.predictor, val))
+        return Report(folder.report)
+
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page that a browser opens, and a notebook shows."""
+
+    path: Path
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.path.read_text(encoding="utf-8"))
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: 80vh; border: 0"></iframe>'
 
 
 @dataclass(frozen=True, repr=False)
@@ -182,4 +208,4 @@ class Found:
         return file.getvalue()
 
 
-__all__ = ["Found", "Run", "UserError", "load", "train"]
+__all__ = ["Found", "Report", "Run", "UserError", "load", "train"]

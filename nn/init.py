@@ -7,6 +7,7 @@ Every function fills ``parameter.data`` in place and draws from the generator th
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Iterator
 
@@ -28,6 +29,18 @@ def manual_seed(seed: int) -> None:
 def generator() -> np.random.Generator:
     """The stream that ``manual_seed`` set."""
     return _generator
+
+
+@contextlib.contextmanager
+def fork_stream() -> Iterator[None]:
+    """Whatever is drawn within is as if it had not been (``torch.random.fork_rng``)."""
+    global _generator
+    kept = _generator
+    _generator = copy.deepcopy(kept)
+    try:
+        yield
+    finally:
+        _generator = kept
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 
@@ -58,12 +59,16 @@ def test_twins_in_pytorch_agree(case):
 
 
 @pytest.mark.parametrize("case", TINY, ids=lambda case: case.name)
-def test_twins_in_onnx_agree(case):
-    pytest.importorskip("onnxruntime")
+@pytest.mark.parametrize(
+    "library, name", [("onnxruntime", "onnx"), ("openvino", "openvino"), ("MNN", "mnn")]
+)
+def test_twins_in_onnx_agree(library, name, case):
+    pytest.importorskip(library)
     pytest.importorskip("onnx")
-    from benchmarks.peers import onnx_peer, ours
+    from benchmarks.peers import ours
 
-    found = outputs_of(onnx_peer, case)
+    peer = importlib.import_module(f"benchmarks.peers.{name}_peer")
+    found = outputs_of(peer, case)
     forward = cases.MatrixProduct, cases.Convolution, cases.Classifier, cases.Network
     assert (found is not None) == (type(case) in forward and not getattr(case, "backward", False))
     if found is not None:

@@ -95,7 +95,7 @@ def test_train_leaves_everything_in_its_folder(trained, data):
     names = {path.name for path in trained.iterdir()}
     assert names == {
         "config.json", "metrics.csv", "curves.png", "last.ckpt", "best.ckpt", "evaluation.json",
-        "detections",
+        "report.html", "detections",
     }  # fmt: skip
     config = json.loads((trained / "config.json").read_text())
     assert config["recipe"]["steps"]["epochs"] == 2 and config["data"] == str(data.resolve())
@@ -205,7 +205,7 @@ def test_detect(capsys, trained, data, tmp_path):
     assert errors.count("\n") == 1 and "000000000141.png" in errors and "truncated" in errors
     tables = {"detections.csv", "counts.csv"}
     assert {path.name for path in out.iterdir()} == {
-        "000000000139.png", "000000000140.png", *tables
+        "000000000139.png", "000000000140.jpg", *tables
     }  # fmt: skip
     entries = json.loads(results.read_text())
     assert {entry["image_id"] for entry in entries} == {139, 140}

@@ -26,8 +26,8 @@ def test_every_class_and_everything_suspicious_is_shown(capsys, tmp_path):
     document["categories"][0]["name"] = "<b>cat & 猫"
     folder = write_coco(tmp_path / "data", document)
     text = page(capsys, folder, tmp_path / "page.html")
-    assert "sticks out" in text and "&lt;b&gt;cat &amp; 猫" in text and "<b>" not in text
-    pictures = re.findall(r"base64,([^']+)'", text)
+    assert "sticks out" in text and "&lt;b&gt;cat &amp; 猫" in text and "<b>cat" not in text
+    pictures = re.findall('base64,([^"]+)"', text)
     assert len(pictures) == text.count("<figure>") >= 2
     image = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[0]))))
     assert max(image.shape) >= 480

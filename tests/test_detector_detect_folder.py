@@ -52,7 +52,8 @@ def test_hidden_files_and_others(capsys, trained, tmp_path):
     for name in ("._a.png", "f.psd", "g.psd", "notes.txt", ".DS_Store", "README"):
         (folder / name).write_bytes(b"\0\5\x16\7")
     results, text, _ = found(capsys, trained, folder, tmp_path / "out")
-    assert results == ["a.png", "c.png", "d.png", "e.png"]
+    assert results == ["a.png", "c.JPG", "d.png", "e.jfif"]
+    assert "as PNG: the pictures that are .gif" in text
     assert f"passed over in {folder}: 2 .psd, 1 .txt, 1 no suffix" in text
 
 

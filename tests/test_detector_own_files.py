@@ -109,7 +109,7 @@ class TestDetect:
 
     def test_over_another_picture(self, capsys, weights, tmp_path):
         mine = tmp_path / "mine"
-        photo, mask = photograph(mine / "other.jpg"), photograph(mine / "other.png", 1)
+        photo, mask = photograph(tmp_path / "other.jpg"), photograph(mine / "other.jpg", 1)
         before = contents(tmp_path)
         line = complaint(capsys, "detect", "--weights", weights, photo, "--out", mine)
         assert str(mask) in line and "is there already" in line
@@ -129,10 +129,10 @@ class TestDetect:
             (tmp_path / "link" / "photo.png", mine),
             (photo, out),
             (tmp_path / "far" / "b.png", out / ".." / "far"),
-            (photograph(tmp_path / "else" / "c.jpg"), mine),
+            (photograph(tmp_path / "else" / "c.png"), mine),
         ]:
             complaint(capsys, "detect", "--weights", weights, given, "--out", folder)
-        before["else/c.jpg"] = (tmp_path / "else" / "c.jpg").read_bytes()
+        before["else/c.png"] = (tmp_path / "else" / "c.png").read_bytes()
         assert contents(tmp_path) == before
         assert (out / "photo.png").is_symlink()
 
@@ -141,9 +141,9 @@ class TestDetect:
         out, given = tmp_path / "out", []
         for folder in ("cam1", "cam2", "cam3"):
             given.append(photograph(tmp_path / folder / "0001.jpg", len(given)))
-        names = ["0001.png", "0001-2.png", "0001-3.png", "0001-4.png", "0001.jpg", "results.json"]
+        names = ["0001.jpg", "0001-2.jpg", "0001-3.jpg", "0001-4.jpg", "0001.png", "results.json"]
         names += ["detections.csv", "counts.csv"]
-        names += [".0001.png.partial", ".results.json.partial", ".writable", "0001.PNG", "notes"]
+        names += [".0001.jpg.partial", ".results.json.partial", ".writable", "0001.JPG", "notes"]
         for free in [None, *names[:3]]:
             for name in names:
                 if name != free:
@@ -154,7 +154,7 @@ class TestDetect:
             assert "is there already" in line
             assert contents(tmp_path) == before
             (out / names[0]).unlink(missing_ok=True)
-        for name in names[:3] + ["results.json", "0001.PNG", "detections.csv", "counts.csv"]:
+        for name in names[:3] + ["results.json", "0001.JPG", "detections.csv", "counts.csv"]:
             (out / name).unlink(missing_ok=True)
         before = contents(tmp_path)
         for _ in range(2):
@@ -162,7 +162,7 @@ class TestDetect:
             assert code == 0
         after = contents(tmp_path)
         assert {name: after[name] for name in before} == before
-        new = {"out/0001.png", "out/0001-2.png", "out/0001-3.png", "out/results.json"}
+        new = {"out/0001.jpg", "out/0001-2.jpg", "out/0001-3.jpg", "out/results.json"}
         new |= {"out/detections.csv", "out/counts.csv"}
         assert set(after) - set(before) == new
 
@@ -236,7 +236,7 @@ class TestDetect:
 @pytest.mark.parametrize("command", ["detect", "evaluate"])
 def test_where_the_results_cannot_go_is_found_first(capsys, tmp_path, monkeypatch, command):
     """Before the work: nothing has been looked at yet, nor any picture written."""
-    work = SimpleNamespace(model=None, classes=["a"], score=None)
+    work = SimpleNamespace(model=None, classes=["a"], category_ids=[1], score=None)
     monkeypatch.setattr(f"detector.commands.{command}.load_detector", lambda _: work)
     photo, out = photograph(tmp_path / "mine" / "photo.jpg"), tmp_path / "out"
     (tmp_path / "file").write_bytes(b"mine")
@@ -252,7 +252,7 @@ def test_where_the_results_cannot_go_is_found_first(capsys, tmp_path, monkeypatc
     if command == "detect":
         line = complaint(capsys, "detect", "--weights", "w", photo, "--out", tmp_path / "file")
         assert "cannot write to" in line and "another --out" in line
-        line = complaint(capsys, command, "--weights", "w", *options, "--json", out / "photo.png")
+        line = complaint(capsys, command, "--weights", "w", *options, "--json", out / "photo.jpg")
         assert "is the name of a picture" in line
         assert list(out.iterdir()) == []
     assert (tmp_path / "file").read_bytes() == b"mine"

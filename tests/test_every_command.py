@@ -27,9 +27,12 @@ MISTAKES = {
     "train": ("train", "--data is missing"),
     "evaluate": ("evaluate --data shapes", "required: --weights"),
     "detect": ("detect x.jpg", "required: --weights"),
+    "dissect": ("dissect x.jpg --weights y --score 2", "between 0 and 1, not 2"),
+    "export": ("export --weights x --to onx", "did you mean 'onnx'"),
     "summary": ("summary --backbone resnet", "did you mean 'resnet50'"),
     "networks": ("networks resnet", "did you mean 'resnet50'"),
     "check-data": ("check-data --data nowhere", "no folder nowhere"),
+    "doctor": ("doctor --data shapes --pictures 9", "from 1 to 8, not 9"),
     "bench": ("bench trainig", "did you mean 'training'"),
     "serve": ("serve --tasks 0", "at least 1"),
     "site": ("site detection --server 127.0.0.1 --data shapes", "not an address like"),
@@ -104,7 +107,7 @@ def test_it_imports_itself_alone(command):
     modules = {name: lighthead.COMMANDS._rows[name][0] for name in lighthead.COMMANDS}
     assert not set(modules.values()) & before
     assert modules[command] in after
-    # The commands of multitask take the options of train.
+    # The commands of multitask and the doctor take the options of train.
     others = set(modules.values()) - {modules[command], modules["train"]}
     assert not (others | HEAVY) & after
 

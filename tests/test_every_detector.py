@@ -251,6 +251,28 @@ def test_predict_leaves_the_model_as_it_was(model):
     assert not model.training
 
 
+def test_stages_lead_to_what_is_predicted(lesson):
+    model, _ = lesson
+    image, target = SHAPES.load(0)
+    stages = model.stages(image, target)
+    if stages is None:
+        return
+    height, width = stages.size
+    ((found,), scale) = model.predict([image]), width / image.shape[1]
+    np.testing.assert_allclose(stages.found["boxes"], found["boxes"] * scale, rtol=1e-4, atol=1e-3)
+    np.testing.assert_array_equal(stages.found["labels"], found["labels"])
+    count = len(stages.proposals)
+    assert stages.pooled.shape[0] == count and stages.probabilities.shape[0] == count > 0
+    assert stages.exact.shape == (len(target["boxes"]), 1 + model.num_classes)
+    np.testing.assert_allclose(stages.exact.sum(axis=1), 1, rtol=1e-5)
+    assert stages.anchors.shape == stages.moved.shape and (stages.anchor_labels == 1).any()
+    # Every proposal is one of the best moved anchors, in the order of their objectness.
+    moved = stages.moved[stages.best]
+    places = [np.flatnonzero((moved == box).all(axis=1))[0] for box in stages.proposals]
+    assert (np.diff(stages.objectness[stages.best][places]) <= 0).all()
+    assert len(model.stages(image).exact) == 0
+
+
 # Files, and a run that dies
 
 
@@ -277,6 +299,7 @@ def test_a_run_that_died_ends_in_the_same_bits(name, tmp_path):
     train(*options, "--out", whole)
     train_and_die("detection", 3, *options, "--out", dead)
     train("--resume", "--out", dead)
+    assert "Anchors and boxes" in (dead / "report.html").read_text(encoding="utf-8")
     assert_same_end(whole, dead)
 
 

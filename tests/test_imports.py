@@ -28,7 +28,7 @@ nn.checkpoint
 nn.layers nn.optim
 nn.models
 nn.inference
-nn.summary
+nn.summary nn.onnx
 nn
 detector.errors detector.interruption detector.boxes detector.settings
 detector.progress detector.folder_lock detector.own_files
@@ -36,7 +36,9 @@ detector.parts
 detector.datasets detector.necks detector.heads
 detector.detectors
 detector.evaluation
+detector.reporting detector.results
 detector.training
+detector.tools
 detector.commands
 detector
 multitask.errors
@@ -61,8 +63,18 @@ THIRD_PARTY = {
     "matplotlib",
     "tqdm",
     "yaml",
+    "jinja2",
+    "markupsafe",  # a part of jinja2
     "pillow_heif",
+    "av",
 } | COMPILERS
+
+# Of the optional dependencies, imported where they are needed.
+EXTRAS = {
+    "multitask.engines": {"ray"},
+    "nn.onnx": {"onnx"},
+    "detector.tools.export": {"onnxruntime", "torch"},
+}
 
 PACKAGES = ("nn", "detector", "multitask", "lighthead")
 FILES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
@@ -149,8 +161,9 @@ def test_only_kernels_import_numba():
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_only_declared_dependencies(path):
     allowed = THIRD_PARTY | sys.stdlib_module_names
-    if module_name(path).startswith("multitask.engines"):
-        allowed = allowed | {"ray"}
+    for room, extra in EXTRAS.items():
+        if module_name(path).startswith(room):
+            allowed = allowed | extra
     outside = {name.split(".")[0] for name in imports(path) if not is_ours(name)}
     assert outside <= allowed
 

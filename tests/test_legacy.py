@@ -124,13 +124,14 @@ def test_a_run_detects(files, tmp_path):
 
 
 @pytest.mark.parametrize("weights", ["run", "run/best.ckpt", "site"])
-def test_evaluate(files, weights):
-    """The figures are those that 0.1.0 wrote down beside these weights."""
+def test_evaluate(files, weights, tmp_path):
+    """The figures are those that 0.1.0 wrote down beside these weights; a report can be made."""
     figures = json.loads((files / "run" / "evaluation.json").read_text())["figures"]
     table = lighthead(
         "evaluate", "--weights", files / weights, "--data", "shapes", "--split", "val",
-        "--limit", "8",
+        "--limit", "8", "--report", tmp_path / "report.html",
     )  # fmt: skip
+    assert (tmp_path / "report.html").stat().st_size > 10_000
     found = dict(re.findall(r"^(A[PR]\w*) +([\d.]+) ", table, re.MULTILINE))
     measured = {name: figure for name, figure in figures.items() if figure is not None}
     assert {name: float(figure) for name, figure in found.items()} == pytest.approx(

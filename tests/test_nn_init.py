@@ -99,3 +99,12 @@ def test_networks_start_with_the_bits_they_always_had():
     detector = LightHeadRCNN(num_classes=4)
     assert digest(network) == "4736fab554dc8a6654d25826718f6ed9c9ff72edd9f5d6c8c1e4831f56057649"
     assert digest(detector) == "0d89b22656886ed7639c391e0822c805f78800f6dba6564a9f2a31880155e283"
+
+
+def test_what_is_drawn_in_a_fork_was_not_drawn():
+    first = drawn("normal_")
+    nn.manual_seed(0)
+    with init.fork_stream():
+        init.normal_(nn.Parameter(np.empty(SHAPE, np.float32)))
+        nn.manual_seed(5)
+    assert (init.normal_(nn.Parameter(np.empty(SHAPE, np.float32))).data == first).all()

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nn import kernels
-from nn.kernels.machine import cache, register_blocks, simd
+from nn.kernels.machine import cache, simd
 from nn.kernels.matmul import matmul, matmul_transposed
+from nn.kernels.multiply_adds import SUMS, multiply_adds
 
 TOLERANCE = {"float32": 2e-4, "float64": 1e-12}
 
@@ -141,8 +142,16 @@ def test_bits_do_not_depend_on_the_number_of_threads(M, K, N):
 def test_blocks_fit_into_the_registers_of_each_processor():
     registers = {"avx512f": 32, "avx2": 16, "neon": 32, "nothing special": 16}
     for feature, count in registers.items():
-        _, vectors = simd.block_shape({feature})
-        assert register_blocks.ROWS * vectors + vectors + 1 <= count, feature
+        _, rows, vectors = simd.block_shape({feature})
+        assert rows * vectors + vectors + 1 <= count, feature
+
+
+def test_multiply_adds_in_registers_are_all_done():
+    a, b = random(np.random.default_rng(0), "float32", 2, simd.LANES)
+    start = np.arange(2 * SUMS * simd.LANES, dtype="float32").reshape(2, SUMS, simd.LANES)
+    sums = start.copy()
+    multiply_adds(a, b, 1000, sums)
+    np.testing.assert_allclose(sums, start + 1000 * a * b, rtol=1e-4, atol=1e-2)
 
 
 def test_cache_stamp_covers_imported_kernel_files(tmp_path, monkeypatch):

@@ -47,6 +47,7 @@ def test_every_module_is_in_the_wheel(wheel):
         for path in (ROOT / package).rglob("*.py")
     }
     assert own | {"lighthead.py", "nn/py.typed", "detector/py.typed"} <= names
+    assert "detector/reporting/templates/report.html" in names
     assert not any(name.startswith(("tests", "chapters", "benchmarks")) for name in names)
     assert wheel.name.startswith(f"lighthead-{lighthead.__version__}-")
 

@@ -153,7 +153,21 @@ def training(model, losses, clip_norm: float | None = None):
     return step
 
 
+def registers(case, arrays):
+    from nn.kernels.machine.simd import LANES
+    from nn.kernels.multiply_adds import SUMS, multiply_adds
+
+    sums, a = np.zeros((case.threads, SUMS, LANES), np.float32), np.zeros(LANES, np.float32)
+
+    def run():
+        multiply_adds(a, a, case.turns, sums)
+        return [sums]
+
+    return run
+
+
 BUILDERS = {
+    cases.MultiplyAdds: registers,
     cases.MatrixProduct: matrix_product,
     cases.Convolution: convolution,
     cases.Classifier: classifier,

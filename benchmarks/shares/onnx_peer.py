@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.peers import onnx_peer
+from benchmarks.peers.onnx_cases import model_of
 from benchmarks.shares import CALLS, fill
 
 VARIANTS = ("",)
@@ -30,7 +31,8 @@ OPERATORS = {
 def shares(case, arrays, variant: str) -> dict[str, float]:
     """See ``benchmarks.shares``."""
     with tempfile.TemporaryDirectory() as folder:
-        session, inputs = onnx_peer.session(case, arrays, 1, str(Path(folder, "profile")))
+        model, inputs = model_of(case, arrays)
+        session = onnx_peer.session(model, 1, str(Path(folder, "profile")))
         session.run(None, inputs)
         begun = time.perf_counter()
         for _ in range(CALLS):

@@ -32,10 +32,10 @@ from detector.datasets.learnable import learning_line, measuring_line
 from detector.datasets.problems import WITHOUT
 from detector.datasets.statistics import summarize, summary_table
 from detector.errors import UserError
-from detector.evaluation.data_page import write_data_page
 from detector.progress import Progress
-from detector.training.estimate import estimate_training
-from detector.training.fitting import fitted
+from detector.reporting.data_page import write_data_page
+from detector.training.estimate import time_training
+from detector.training.fitting import fit_side
 from detector.training.sessions import Session, choose_splits
 from nn.printable import printable
 
@@ -87,10 +87,11 @@ def run(args: argparse.Namespace) -> int:
             f"{args.data} cannot be used yet: {len(fatal)} mistakes are to be mended (listed above)"
         )
     train, val = choose_splits(args.data, train_split(args), args.split)
-    session = Session(
-        data=args.data, train=train, val=val, classes=args.classes, preset=name, recipe=recipe
+    session = fit_side(
+        Session(
+            data=args.data, train=train, val=val, classes=args.classes, preset=name, recipe=recipe
+        )
     )
-    session = fitted(session)
     recipe, objective = session.recipe, session.objective()
     if line := seen_line(args.data, train, objective.train, objective.val):
         print(printable(line))
@@ -111,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
         print(summary_table(summarize(dataset, *sizes, anchors.shapes, anchors.stride)))
     if not args.no_timing:
         print("\ntiming a few iterations ...", flush=True)
-        estimate = estimate_training(objective.model, objective.loader, recipe, objective.val)
+        timing = time_training(objective)
+        estimate = timing.sentence(recipe, len(objective), len(objective.val))
         print(f"training with the preset {name} takes about {estimate}")
     return 0
 

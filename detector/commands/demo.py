@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
                 write_shapes(session.data, after_image=progress.step)
         figures = run_session(session, run_folder)
     took = format_seconds(time.monotonic() - started)
-    print(f"\nAP50 {figures['AP50']:.3f} after {took}: look at {run_folder.detections}")
+    print(f"\nAP50 {figures['AP50']:.3f} after {took}: look at {run_folder.report}")
     return 0
 
 

@@ -1,10 +1,15 @@
-"""Find objects in pictures.
+"""Find objects in pictures and videos.
 
-Writes each picture with its detections drawn in, as PNG, to the folder --out, where only results of
-earlier runs are replaced, and two tables for spreadsheets: detections.csv, a row for each, and
-counts.csv, a row for each picture. A folder stands for all pictures in it and below that are not
-hidden, and a pattern like 'photos/*.jpg' for what fits it. A picture that cannot be read does not
-stop the others: it is named on stderr, and the exit code is then 2.
+Writes each picture with its detections drawn in to the folder --out, where only results of earlier
+runs are replaced: JPEG stays JPEG, anything else becomes PNG. And two tables for spreadsheets:
+detections.csv, a row for each, and counts.csv, a row for each picture. A folder stands for all
+pictures in it and below that are not hidden, a pattern like 'photos/*.jpg' for what fits it, and -
+for a picture from standard input. A picture that cannot be read does not stop the others: it is
+named on stderr, and the exit code is then 2.
+
+A video is named itself, or webcam, which Ctrl-C ends (pip install 'lighthead[video]'). It is
+written as MP4, without sound, and its boxes are drawn without their trembling; the tables hold
+every frame as it was seen.
 
 Drawn and counted is what scores at least --score. Training finds out which score is best on the
 pictures it measures with, the one with the highest F1, and that is what counts if you say nothing.
@@ -13,10 +18,10 @@ pictures it measures with, the one with the highest F1, and that is what counts 
 from __future__ import annotations
 
 import argparse
-import glob
-import os
 import sys
-from collections import Counter
+import tempfile
+from contextlib import ExitStack, closing
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,34 +29,33 @@ import numpy as np
 from detector import own_files
 from detector.commands.options import add_threads, add_weights, names
 from detector.datasets.dataset import known_classes
-from detector.datasets.files import files_below
-from detector.datasets.images import SUFFIXES, read_image
+from detector.datasets.video import Frame, is_webcam
 from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
-from detector.evaluation.detections import to_coco, write_detections
-from detector.evaluation.fonts import legend
-from detector.evaluation.tables import (
-    COUNTS,
-    DETECTIONS,
-    Row,
-    write_count_table,
-    write_detection_table,
-)
 from detector.evaluation.threshold import DEFAULT_SCORE
-from detector.evaluation.validation import picture_names, write_picture
-from detector.progress import Progress
-from detector.training.loading import load_detector
+from detector.interruption import Interrupted, InterruptionWatch
+from detector.progress import Progress, Stopwatch
+from detector.results import LABELS, RESULTS
+from detector.results.result import Job, Look, Result, Source
+from detector.results.sources import count_looks, find_sources, frames_of
+from detector.results.tables import DETECTIONS
+from detector.training.loading import LoadedDetector, load_detector
 from nn.printable import printable
 
 EXAMPLES = """examples:
   lighthead detect --weights runs/blood photo.jpg
   lighthead detect --weights runs/blood/best.ckpt photos/ more/1.png --out found --score 0.3
   lighthead detect --weights runs/blood photos/ --out found --json found/results.json
+  lighthead detect --weights runs/blood photos/ --crops --labels yolo
+  lighthead detect --weights runs/blood clip.mp4
+
+--labels writes the pictures and what is drawn in them as a data set, for a labelling tool to
+correct and for train to learn from.
 
 The JSON holds all detections above the detector's own floor, in the format of COCO's results with
 the category ids of the training data. A picture named 000000000139.jpg gets the image_id 139, as in
 COCO; if any name is not a number, or two are the same number, pictures are numbered from 1 in the
-order in which they were given. Each entry has file_name too.
+order in which they were given, and so are the frames of videos. Each entry has file_name too.
 """
 
 
@@ -69,6 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"that training measured with, else {DEFAULT_SCORE})",
     )
     parser.add_argument("--classes", type=names, metavar="A,B", help="draw and count only these")
+    parser.add_argument(
+        "--crops", action="store_true", help="also cut each detection out, to DIR/crops/CLASS"
+    )
+    parser.add_argument(
+        "--labels",
+        choices=list(LABELS),
+        help="also write a data set with the detections as its labels, to DIR/labels-FORMAT",
+    )
     parser.add_argument("--json", metavar="FILE", help="write all detections there (COCO results)")
     add_threads(parser)
 
@@ -77,121 +89,92 @@ def run(args: argparse.Namespace) -> int:
     if args.score is not None and not 0 <= args.score <= 1:
         raise UserError(f"--score is between 0 and 1, not {args.score}")
     out = Path(args.out)
-    files, complaints = find_images(args.images, out)
-    pictures = picture_names(files)
-    check_results(files, out, pictures, args.json)
-    detector = load_detector(args.weights)
-    least = next(s for s in (args.score, detector.score, DEFAULT_SCORE) if s is not None)
-    wanted = list(range(1, len(detector.classes) + 1))
-    if args.classes is not None:
-        own = known_classes(args.classes, detector.classes, "the detector")
-        wanted = [detector.classes.index(name) + 1 for name in own]
-    own_files.make_folder(out)
-    if args.json:
-        own_files.check_results_file(args.json, "--json")
-    model = CompiledDetector(detector.model)
-    results, rows = [], []
-    work = zip(files, pictures, image_ids(files), strict=True)
-    with Progress("detecting", len(files), unit="images") as progress:
-        for file, picture, image_id in work:
-            progress.step()
-            try:
-                image = read_image(file)
-                (found,) = model.predict([image])
-                sure = (found["scores"] >= least) & np.isin(found["labels"], wanted)
-                shown = {name: values[sure] for name, values in found.items()}
-                write_picture(out / picture, image, shown, detector.classes, 0.0)
-            except UserError as error:
-                complaints.append(str(error))
-                continue
-            results += [
-                entry | {"file_name": str(file)}
-                for entry in to_coco(image_id, found, detector.category_ids)
-            ]
-            rows.append(Row(file, shown["boxes"], shown["scores"], shown["labels"]))
-            progress.say(f"{printable(out / picture)}  {len(shown['scores'])} objects")
-    if files:
-        write_detection_table(out / DETECTIONS, rows, detector.classes)
-        write_count_table(out / COUNTS, rows, detector.classes)
-        total = sum(len(row.scores) for row in rows)
-        print(printable(f"{total} objects that score {least:.2f} or more: {out / DETECTIONS}"))
-    if legend(detector.classes):
-        print(legend(detector.classes))
-    if args.json:
-        write_detections(args.json, results)
-        print(f"{len(results)} detections are in {args.json}")
+    with tempfile.TemporaryDirectory() as spool:
+        sources, complaints = find_sources(args.images, out, Path(spool))
+        detector = load_detector(args.weights)
+        finder = Finder(detector, args.score, args.classes)
+        job = Job(out, sources, detector.classes, detector.category_ids, args.json)
+        results = [kind(job) for kind in wanted(args)]
+        for result in results:
+            result.check()
+        own_files.make_folder(out)
+        complaints += look_at_all(job, finder, results)
     for complaint in complaints:
         print(f"lighthead: {printable(complaint)}", file=sys.stderr)
     return 2 if complaints else 0
 
 
-def find_images(given: list[str], out: Path) -> tuple[list[Path], list[str]]:
-    """All picture files that were meant, and a complaint for what is not there.
+def wanted(args: argparse.Namespace) -> list[type[Result]]:
+    """The kinds of results."""
+    more = [name for name in ("crops", "json") if getattr(args, name)]
+    labels = [LABELS[args.labels]] if args.labels else []
+    return labels + [RESULTS[name] for name in ("pictures", "videos", "tables", *more)]
 
-    Results of an earlier run, in ``out``, are not searched even if it is inside a given folder.
+
+class Finder:
+    """A detector, and which of its detections are worth showing."""
+
+    def __init__(self, detector: LoadedDetector, score: float | None, classes: list[str] | None):
+        self.detector = detector
+        self.least = next(s for s in (score, detector.score, DEFAULT_SCORE) if s is not None)
+        shown = detector.classes
+        if classes is not None:
+            shown = known_classes(classes, detector.classes, "the detector")
+        self.labels = [detector.classes.index(name) + 1 for name in shown]
+
+    @cached_property
+    def model(self) -> CompiledDetector:
+        return CompiledDetector(self.detector.model)
+
+    def look(self, source: Source, frame: Frame) -> Look:
+        (found,) = self.model.predict([frame.image])
+        sure = (found["scores"] >= self.least) & np.isin(found["labels"], self.labels)
+        shown = {name: values[sure] for name, values in found.items()}
+        moment = (frame.number, frame.seconds) if source.is_video else ()
+        return Look(source, frame.image, found, shown, *moment)
+
+
+def look_at_all(job: Job, finder: Finder, results: list[Result]) -> list[str]:
+    """Look at everything and write the results, also of what was done before it had to stop.
+
+    Returns:
+        complaints.
     """
-    files: list[Path] = []
-    complaints = []
-    place = real_path(out)
-    for name in given:
-        path = Path(name)
-        if path.is_dir():
-            if place in (real_path(path), *real_path(path).parents):
-                complaints.append(f"{path} is where results go: choose another --out than {out}")
-                continue
-            inside = [file for file in files_below(path) if place not in real_path(file).parents]
-            pictures = [file for file in inside if file.suffix.lower() in SUFFIXES]
-            if not pictures:
-                complaints.append(f"there is no picture in {path} ({', '.join(SUFFIXES)})")
-            others = Counter(file.suffix.lower() or "no suffix" for file in inside)
-            counts = [
-                f"{n} {suffix}" for suffix, n in sorted(others.items()) if suffix not in SUFFIXES
-            ]
-            if counts:
-                print(printable(f"passed over in {path}: {', '.join(counts)}"))
-            files += pictures
-        elif os.path.lexists(path):
-            files.append(path)  # what is no picture is complained about when it is read
-        elif matches := sorted(Path(match) for match in glob.glob(name, recursive=True)):
-            files += [match for match in matches if match.is_file()]
-        else:
-            complaints.append(f"{path} does not exist")
-    return list(dict.fromkeys(files)), complaints
+    complaints, total = [], 0
+    with ExitStack() as stack:
+        for result in reversed(results):
+            stack.callback(conclude, result)
+        progress = Progress("detecting", count_looks(job.sources), unit="images")
+        stack.enter_context(progress)
+        watch = stack.enter_context(InterruptionWatch())
+        for source in job.sources:
+            clock, frames, objects = Stopwatch(), 0, 0
+            try:
+                with closing(frames_of(source)) as all_frames:
+                    for frame in all_frames:
+                        look = finder.look(source, frame)
+                        for result in results:
+                            result.add(look)
+                        frames, objects = frames + 1, objects + len(look.shown["scores"])
+                        progress.step()
+                        if watch.requested:
+                            break
+            except UserError as error:
+                complaints.append(str(error))
+            if frames:
+                speed = f"{frames} frames, {frames / clock.lap():.1f} a second, "
+                place = printable(job.out / source.result)
+                progress.say(f"{place}  {speed * source.is_video}{objects} objects")
+            total += objects
+            if watch.requested and not is_webcam(source.path):
+                raise Interrupted(f"stopped: what was found until then is in {job.out}")
+            watch.requested = False  # a webcam has no other end
+        if job.sources:
+            found = f"{total} objects that score {finder.least:.2f} or more"
+            progress.say(printable(f"{found}: {job.out / DETECTIONS}"))
+    return complaints
 
 
-def real_path(path: Path) -> Path:
-    """Where links lead. ``Path.resolve`` does not bear one that leads to itself."""
-    return Path(os.path.realpath(path))
-
-
-def check_results(files: list[Path], out: Path, pictures: list[str], json: str | None) -> None:
-    """UserError where a result would replace one of the pictures or what is no earlier result."""
-    given = {identity(file) for file in files}
-    for picture in pictures:
-        path = out / picture
-        if os.path.lexists(path) and identity(path) in given:
-            raise UserError(f"--out {out} holds {picture} itself: choose another folder")
-        own_files.check_free(path, own_files.is_own_picture)
-    own_files.check_free(out / DETECTIONS, own_files.is_own_table)
-    own_files.check_free(out / COUNTS, own_files.is_own_table)
-    if json and real_path(Path(json)) in {real_path(out / picture) for picture in pictures}:
-        raise UserError(f"--json {json} is the name of a picture: choose another")
-
-
-def identity(path: Path) -> tuple[int, int] | Path:
-    """The same for all names of a file."""
-    try:
-        status = path.stat()
-    except OSError:
-        return path
-    return status.st_dev, status.st_ino
-
-
-def image_ids(files: list[Path]) -> list[int]:
-    """COCO's image ids where every file is named after its own, else 1, 2, ..."""
-    stems = [file.stem for file in files]
-    if all(stem.isascii() and stem.isdigit() for stem in stems):
-        numbers = [int(stem) for stem in stems]
-        if len(set(numbers)) == len(numbers):
-            return numbers
-    return list(range(1, len(files) + 1))
+def conclude(result: Result) -> None:
+    for line in result.finish():
+        print(printable(line))

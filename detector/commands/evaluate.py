@@ -16,15 +16,18 @@ from detector.datasets.layout import find_split
 from detector.datasets.learnable import measuring_line
 from detector.datasets.problems import left_out, warning
 from detector.detectors.compiled import CompiledDetector
+from detector.errors import UserError
 from detector.evaluation.detections import write_detections
 from detector.evaluation.validation import measure
-from detector.own_files import check_results_file
+from detector.own_files import check_results_file, is_own_page
 from detector.training.loading import load_detector
+from detector.training.reports import report
 from nn.printable import printable
 
 EXAMPLES = """examples:
   lighthead evaluate --weights runs/blood --data bccd --split val
   lighthead evaluate --weights runs/blood/last.ckpt --data bccd --split val --json found.json
+  lighthead evaluate --weights runs/blood --data bccd --split test --report test.html
   lighthead evaluate --weights runs/few --data coco-mini --split train2017 --limit 8 --min-box 32
 """
 
@@ -43,12 +46,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "network sees them; small, medium and large are then meant at that size too",
     )
     parser.add_argument("--json", metavar="FILE", help="write all detections there (COCO results)")
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="write a page there: curves, the best score, what is taken for what, kinds of "
+        "mistakes, and the worst of them as pictures (training leaves one in its run)",
+    )
     add_threads(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     if args.json:
         check_results_file(args.json, "--json")
+    if args.report:
+        check_results_file(args.report, "--report", is_own_page)
+        if args.min_box:
+            raise UserError("--report is about objects of every size: leave out --min-box")
     detector = load_detector(args.weights)
     split = find_split(
         args.split or "val", splits(args.data, with_set_aside=True), args.data, "--split"
@@ -63,4 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_detections(args.json, detections)
         print(f"detections are in {args.json}")
+    if args.report:
+        report(args.report, detector, dataset, evaluation, detections)
+        print(f"the report is in {args.report}")
     return 0

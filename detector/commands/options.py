@@ -112,6 +112,7 @@ def changed_recipe(recipe: Settings, args: argparse.Namespace) -> Settings:
                 recipe = recipe.changed(recipe.options[option], value)
             if option == "epochs":
                 recipe = recipe.changed("steps.least_iterations", 0)
+                recipe = recipe.changed("steps.most_iterations", None)
         for path, value in assignments(args.set):
             recipe = recipe.changed(path, value)
     except ValueError as error:

@@ -2,7 +2,8 @@
 
 Everything about the run stands in its folder --out: config.json (every option), metrics.csv (a row
 an iteration), curves.png, last.ckpt (to go on with), best.ckpt (the weights with the best AP on
-the validation split), evaluation.json, and detections/ (examples to look at).
+the validation split), evaluation.json, report.html (what it gets wrong, and from which score on to
+believe it) and detections/ (examples to look at).
 
 Ctrl-C finishes the iteration, saves and says how to go on; whatever else stops it, --resume goes
 on from the last checkpoint, at most half a minute earlier, and ends in exactly the same weights as
@@ -32,7 +33,7 @@ from detector.commands.options import (
     recipe_of,
 )
 from detector.errors import UserError
-from detector.training.fitting import fitted
+from detector.training.fitting import fit_side
 from detector.training.objectives import OBJECTIVES
 from detector.training.presets import FROM_RANDOM_WEIGHTS, INITIAL_WEIGHTS
 from detector.training.published_weights import IMAGENET
@@ -143,6 +144,8 @@ def new_session(args: argparse.Namespace) -> Session:
     if source == "none" and like is None:
         recipe = changed_recipe(recipe.updated(FROM_RANDOM_WEIGHTS.get(name, {})), args)
         print("starting from random weights")
+    minutes = getattr(args, "minutes", None)
+    refuse_two_lengths(args, task, minutes)
     try:
         if hasattr(args, "minutes") and args.patience is not None:  # a site's is another patience
             recipe = recipe.changed("steps.patience", args.patience)
@@ -155,6 +158,7 @@ def new_session(args: argparse.Namespace) -> Session:
                 "preset": name,
                 "recipe": recipe,
                 "seed": args.seed or 0,
+                "minutes": minutes,
                 **initial,
                 **given(classes=args.classes, limit=args.limit),
                 **given(strict=getattr(args, "strict", None)),
@@ -162,7 +166,23 @@ def new_session(args: argparse.Namespace) -> Session:
         )
     except ValueError as error:
         raise UserError(f"--{error}") from error
-    return session if task != "detection" else fitted(session, getattr(args, "minutes", None))
+    return fit_side(session) if task == "detection" else session
+
+
+def refuse_two_lengths(args: argparse.Namespace, task: str, minutes: float | None) -> None:
+    """A training has one length.
+
+    Raises:
+        UserError: --minutes, and an option that it would overwrite, or a task that it is not for.
+    """
+    if minutes is None:
+        return
+    if task != "detection":
+        raise UserError(f"--minutes is not for {task}: --epochs says how long it learns")
+    for option in ("epochs", "evaluate_every"):
+        if getattr(args, option) is not None:
+            name = option.replace("_", "-")
+            raise UserError(f"--minutes settles --{name}: leave one of them out")
 
 
 def given(**options) -> dict:
@@ -251,6 +271,7 @@ def given_and_had(args: argparse.Namespace, session: Session) -> list[tuple[str,
         "strict": session.strict,
         "preset": session.preset,
         "seed": session.seed,
+        "minutes": session.minutes,
     }
     for name, path in {**session.recipe.options, "patience": "steps.patience"}.items():
         had[name] = operator.attrgetter(path)(session.recipe)

@@ -10,6 +10,8 @@ import numpy as np
 
 import nn
 from detector.boxes import as_boxes
+from detector.detectors.stages import Stages
+from detector.parts.anchors import AnchorGenerator
 from detector.parts.preprocess import ImageSettings, check_image, to_batch
 from detector.settings import Settings
 from nn.models import Network
@@ -85,6 +87,15 @@ class Detector(nn.Module):
         """The ``head`` for ``detect``, compiled; None where nothing looks at single regions."""
         return None
 
+    def stages(self, image: np.ndarray, target: dict | None = None) -> Stages | None:
+        """What each stage makes of one image; None where there are no two of them.
+
+        Args:
+            image: (H, W, 3) uint8 RGB of any size.
+            target: what is in it, see ``loss``, in its own pixels; None if that is not known.
+        """
+        return None
+
     def predict(self, images: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Detect objects.
 
@@ -110,6 +121,11 @@ class Detector(nn.Module):
     @property
     def image(self) -> ImageSettings:
         return self.settings.image
+
+    @property
+    def anchor_generator(self) -> AnchorGenerator | None:
+        """What lays the anchors that objects are proposed from; None if it has none."""
+        return None
 
     def set_preprocessing(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Normalise images the way the weights that were loaded into the backbone want it."""

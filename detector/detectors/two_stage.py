@@ -15,11 +15,15 @@ from typing import NamedTuple
 import numpy as np
 
 import nn
+from detector.boxes import best_scores, clip, decode
 from detector.detectors.detector import Detector, DetectorSettings
+from detector.detectors.stages import Stages
 from detector.heads.compiled_light_head import CompiledLightHead
 from detector.heads.light_head import HeadTargets, LightHead
 from detector.heads.rpn import AnchorTargets, RegionProposalNetwork, RPNSettings
+from detector.parts.anchors import AnchorGenerator
 from detector.parts.preprocess import network_size, resize, scale_boxes
+from nn import functional as F
 from nn.models import Network, map_of_stride
 
 
@@ -144,6 +148,47 @@ class TwoStageDetector(Detector):
             "scores": found["scores"].astype(np.float32),
             "labels": found["labels"],
         }
+
+    def stages(self, image: np.ndarray, target: dict | None = None) -> Stages:
+        own_size, settings = image.shape[:2], self.rpn.settings
+        size = network_size(own_size, self.image.short_side, self.image.max_side)
+        target = target or {"boxes": np.zeros((0, 4), np.float32)}
+        truth = scale_boxes(target["boxes"], own_size, size)
+        ignore = target.get("ignore")
+        ignore = None if ignore is None else scale_boxes(ignore, own_size, size)
+        with nn.evaluating(self), nn.no_grad():
+            maps = self(self.to_tensor([resize(image, size)]))
+            ((proposals, suspected),) = self.rpn.propose_with_scores(
+                maps.objectness, maps.deltas, maps.anchors, [size]
+            )
+            rois = np.pad(np.concatenate([proposals, truth]), ((0, 0), (1, 0)))  # all of image 0
+            logits, deltas = self.head(maps.thin, rois)
+            pooled = self.head.pool(maps.thin, rois[: len(proposals)])
+            probabilities, P = F.softmax(logits, 1).data, len(proposals)
+            surest = 1 + probabilities[:P, 1:].argmax(axis=1)
+            chosen = deltas.data[np.arange(P), surest] if deltas.ndim == 3 else deltas.data[:P]
+            scores = self.head.scores(logits[:P], suspected)[:, 1:].max(axis=1)
+            found = self.head.detect(logits[:P], deltas[:P], proposals, size, suspected)
+        return Stages(
+            size=size,
+            anchors=maps.anchors,
+            anchor_labels=settings.matcher(maps.anchors, truth, size, ignore).labels,
+            objectness=F.sigmoid(maps.objectness).data[0],
+            moved=clip(decode(maps.deltas.data[0], maps.anchors), size),
+            best=best_scores(maps.objectness.data[0], settings.test_selector.pre_nms),
+            proposals=proposals,
+            suspected=suspected,
+            pooled=pooled.data,
+            probabilities=probabilities[:P],
+            scores=scores,
+            answers=clip(decode(chosen, proposals, self.head.settings.stds), size),
+            exact=probabilities[P:],
+            found=found,
+        )
+
+    @property
+    def anchor_generator(self) -> AnchorGenerator:
+        return self.rpn.anchor_generator
 
     def compiled_head(self) -> CompiledLightHead:
         return CompiledLightHead(self.head, self.rpn.settings.test_selector.post_nms)

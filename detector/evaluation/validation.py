@@ -85,21 +85,29 @@ def write_examples(
 def picture_names(
     files: Sequence[Path], is_free: Callable[[str], bool] = lambda name: True
 ) -> list[str]:
-    """A name for each result: the picture's own, numbered where two would be the same.
-
-    Same are also names that a Mac or Windows does not tell apart.
+    """A name for each picture of results, as PNG: the picture's own, numbered where two would be
+    the same.
 
     Args:
         is_free: whether a name may be used at all.
     """
-    names: dict[str, str] = {}
-    for file in files:
-        name, count = f"{file.stem}.png", 1
-        while _folded(name) in names or not is_free(name):
-            count += 1
-            name = f"{file.stem}-{count}.png"
-        names[_folded(name)] = name
-    return list(names.values())
+    taken: set[str] = set()
+    return [
+        unused(file.stem, taken, lambda stem: is_free(f"{stem}.png")) + ".png" for file in files
+    ]
+
+
+def unused(name: str, taken: set[str], is_free: Callable[[str], bool] = lambda name: True) -> str:
+    """The name, numbered if it is taken; it then is.
+
+    Same are also names that a Mac or Windows does not tell apart.
+    """
+    found, count = name, 1
+    while _folded(found) in taken or not is_free(found):
+        count += 1
+        found = f"{name}-{count}"
+    taken.add(_folded(found))
+    return found
 
 
 def write_picture(

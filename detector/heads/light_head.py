@@ -197,13 +197,17 @@ class LightHead(nn.Module):
             image_size: (h, w) in pixels, without padding.
             objectness: (K,) probabilities, what the RPN says of the proposals; None is 1.
         """
-        probabilities = F.softmax(logits, 1).data
-        share = self.settings.objectness_share
+        scores = self.scores(logits, objectness)
+        return self.settings.selector(
+            scores, deltas.data, proposals, image_size, self.settings.stds
+        )
+
+    def scores(self, logits: nn.Tensor, objectness: np.ndarray | None = None) -> np.ndarray:
+        """What ``detect`` ranks by, (K, 1 + C); see ``objectness_share``."""
+        probabilities, share = F.softmax(logits, 1).data, self.settings.objectness_share
         if share and objectness is not None:
             probabilities = probabilities ** (1 - share) * objectness[:, None] ** share
-        return self.settings.selector(
-            probabilities, deltas.data, proposals, image_size, self.settings.stds
-        )
+        return probabilities
 
     def _losses(self, thin: nn.Tensor, targets: HeadTargets) -> tuple[nn.Tensor, nn.Tensor]:
         """Class loss and box loss of each example, both (K,); background has no box loss."""

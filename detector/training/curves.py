@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from detector.reporting.curves import smoothed
 from detector.training.run_folder import losses_of, read_metrics
 from nn.files import atomic_file
 
@@ -53,13 +54,3 @@ def draw_curves(
     FigureCanvasAgg(figure).print_png(content)
     with atomic_file(picture) as file:
         file.write(content.getvalue())
-
-
-def smoothed(values: list[float]) -> np.ndarray:
-    """Exponential running mean over about 2 % of the run, without the usual bias at the start."""
-    keep = 1.0 - 1.0 / max(1.0, 0.02 * len(values))
-    mean, weight, result = 0.0, 0.0, []
-    for value in values:
-        mean, weight = keep * mean + (1 - keep) * value, keep * weight + (1 - keep)
-        result.append(mean / weight)
-    return np.array(result)

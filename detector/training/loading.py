@@ -17,8 +17,8 @@ from nn import checkpoint
 class LoadedDetector:
     """A model in evaluation mode, and what its labels mean: label k is ``classes[k - 1]``.
 
-    ``score`` is where F1 was highest on the pictures it was measured with, None if that is not
-    known.
+    ``score`` is where F1 was highest on the pictures it was measured with, ``learned_from`` the
+    digest of those it learned from (see ``Dataset``); None if that is not known.
     """
 
     model: Detector
@@ -26,6 +26,7 @@ class LoadedDetector:
     category_ids: list[int]
     path: Path
     score: float | None = None
+    learned_from: str | None = None
 
 
 def load_detector(path: str | os.PathLike) -> LoadedDetector:
@@ -45,7 +46,7 @@ def load_detector(path: str | os.PathLike) -> LoadedDetector:
         score = score_of(about)
     checkpoints.restore(model, tree, path)
     model.eval()
-    return LoadedDetector(model, classes, category_ids, path, score)
+    return LoadedDetector(model, classes, category_ids, path, score, about.get("digest"))
 
 
 def score_of(about: dict) -> float | None:

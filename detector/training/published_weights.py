@@ -24,6 +24,15 @@ PIECE = 2**16
 PATIENCE = 30.0  # seconds without a byte
 
 
+def weights_file(source: str, network: str) -> str | Path:
+    """The file that a run starts from: ``source`` itself, or what that name means for a network.
+
+    Raises:
+        UserError: see ``published_weights``.
+    """
+    return published_weights(network, source) if source == IMAGENET else source
+
+
 def published_weights(backbone: str, name: str = IMAGENET) -> Path:
     """The file of a backbone's published weights.
 

@@ -1,8 +1,9 @@
 """The folder of one training run, and the only place that knows the names of its files.
 
 ``config.json`` (every option), ``metrics.csv`` (a row an iteration), ``curves.png``, ``last.ckpt``
-(everything needed to go on), ``best.ckpt`` (the weights that scored best), ``evaluation.json`` and
-``detections/``. What is rewritten during training appears complete or not at all.
+(everything needed to go on), ``best.ckpt`` (the weights that scored best), ``evaluation.json``,
+``report.html`` and ``detections/``. What is rewritten during training appears complete or not at
+all.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class RunFolder:
         self.last = self.path / "last.ckpt"
         self.best = self.path / "best.ckpt"
         self.evaluation = self.path / "evaluation.json"
+        self.report = self.path / "report.html"
         self.detections = self.path / "detections"
 
     def create(self) -> None:
@@ -53,7 +55,8 @@ class RunFolder:
             UserError: another training is at work here.
         """
         with alone_in(self.path, "another training"):
-            for path in (self.config, self.curves, self.last, self.best, self.evaluation):
+            written = (self.config, self.curves, self.last, self.best, self.evaluation, self.report)
+            for path in written:
                 remove_leftovers(path)
             yield
 

@@ -18,6 +18,7 @@ from detector.errors import MALFORMED, UserError
 from detector.settings import Count, Range, Settings, shown
 from detector.training import checkpoints, version_0_1
 from detector.training.curves import draw_curves
+from detector.training.estimate import fit_to_minutes
 from detector.training.objectives import OBJECTIVES
 from detector.training.objectives.objective import Objective
 from detector.training.recipe import Recipe
@@ -38,6 +39,7 @@ class Session(Settings):
         preset: the name the recipe came from.
         init_from: weights to start from: a file, a run, or "imagenet" for the published ones.
         seed: of all random choices.
+        minutes: for all of it: when it begins, the recipe is fitted to them.
         recipe: of the class that the objective names.
     """
 
@@ -51,6 +53,7 @@ class Session(Settings):
     preset: str = ""
     init_from: str | None = None
     seed: Annotated[int, Range(0, 2**64 - 1)] = 0
+    minutes: Annotated[float, Range(1e-3, 60 * 24 * 365)] | None = None
     recipe: Settings = Recipe()
 
     def __post_init__(self):
@@ -124,6 +127,8 @@ def run_session(session: Session, run: RunFolder) -> dict[str, float | None]:
     """
     tree = checkpoints.read(run.last, session.task) if run.last.exists() else None
     objective = session.objective(tree and tree["about"])
+    if session.minutes is not None and not run.config.exists():
+        session = fit_to_minutes(objective)
     if tree is None:
         trainer = Trainer(objective, session.recipe.steps, run, session.seed)
     else:
@@ -166,8 +171,9 @@ def announce(objective: Objective, trainer: Trainer) -> None:
     for line in objective.announce():
         print(printable(line))
     print(
-        f"{steps.epochs} epochs of {trainer.batches_per_epoch} iterations of {steps.batch} "
-        f"pictures, learning rate up to {steps.lr:.4g} ({steps.schedule})"
+        f"{trainer.iterations / trainer.batches_per_epoch:.4g} epochs of "
+        f"{trainer.batches_per_epoch} iterations of {steps.batch} pictures, learning rate up to "
+        f"{steps.lr:.4g} ({steps.schedule})"
     )
     if trainer.position.iteration:
         print(

@@ -17,6 +17,7 @@ class Steps(Settings):
         batch: pictures a step.
         epochs: how often every picture is seen.
         least_iterations: a small set is seen more often, until there are about so many iterations.
+        most_iterations: it ends after so many, within an epoch too; None: with the last epoch.
         lr_per_image: learning rate of a step = this * batch (Goyal et al. 2017: linear scaling).
         momentum, weight_decay: of MomentumSGD; biases and batch norm do not decay.
         backbone_lr_scale: the loaded backbone learns at this part of the rate.
@@ -32,6 +33,7 @@ class Steps(Settings):
     batch: Annotated[int, Range(1, 4096)] = 2
     epochs: Annotated[int, Range(1, 10**6)] = 30
     least_iterations: Annotated[int, Range(0, 10**6)] = 0
+    most_iterations: Annotated[int, Range(1, 10**12)] | None = None
     lr_per_image: Positive = 0.00125
     momentum: Annotated[float, Range(0.0, 0.9999)] = 0.9
     weight_decay: NotNegative = 1e-4
@@ -55,7 +57,14 @@ class Steps(Settings):
         """
         times = max(1, round(self.least_iterations / (self.epochs * batches_per_epoch)))
         epochs = min(self.epochs * times, 10**6)
+        if self.most_iterations is not None:
+            epochs = min(epochs, -(-self.most_iterations // batches_per_epoch))
         return replace(self, epochs=epochs, evaluate_every=min(self.evaluate_every * times, epochs))
+
+    def iterations(self, batches_per_epoch: int) -> int:
+        """How many a training makes; ``self`` is what ``fitted`` returned."""
+        iterations = self.epochs * batches_per_epoch
+        return min(iterations, self.most_iterations or iterations)
 
     def learning_rates(self, iterations: int) -> Callable[[int], float]:
         """The function from the iteration (0, 1, ...) to the learning rate of a run this long."""

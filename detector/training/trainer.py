@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from itertools import islice
 from statistics import fmean
 from typing import Any, get_type_hints
 
@@ -47,8 +48,8 @@ class Position:
     by: str = "ap50"  # the figure that says which weights are best (version 0.1 had this one)
 
     @classmethod
-    def of(cls, values: dict, batches_per_epoch: int) -> Position:
-        """What ``asdict`` returned, by way of a checkpoint.
+    def of(cls, values: dict, batches_per_epoch: int, iterations: int) -> Position:
+        """What ``asdict`` returned, by way of a checkpoint of a run of so many ``iterations``.
 
         Raises:
             ValueError: there is no such place in a run.
@@ -56,7 +57,7 @@ class Position:
         kinds = get_type_hints(cls)
         values = {name: fitting(value, kinds[name], name) for name, value in values.items()}
         position = cls(**values)
-        at = position.epoch * batches_per_epoch + position.batch
+        at = min(position.epoch * batches_per_epoch + position.batch, iterations)
         counts = position.epoch, position.batch, position.metrics, position.worse
         if position.iteration != at or min(counts) < 0:
             raise ValueError(f"iteration {position.iteration} is in no epoch")
@@ -77,7 +78,7 @@ class Trainer:
         self.objective, self.run, self.seed = objective, run, seed
         self.model, self.batches_per_epoch = objective.model, len(objective)
         self.steps = steps.fitted(self.batches_per_epoch)
-        self.iterations = self.steps.epochs * self.batches_per_epoch
+        self.iterations = self.steps.iterations(self.batches_per_epoch)
         self.learning_rate = self.steps.learning_rates(self.iterations)
         self.optimizer = MomentumSGD(
             steps.groups(self.model), steps.lr, steps.momentum, steps.weight_decay
@@ -104,7 +105,7 @@ class Trainer:
             )
         checkpoints.restore(self.model, tree, self.run.last)
         self.optimizer.load_state_dict(tree["optimizer"])
-        self.position = Position.of(tree["position"], self.batches_per_epoch)
+        self.position = Position.of(tree["position"], self.batches_per_epoch, self.iterations)
 
     def fit(self) -> None:
         """Train to the end.
@@ -156,7 +157,8 @@ class Trainer:
     def train_epoch(self) -> None:
         """All batches of an epoch that are still to do."""
         self.model.train()
-        for batch in self.objective.batches(self.position.epoch, self.position.batch):
+        batches = self.objective.batches(self.position.epoch, self.position.batch)
+        for batch in islice(batches, self.iterations - self.position.iteration):
             losses = self.step(batch)
             self.history.append(losses)
             self.position.batch += 1

@@ -55,7 +55,7 @@ def session_of(args: argparse.Namespace, seed: int = 0) -> tuple[Session, int]:
     if args.iterations is not None:
         return session, args.iterations
     batches = len(build_loader(session, train))
-    return session, session.recipe.steps.fitted(batches).epochs * batches
+    return session, session.recipe.steps.fitted(batches).iterations(batches)
 
 
 def add_token(parser: argparse.ArgumentParser) -> None:

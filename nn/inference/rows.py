@@ -12,8 +12,9 @@ import numpy as np
 
 from nn.inference.table import Row, Table
 from nn.inference.trace import Call
+from nn.kernels.depthwise import COLUMNS
 from nn.kernels.machine.register_blocks import ROWS
-from nn.kernels.matmul import TILE
+from nn.kernels.matmul import PITCH
 from nn.kernels.program.finish import FUNCTIONS, JOINS
 from nn.kernels.program.kinds import NUMBERS
 from nn.kernels.program.linear import IMAGES
@@ -54,14 +55,14 @@ def fill_scale(table: Table, row: Row, conv) -> None:
 
 
 def fill_linear(table: Table, row: Row, conv) -> None:
-    """A fully connected layer; weights packed (OC / TILE, K, TILE)."""
+    """A fully connected layer; weights packed (OC / COLUMNS, K, COLUMNS)."""
     _fill(table, row, conv)
     row.kind = NUMBERS["linear"]
     weight = conv.weight.reshape(len(conv.weight), -1)
-    weight = np.pad(weight, ((0, -len(weight) % TILE), (0, 0)))
+    weight = np.pad(weight, ((0, -len(weight) % COLUMNS), (0, 0)))
     K = weight.shape[1]
-    row.weight = table.constant(weight.reshape(-1, TILE, K).transpose(0, 2, 1))
-    table.share_outputs(row, TILE)
+    row.weight = table.constant(weight.reshape(-1, COLUMNS, K).transpose(0, 2, 1))
+    table.share_outputs(row, COLUMNS)
     row.row_blocks = row.tasks
     row.tasks *= -(-row.images // IMAGES)
     table.need_scratch(min(IMAGES, row.images) * (K + row.rows))
@@ -122,8 +123,8 @@ def fill_winograd(table: Table, row: Row, conv) -> None:
     row.kind = NUMBERS["winograd"]
     weights = [_packed(place[:, :, None, None]) for place in transform_weight(conv.weight)]
     row.weight = table.constant(np.stack(weights))
-    table.share_tiles(row, row.height * row.width, WORK // (PLACES * TILE))
-    table.need_scratch((PLACES + 4) * row.rows * TILE)
+    table.share_tiles(row, row.height * row.width, WORK // (PLACES * PITCH))
+    table.need_scratch((PLACES + 4) * row.rows * PITCH)
 
 
 def set_pool(row: Row, call: Call) -> None:
@@ -137,7 +138,7 @@ def line(row: Row) -> int:
     """Working memory for the line of ``nn.kernels.program.pooling.pool_rows``."""
     reach = (row.out_width - 1) * row.pool_stride_x
     reach += row.pool_kernel_width * row.pool_dilation_x
-    return max(reach, row.pool_padding_x + row.middle_width) + TILE  # read in whole vectors
+    return max(reach, row.pool_padding_x + row.middle_width) + PITCH  # read in whole vectors
 
 
 def _fill(table: Table, row: Row, conv) -> None:

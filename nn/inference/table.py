@@ -15,8 +15,7 @@ import numpy as np
 from nn.inference.arena import LINE, Plane, zeros
 from nn.kernels import get_num_threads
 from nn.kernels.machine.register_blocks import ROWS
-from nn.kernels.machine.simd import LANES
-from nn.kernels.matmul import K_BLOCK, TILE
+from nn.kernels.matmul import K_BLOCK, PITCH, TILE, tile_of
 from nn.kernels.program.step import STEP, Step
 
 LEAST_PIXELS = 4096  # a task on whole planes takes several, if they are small
@@ -49,7 +48,7 @@ class Table:
         self.images, self.dtype = images, dtype
         self.tasks_wanted = TASKS * get_num_threads()
         self.rows: list[Row] = []
-        self.scratch = K_BLOCK * TILE
+        self.scratch = K_BLOCK * PITCH
         self._constants: list[np.ndarray] = [np.zeros(0, dtype)]
         self._constants_size = 0
 
@@ -86,7 +85,7 @@ class Table:
 
         ``most``: rows of outputs in a task at most.
         """
-        row.tile = min((TILE, TILE - LANES + 1), key=lambda tile: _vectors(pixels, tile))
+        row.tile = tile_of(pixels)
         if row.pointwise and row.tile == TILE:  # no working memory that it has to fit into
             tiles = self.images * pixels // TILE // self.tasks_wanted
             products = TILE * row.outputs * row.channels // row.groups
@@ -122,7 +121,7 @@ class Table:
 
     def write(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(table, places, weights)"""
-        places = list(range(0, K_BLOCK * TILE, TILE))
+        places = list(range(0, K_BLOCK * PITCH, PITCH))
         lines = []
         for row in self.rows:
             row.external = row.source_planes[0].shelf.external
@@ -146,13 +145,3 @@ def _addresses(planes: Sequence[Plane], places: list[int]) -> tuple[int, int]:
     """Append to ``places``; where the list begins, and numbers from one image to the next."""
     places += [plane.place for plane in planes]
     return len(places) - len(planes), planes[0].shelf.image
-
-
-def _vectors(pixels: int, tile: int) -> float:
-    """How many vectors the tiles take: a single pixel behind the last is a part of one."""
-
-    def vectors(count: int) -> float:
-        whole, rest = divmod(count, LANES)
-        return whole + (1 / ROWS if rest == 1 else rest > 0)
-
-    return pixels // tile * vectors(tile) + vectors(pixels % tile)

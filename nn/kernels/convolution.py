@@ -19,18 +19,20 @@ from numba import prange
 from nn.kernels.machine.copy_rows import fetch_rows, visible
 from nn.kernels.machine.jit import device, kernel
 from nn.kernels.machine.parts import ceil_div, multiples
-from nn.kernels.machine.register_blocks import COLUMNS, ROWS, outer_block
+from nn.kernels.machine.register_blocks import ROWS, outer_tile
 from nn.kernels.matmul import (
     DOT_N_BLOCK,
     K_BLOCK,
-    TILE,
+    PITCH,
     add_dot_products,
     add_sections,
+    in_order,
     rows_per_task,
     sections_of,
     start_sums,
     stretch_at,
     stretches_of,
+    tile_of,
 )
 
 
@@ -80,21 +82,25 @@ def conv2d_forward(input, weight, bias, out, stride, padding, dilation, relu):
     C, group_C = input.shape[1], weight.shape[1]
     groups, K = C // group_C, group_C * weight.shape[2] * weight.shape[3]
     M, pixels = OC // groups, OH * OW
-    flat_weight, flat_out = weight.reshape(-1), out.reshape(-1)
-    panel_offsets = multiples(TILE, min(K, K_BLOCK))
+    flat_out = out.reshape(-1)
+    flat_weight, matrix, w_group, w_row, w_column = in_order(
+        weight.reshape(-1), groups, M, K, K, 1, N * pixels
+    )
+    panel_offsets = multiples(PITCH, min(K, K_BLOCK))
     out_offsets = multiples(pixels, OC)
 
-    tiles = ceil_div(pixels, TILE)
+    most = tile_of(pixels)
+    tiles = ceil_div(pixels, most)
     rows = ROWS * rows_per_task(ceil_div(M, ROWS), N * groups * tiles)
     row_blocks = ceil_div(M, rows)
     for task in prange(N * groups * tiles * row_blocks):
         n = task // (groups * tiles * row_blocks)
         group = task // (tiles * row_blocks) % groups
-        pixel = task // row_blocks % tiles * TILE
+        pixel = task // row_blocks % tiles * most
         first = task % row_blocks * rows
         last = min(first + rows, M)
-        count = min(TILE, pixels - pixel)
-        panel = np.empty((min(K, K_BLOCK), TILE), input.dtype)
+        count = min(most, pixels - pixel)
+        panel = np.empty((min(K, K_BLOCK), PITCH), input.dtype)
         planes = input[n, group * group_C : (group + 1) * group_C]
         for k in range(0, K, K_BLOCK):
             depth = min(K_BLOCK, K - k)
@@ -102,15 +108,14 @@ def conv2d_forward(input, weight, bias, out, stride, padding, dilation, relu):
                 planes, k, depth, pixel, count, OW,
                 weight.shape[2], weight.shape[3], stride, padding, dilation, panel,
             )  # fmt: skip
-            for x in range(0, count, COLUMNS):
-                for m in range(first, last, ROWS):
-                    outer_block(
-                        flat_weight, (group * M + m) * K + k, K, 1,
-                        panel.reshape(-1), x, panel_offsets,
-                        flat_out, n * OC * pixels + pixel + x, out_offsets, group * M + m,
-                        bias, depth, min(ROWS, last - m), min(COLUMNS, count - x),
-                        k > 0, 0.0 if relu and k + K_BLOCK >= K else -np.inf, np.inf,
-                    )  # fmt: skip
+            outer_tile(
+                flat_weight, group * matrix + first // ROWS * w_group + k * w_column,
+                w_group, w_row, w_column,
+                panel.reshape(-1), 0, panel_offsets,
+                flat_out, n * OC * pixels + pixel, out_offsets, group * M + first,
+                bias, depth, last - first, count,
+                k > 0, 0.0 if relu and k + K_BLOCK >= K else -np.inf, np.inf,
+            )  # fmt: skip
 
 
 @device

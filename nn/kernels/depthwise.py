@@ -17,7 +17,7 @@ from nn.kernels.convolution import unfold
 from nn.kernels.machine.copy_rows import copy_rows, fetch_rows, visible
 from nn.kernels.machine.jit import device, kernel
 from nn.kernels.machine.parts import ceil_div, multiples
-from nn.kernels.machine.register_blocks import make_dot_block, make_outer_block
+from nn.kernels.machine.register_blocks import make_dot_block, make_row_block
 from nn.kernels.machine.simd import LANES
 
 TAPS = 9  # taps whose gradients are summed together: a 3 x 3 kernel in one go
@@ -26,7 +26,7 @@ BAND = 4096  # results that wait in the L1 cache to be copied into the output
 
 VECTORS = 4  # of a block one row high: enough sums for the multiplier never to wait for one
 COLUMNS = VECTORS * LANES
-row_block = make_outer_block(1, VECTORS)
+row_block = make_row_block(VECTORS)
 taps_block = make_dot_block(1, TAPS)
 
 
@@ -129,8 +129,8 @@ def weighted_sum(
     """
     for x in range(0, length, COLUMNS):
         row_block(
-            factors, 0, 0, 1, scratch, at + x, offsets, result, result_at + x, order, 0,
-            bias, taps, 1, min(COLUMNS, length - x), False, low, high,
+            factors, 0, 1, scratch, at + x, offsets, result, result_at + x, order, 0,
+            bias, taps, min(COLUMNS, length - x), False, low, high,
         )  # fmt: skip
 
 

@@ -17,22 +17,26 @@ import numpy as np
 from numba import prange
 
 from nn.kernels.machine.copy_rows import copy_rows
-from nn.kernels.machine.jit import device, kernel
+from nn.kernels.machine.jit import device, kernel, shared
 from nn.kernels.machine.parts import ceil_div, multiples
 from nn.kernels.machine.register_blocks import (
     COLUMNS,
     DOT_COLUMNS,
     DOT_ROWS,
+    HAS_ODD,
     ROWS,
     dot_block,
-    outer_block,
+    outer_tile,
 )
+from nn.kernels.machine.simd import LANES
 
-TILE = 64  # columns of one task, one block or several of narrower vectors
+PITCH = 64  # numbers of a row in working memory: a tile and, where blocks have it, an odd column
+TILE = PITCH // COLUMNS * COLUMNS  # columns of one task: one block or several of narrower vectors
 K_BLOCK = 256  # summed elements a stretch: 64 columns x 256 floats are 64 KB of the L2 cache
 DOT_K_BLOCK = 1024  # the same for dot products: 10 rows x 1024 floats are 40 KB
 DOT_N_BLOCK = 8 * DOT_COLUMNS  # rows of B that one task of dot products multiplies
 DOT_M_BLOCK = 16 * DOT_ROWS  # rows of A that one task of dot products multiplies
+WORTH_ORDER = 512  # columns of B that make it worth to copy A into the order of its use
 SHORT = 128  # elements of a row that is too short for dot products
 ENOUGH_TASKS = 8  # cut further only while there are fewer tasks than this
 
@@ -56,28 +60,75 @@ def matmul(a, b, bias, out, transpose_a, relu):
     batch, M, N = out.shape
     K = b.shape[1]
     a_row, a_column = (1, M) if transpose_a else (K, 1)
-    a_matrix = M * K if a.shape[0] > 1 else 0
-    flat_a, flat_b, flat_out = a.reshape(-1), b.reshape(-1), out.reshape(-1)
+    flat_a, a_matrix, a_group, a_row, a_column = in_order(
+        a.reshape(-1), a.shape[0], M, K, a_row, a_column, N * batch // a.shape[0]
+    )
+    a_matrix = a_matrix if a.shape[0] > 1 else 0
+    flat_b, flat_out = b.reshape(-1), out.reshape(-1)
     b_offsets = multiples(N, min(K, K_BLOCK))
     out_offsets = multiples(N, M)
 
-    tiles = ceil_div(N, TILE)
+    most = tile_of(N)
+    tiles = ceil_div(N, most)
     rows = ROWS * rows_per_task(ceil_div(M, ROWS), batch * tiles)
     row_blocks = ceil_div(M, rows)
     for task in prange(batch * tiles * row_blocks):
         i = task // (tiles * row_blocks)
-        tile = task // row_blocks % tiles * TILE
+        tile = task // row_blocks % tiles * most
         first = task % row_blocks * rows
         for k in range(0, max(K, 1), K_BLOCK):
-            for n in range(tile, min(tile + TILE, N), COLUMNS):
-                for m in range(first, min(first + rows, M), ROWS):
-                    outer_block(
-                        flat_a, i * a_matrix + m * a_row + k * a_column, a_row, a_column,
-                        flat_b, (i * K + k) * N + n, b_offsets,
-                        flat_out, i * M * N + n, out_offsets, m,
-                        bias, min(K_BLOCK, K - k), min(ROWS, M - m), min(COLUMNS, N - n),
-                        k > 0, 0.0 if relu and k + K_BLOCK >= K else -np.inf, np.inf,
-                    )  # fmt: skip
+            outer_tile(
+                flat_a, i * a_matrix + first // ROWS * a_group + k * a_column, a_group,
+                a_row, a_column,
+                flat_b, (i * K + k) * N + tile, b_offsets,
+                flat_out, i * M * N + tile, out_offsets, first,
+                bias, min(K_BLOCK, K - k), min(rows, M - first), min(most, N - tile),
+                k > 0, 0.0 if relu and k + K_BLOCK >= K else -np.inf, np.inf,
+            )  # fmt: skip
+
+
+@shared
+def tile_of(columns):
+    """How many columns to do at a time: a tile, or a column more if that leaves fewer over."""
+    if HAS_ODD and eighths(columns, TILE + 1) < eighths(columns, TILE):
+        return TILE + 1
+    return TILE
+
+
+@shared
+def eighths(columns, tile):
+    """How many eighths of a vector the tiles take."""
+    rest = columns % tile
+    return columns // tile * eighths_of_tile(tile) + eighths_of_tile(rest)
+
+
+@shared
+def eighths_of_tile(columns):
+    """Of one tile: a column behind a whole block is a part of a vector."""
+    if HAS_ODD and columns > COLUMNS and columns % COLUMNS == 1:
+        return columns // LANES * 8 + 1
+    return ceil_div(columns, LANES) * 8
+
+
+@device
+def in_order(a, matrices, M, K, a_row, a_column, columns):
+    """A[i, m, k], ``a[i * M * K + m * a_row + k * a_column]``, in the order in which it is used.
+
+    In groups of ROWS rows, column by column; or as it is, if it serves too few columns of B to be
+    worth it. Also: how far apart matrices, groups, rows and columns are.
+    """
+    if columns < WORTH_ORDER:
+        return a, M * K, ROWS * a_row, a_row, a_column
+    group = ROWS * K
+    size = ceil_div(M, ROWS) * group
+    ordered = np.empty(matrices * size, a.dtype)
+    for i in range(matrices):
+        for m in range(0, M, ROWS):
+            at, start, count = i * size + m * K, i * M * K + m * a_row, min(ROWS, M - m)
+            for k in range(K):
+                for r in range(count):
+                    ordered[at + k * ROWS + r] = a[start + r * a_row + k * a_column]
+    return ordered, size, group, 1, ROWS
 
 
 @device

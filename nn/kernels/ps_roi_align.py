@@ -25,11 +25,11 @@ from numba import prange
 
 from nn.kernels.machine.jit import inlined, kernel
 from nn.kernels.machine.parts import ceil_div
-from nn.kernels.machine.register_blocks import make_outer_block
+from nn.kernels.machine.register_blocks import make_row_block
 from nn.kernels.machine.simd import LANES
 from nn.kernels.roi_align import cell
 
-row_block = make_outer_block(1, 1)  # one vector of one row
+row_block = make_row_block(1)  # one vector
 
 
 def ps_roi_align_forward_reference(input, images, cells, rows, columns, use_max, out, argmax):
@@ -109,8 +109,8 @@ def ps_roi_align_forward(input, images, cells, rows, columns, use_max, out, argm
                     found = gather_cell(k, y, x, rows, columns, W, padded, pixels, weights)
                     for c in range(0, padded, LANES):
                         row_block(
-                            weights, 0, 0, 1, pixels_first, c, pixels, values, c, here, 0, zero,
-                            found, 1, LANES, False, -np.inf, np.inf,
+                            weights, 0, 1, pixels_first, c, pixels, values, c, here, 0, zero,
+                            found, LANES, False, -np.inf, np.inf,
                         )  # fmt: skip
                     for c in range(C):
                         # A NaN is larger than everything.
@@ -149,8 +149,8 @@ def ps_roi_align_backward(grad_output, images, cells, rows, columns, use_max, ar
                     for i in range(found):
                         for c in range(0, padded, LANES):
                             row_block(
-                                weights, i, 0, 1, grad, c, here, pixels_first, c, pixels, i,
-                                weights, 1, 1, LANES, True, -np.inf, np.inf,
+                                weights, i, 1, grad, c, here, pixels_first, c, pixels, i,
+                                weights, 1, LANES, True, -np.inf, np.inf,
                             )  # fmt: skip
             for c in range(C):
                 plane = grad_input[n, (c * PH + ph) * PW + pw]

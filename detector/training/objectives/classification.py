@@ -19,6 +19,7 @@ from detector.settings import Fraction, Range, Settings
 from detector.training import checkpoints
 from detector.training.objectives.crops import squares
 from detector.training.objectives.objective import Objective
+from detector.training.published_weights import weights_file
 from detector.training.run_folder import RunFolder
 from detector.training.steps import Steps
 from nn import functional as F
@@ -115,7 +116,7 @@ class Classification(Objective):
             model = NETWORKS[recipe.network](num_classes=len(self.splits[0].classes))
             if self.session.init_from is not None:
                 if self.begun is None:
-                    print(load_weights(model, self.session.init_from))
+                    print(load_weights(model, weights_file(self.session.init_from, recipe.network)))
                 model.freeze(recipe.frozen_parts, batch_norm=False)
         except FileNotFoundError:
             raise UserError(f"there are no weights {self.session.init_from}") from None

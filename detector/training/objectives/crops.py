@@ -6,6 +6,7 @@ For runs that start from random weights. The classifier on top is thrown away af
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +16,7 @@ from detector.datasets import Batch, Dataset, Loader
 from detector.datasets.crops import CropTransform
 from detector.detectors.detector import Detector
 from detector.parts.preprocess import ImageSettings, to_batch
-from detector.progress import Progress
+from detector.progress import Progress, tell
 from detector.training.objectives.objective import Objective
 from detector.training.recipe import Recipe
 from detector.training.step import take_step
@@ -84,13 +85,25 @@ def learn_from_crops(
     Returns:
         the part of the last crops that were classified rightly.
     """
+    pupil = CropClassifier(model, model.num_classes).train()
+    right = learn_crops(pupil, train, recipe, seed, check)
+    tell(
+        f"{recipe.crops.iterations} iterations on crops: {right:.1%} of the last crops classified "
+        "rightly",
+        sys.stdout,
+    )
+    return right
+
+
+def learn_crops(
+    pupil: CropClassifier, train: Dataset, recipe: Recipe, seed: int, check: Callable[[], None]
+) -> float:
+    """As ``learn_from_crops``, of a classifier that is used itself; says nothing."""
     keep_freed_memory()  # each step asks for what the one before it freed
     lessons, steps = recipe.crops, recipe.steps
-    objective = Crops(
-        CropClassifier(model, model.num_classes).train(), crop_loader(train, recipe, seed)
-    )
+    objective = Crops(pupil, crop_loader(train, recipe, seed))
     optimizer = optim.MomentumSGD(
-        objective.model.parameters(), lessons.lr, steps.momentum, steps.weight_decay
+        pupil.parameters(), lessons.lr, steps.momentum, steps.weight_decay
     )
     factor = optim.product(
         optim.warmup(lessons.iterations // 20), optim.cosine_decay(lessons.iterations)
@@ -102,10 +115,6 @@ def learn_from_crops(
             step = take_step(objective, optimizer, batch)
             progress.step(f"loss {step.losses['loss']:.3f}, {np.mean(objective.recent):.0%} right")
             check()
-        progress.say(
-            f"{lessons.iterations} iterations on crops: {np.mean(objective.recent):.1%} of the "
-            f"last crops classified rightly"
-        )
     return float(np.mean(objective.recent))
 
 

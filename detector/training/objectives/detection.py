@@ -28,8 +28,9 @@ from detector.training.initial_weights import load_initial_weights
 from detector.training.loading import keep_score, load_detector
 from detector.training.objectives.crops import learn_from_crops
 from detector.training.objectives.objective import Objective
-from detector.training.published_weights import IMAGENET, published_weights
+from detector.training.published_weights import weights_file
 from detector.training.recipe import Recipe
+from detector.training.reports import report
 from detector.training.run_folder import RunFolder
 from nn.files import write_json
 
@@ -56,7 +57,10 @@ class Detection(Objective):
 
     def __init__(self, session: Session, begun: dict | None = None):
         self.session, self.begun = session, begun
-        self.prepares = session.recipe.crops.iterations > 0 and session.init_from is None
+
+    @property
+    def prepares(self) -> bool:
+        return self.session.recipe.crops.iterations > 0 and self.session.init_from is None
 
     @cached_property
     def splits(self) -> tuple[Dataset, Dataset]:
@@ -168,9 +172,7 @@ def build_model(session: Session, train: Dataset) -> Detector:
     except (LookupError, ValueError) as error:
         raise UserError(str(error)) from error
     if session.init_from is not None:
-        source = session.init_from
-        if source == IMAGENET:
-            source = published_weights(recipe.model.backbone)
+        source = weights_file(session.init_from, recipe.model.backbone)
         print(load_initial_weights(model, source))
         model.freeze(recipe.frozen_parts, recipe.frozen_batch_norm)
     return model
@@ -213,7 +215,7 @@ def describe(model: Detector, dataset: Dataset) -> dict:
 
 
 def conclude(run: RunFolder, val: Dataset) -> Evaluation:
-    """Measure the best weights once more in full, and draw examples."""
+    """Measure the best weights once more in full, draw examples, and write the report."""
     loaded = load_detector(run.path)
     detector = CompiledDetector(loaded.model)
     evaluation, detections = measure(detector, val)
@@ -236,4 +238,6 @@ def conclude(run: RunFolder, val: Dataset) -> Evaluation:
     print(f"pictures: {run.detections}")
     if legend(val.classes):
         print(legend(val.classes))
+    report(run.report, loaded, val, evaluation, detections)  # last: nothing waits for it
+    print(f"report: {run.report}")
     return evaluation

@@ -109,12 +109,15 @@ class Variable:
         self.builder.store(value, self.place)
 
 
-def emitted(define: Callable) -> Callable:
+def emitted(define: Callable, apart: bool = False) -> Callable:
     """Decorator: ``define(builder, *arguments)`` as a function of kernels.
 
     Flat arrays arrive as ``Flat``, integers and bools as ``Index``; floats as numbers of the first
     array's type, and a tuple of floats as a list of them. To the kernel it returns the ``Index``
     that ``define`` returns, else 0.
+
+    It takes the place of every call; with ``apart`` it is a function that all calls in a kernel
+    share: what is long is compiled once. Its arrays arrive as addresses, so nobody counts them.
     """
 
     def typed(typing_context, *kinds):
@@ -132,7 +135,10 @@ def emitted(define: Callable) -> Callable:
 
         def generate(context, builder, signature, values):
             pairs = zip(signature.args, values, strict=True)
-            result = define(builder, *(argument(context, builder, *pair) for pair in pairs))
+            arguments = [argument(context, builder, *pair) for pair in pairs]
+            if apart:
+                return call_apart(define, builder, arguments)
+            result = define(builder, *arguments)
             return value_of(0 if result is None else result)
 
         as_given = types.Array | types.Float | types.BaseTuple
@@ -143,3 +149,29 @@ def emitted(define: Callable) -> Callable:
     # For error messages that name the arguments; the first is Numba's in the place of the builder.
     typed.__signature__ = inspect.signature(define)
     return intrinsic(typed)
+
+
+emitted_apart = functools.partial(emitted, apart=True)
+
+
+def call_apart(define: Callable, builder, arguments: list) -> ir.Value:
+    """Call the function that ``define`` emits, of the module's own; emit it if it is the first."""
+    values = [
+        part.pointer if isinstance(part, Flat) else part.value if isinstance(part, Index) else part
+        for part in arguments
+    ]
+    kind = ir.FunctionType(INT, [value.type for value in values])
+    name = ".".join([define.__name__, *(str(value.type) for value in values)])
+    function = builder.module.globals.get(name)
+    if function is None:
+        function = ir.Function(builder.module, kind, name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        inside = ir.IRBuilder(function.append_basic_block("entry"))
+        given = [
+            type(part)(inside, value) if isinstance(part, Flat | Index) else value
+            for part, value in zip(arguments, function.args, strict=True)
+        ]
+        define(inside, *given)
+        inside.ret(value_of(0))
+    return builder.call(function, values)

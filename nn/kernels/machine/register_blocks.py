@@ -1,7 +1,7 @@
 """The two innermost loops of every matrix product and convolution, held in registers.
 
-- ``outer_block``  C[m, n] = start[m] + sum_k A[m, k] B[k, n], vectors along n. One row of B is
-  loaded once and used for ROWS rows of C.
+- ``outer_tile``   C[m, n] = start[m] + sum_k A[m, k] B[k, n], vectors along n. One row of B is
+  loaded once and used for all rows of a block of C.
 - ``dot_block``    C[m, n] += sum_k A[m, k] B[n, k], vectors along k. For weight gradients, where
   both operands lie in memory along the summed axis (pixels); it spares both transposes.
 
@@ -11,13 +11,16 @@ a buffer of gathered patches, in every second channel. Edges of any size are han
 
 from __future__ import annotations
 
-from nn.kernels.machine.emitted import Variable, emitted, value_of
-from nn.kernels.machine.simd import LANES, VECTORS, Vectors, loop, widths
+from dataclasses import dataclass
 
-ROWS = 6  # rows of C in a block
+from nn.kernels.machine.emitted import Flat, Index, Variable, emitted, emitted_apart, value_of
+from nn.kernels.machine.simd import LANES, ROWS, VECTORS, Vectors, loop, widths
+
+FEW = ROWS // 2  # the last rows, if they are so few, are a block of their own
+COLUMNS = VECTORS * LANES  # of a block
+HAS_ODD = ROWS * VECTORS > 16  # whether there are registers for one column more
 COLUMN_LANES = 8  # numbers of a vector that holds one column of a block
-COLUMNS = LANES * VECTORS  # columns of C in a block of `outer_block`
-DOT_ROWS, DOT_COLUMNS = ROWS, VECTORS  # the block of sums of `dot_block`
+DOT_ROWS, DOT_COLUMNS = (6, 4) if ROWS * VECTORS > 16 else (6, 2)  # sums of `dot_block`
 
 
 def existing(count, most):
@@ -29,103 +32,156 @@ def existing(count, most):
     return [last.where(last < m, m) for m in range(most)]
 
 
-def make_outer_block(rows: int, vectors: int):
-    """Build ``outer_block`` for blocks of ``rows`` rows and ``vectors`` vectors a row."""
+@dataclass
+class Product:
+    """C = start + A B, then min(max(., low), high), block by block.
 
-    @emitted
-    def outer_block(
-        builder, a, a_at, a_row, a_column, b, b_at, b_offsets, c, c_at, c_offsets, c_first,
-        bias, K, row_count, column_count, accumulate, low, high,
-    ):  # fmt: skip
-        """One block of C = start + A B, then min(max(., low), high).
+    A[m, k] is ``a[m * a_row + k * a_column]``, B[k, n] ``b[b_offsets[k] + n]`` and C[m, n]
+    ``c[c_offsets[m] + n]``. The start is C itself if ``accumulate``, else ``bias[m]``.
+    """
 
-        A[m, k] is ``a[a_at + m * a_row + k * a_column]``, B[k, n] ``b[b_at + b_offsets[k] + n]``
-        and C[m, n] ``c[c_at + c_offsets[c_first + m] + n]``, all flat arrays. The start is C itself
-        if ``accumulate``, else ``bias[c_first + m]``. ``row_count`` and ``column_count`` say how
-        much of the block exists; nothing beyond is read or written.
+    a: Flat
+    a_row: Index
+    a_column: Index
+    b: Flat
+    b_offsets: Flat
+    c: Flat
+    c_offsets: Flat
+    bias: Flat
+    K: Index
+    accumulate: Index
+    low: object
+    high: object
+
+    def block(self, rows, row_count, width, mask, odd=False):
+        """Emit ``rows`` rows of ``width`` vectors, the last masked; if ``odd``, one more column.
+
+        ``row_count`` says how many of the rows exist; nothing beyond is read or written. The sums
+        of the odd column are one vector with a lane for each row, so it costs one multiply-add and
+        not a vector in each row.
         """
+        builder, a, b = self.K.builder, self.a, self.b
         vector, column = Vectors(builder, a.element), Vectors(builder, a.element, COLUMN_LANES)
-        a, b, c = a.at(a_at), b.at(b_at), c.at(c_at)
-        c_offsets, bias = c_offsets.at(c_first), bias.at(c_first)
         row = existing(row_count, rows)
-        a_rows = [a.at(r * a_row) for r in row]
+        a_rows = [a.at(r * self.a_row) for r in row]
         row_lanes = column.lanes_below(row_count)
-        lowest, highest = vector.splat(low), vector.splat(high)
+        low, high = vector.splat(self.low), vector.splat(self.high)
+        sums = [[Variable(builder, vector.zero) for _ in range(width)] for _ in range(rows)]
+        odd_sums = Variable(builder, column.zero)
+        masks = [None] * (width - 1) + [mask]
 
         def c_at_vector(m, n):
-            return c.at(c_offsets[row[m]] + n * LANES)
+            return self.c.at(self.c_offsets[row[m]] + n * LANES)
 
-        def block(width, mask, odd=False):
-            """``width`` vectors a row, the last one masked; if ``odd``, one more column.
-
-            The sums of that column are one vector with a lane for each row, so it costs one
-            multiply-add and not a vector in each row. 7 x 7 pixels are 3 x 16 + 1.
-            """
-            sums = [[Variable(builder, vector.zero) for _ in range(width)] for _ in range(rows)]
-            odd_sums = Variable(builder, column.zero)
-            masks = [None] * (width - 1) + [mask]
-
-            with builder.if_else(accumulate != 0) as (then, otherwise):
-                with then:
-                    for m in range(rows):
-                        for n in range(width):
-                            sums[m][n].set(vector.load(c_at_vector(m, n), masks[n]))
-                    if odd:
-                        start = column.zero
-                        for m in range(rows):
-                            value = c_at_vector(m, width)[0]
-                            start = builder.insert_element(start, value, value_of(m))
-                        odd_sums.set(start)
-                with otherwise:
-                    for m in range(rows):
-                        start = vector.splat(bias[row[m]])
-                        for n in range(width):
-                            sums[m][n].set(start)
-                    if odd:
-                        odd_sums.set(column.load(bias, row_lanes))
-
-            with loop(K) as k:
-                b_row = b.at(b_offsets[k])
-                b_vectors = [vector.load(b_row.at(n * LANES), masks[n]) for n in range(width)]
-                # Weights of large layers lie in no cache, in the order in which they are used.
-                vector.prefetch(a.at(k * a_column))
+        with builder.if_else(self.accumulate != 0) as (then, otherwise):
+            with then:
                 for m in range(rows):
-                    factor = vector.splat(a_rows[m][k * a_column])
                     for n in range(width):
-                        total = sums[m][n]
-                        total.set(vector.multiply_add(factor, b_vectors[n], total.get()))
+                        sums[m][n].set(vector.load(c_at_vector(m, n), masks[n]))
                 if odd:
-                    factors = column.load(a.at(k * a_column), row_lanes)
-                    b_value = column.splat(b_row[width * LANES])
-                    odd_sums.set(column.multiply_add(factors, b_value, odd_sums.get()))
-
-            odd_column = column.clamp(odd_sums.get(), column.splat(low), column.splat(high))
-            for m in range(rows):
-                with builder.if_then(row_count > m):
+                    start = column.zero
+                    for m in range(rows):
+                        start = builder.insert_element(start, c_at_vector(m, width)[0], value_of(m))
+                    odd_sums.set(start)
+            with otherwise:
+                for m in range(rows):
+                    start = vector.splat(self.bias[row[m]])
                     for n in range(width):
-                        value = vector.clamp(sums[m][n].get(), lowest, highest)
-                        vector.store(value, c_at_vector(m, n), masks[n])
-                    if odd:
-                        value = builder.extract_element(odd_column, value_of(m))
-                        c_at_vector(m, width)[0] = value
+                        sums[m][n].set(start)
+                if odd:
+                    odd_sums.set(column.load(self.bias, row_lanes))
 
+        with loop(self.K) as k:
+            b_row = b.at(self.b_offsets[k])
+            b_vectors = [vector.load(b_row.at(n * LANES), masks[n]) for n in range(width)]
+            # Weights of large layers lie in no cache, in the order in which they are used.
+            vector.prefetch(a.at(k * self.a_column))
+            for m in range(rows):
+                factor = vector.splat(a_rows[m][k * self.a_column])
+                for n in range(width):
+                    total = sums[m][n]
+                    total.set(vector.multiply_add(factor, b_vectors[n], total.get()))
+            if odd:
+                factors = column.load(a.at(k * self.a_column), row_lanes)
+                b_value = column.splat(b_row[width * LANES])
+                odd_sums.set(column.multiply_add(factors, b_value, odd_sums.get()))
+
+        odd_column = column.clamp(odd_sums.get(), column.splat(self.low), column.splat(self.high))
+        for m in range(rows):
+            with builder.if_then(row_count > m):
+                for n in range(width):
+                    value = vector.clamp(sums[m][n].get(), low, high)
+                    vector.store(value, c_at_vector(m, n), masks[n])
+                if odd:
+                    value = builder.extract_element(odd_column, value_of(m))
+                    c_at_vector(m, width)[0] = value
+
+
+def make_row_block(vectors: int):
+    """Build ``row_block``: a product of one row, at most ``vectors`` vectors of it."""
+
+    @emitted
+    def row_block(
+        builder, a, a_at, a_column, b, b_at, b_offsets, c, c_at, c_offsets, c_first,
+        bias, K, column_count, accumulate, low, high,
+    ):  # fmt: skip
+        """C[0, n] for n < ``column_count``, as ``Product`` says."""
+        one = a_column * 0 + 1
+        product = Product(
+            a.at(a_at), one, a_column, b.at(b_at), b_offsets, c.at(c_at),
+            c_offsets.at(c_first), bias.at(c_first), K, accumulate, low, high,
+        )  # fmt: skip
+        vector = Vectors(builder, a.element)
         with builder.if_else(column_count == vectors * LANES) as (then, otherwise):
             with then:
-                block(vectors, None)
+                product.block(1, one, vectors, None)
             with otherwise:
                 for width, rest in widths(column_count, vectors):
-                    if width < vectors or rows == 1:
-                        block(width, vector.lanes_below(rest))
-                        continue
-                    lies_together = a_row == 1
-                    single = builder.and_(rest == 1, lies_together)
-                    with builder.if_else(single) as (is_single, several):
-                        with is_single:
-                            block(width - 1, None, odd=True)
-                        with several:
-                            block(width, vector.lanes_below(rest))
+                    product.block(1, one, width, vector.lanes_below(rest))
 
-    return outer_block
+    return row_block
+
+
+@emitted_apart
+def outer_tile(
+    builder, a, a_at, a_group, a_row, a_column, b, b_at, b_offsets, c, c_at, c_offsets, c_first,
+    bias, K, row_count, column_count, accumulate, low, high,
+):  # fmt: skip
+    """``row_count`` x ``column_count`` numbers of a product, block by block.
+
+    Rows of A come in groups of ROWS, ``a_group`` apart, with ``a_row`` from one row to the next:
+    packed weights have ``a_row`` 1 and ``a_column`` ROWS. All arrays are flat; operand x begins at
+    x[x_at], ``c_offsets`` and ``bias`` at ``c_first``.
+    """
+    vector = Vectors(builder, a.element)
+
+    def all_rows(x, width, mask, odd=False):
+        """For ``width`` vectors of columns from ``x`` on."""
+        with loop(row_count, ROWS) as m:
+            product = Product(
+                a.at(a_at + m // ROWS * a_group), a_row, a_column, b.at(b_at + x), b_offsets,
+                c.at(c_at + x), c_offsets.at(c_first + m), bias.at(c_first + m),
+                K, accumulate, low, high,
+            )  # fmt: skip
+            left = row_count - m
+            with builder.if_else(left <= FEW) as (few, many):
+                with few:
+                    product.block(FEW, left, width, mask, odd)
+                with many:
+                    product.block(ROWS, left, width, mask, odd)
+
+    # 7 x 7 pixels are three vectors of 16 and one column, if the weights of a column lie together.
+    whole = column_count // COLUMNS * COLUMNS
+    is_odd = builder.and_(column_count == whole + 1, builder.and_(whole > 0, a_row == 1))
+    if HAS_ODD:
+        whole = (whole - COLUMNS).where(is_odd, whole)
+    with loop(whole, COLUMNS) as x:
+        all_rows(x, VECTORS, None)
+    if HAS_ODD:
+        with builder.if_then(is_odd):
+            all_rows(whole, VECTORS, None, odd=True)
+    for width, last in widths(column_count - whole, VECTORS):
+        all_rows(whole, width, vector.lanes_below(last))
 
 
 def make_dot_block(rows: int, columns: int):
@@ -179,5 +235,4 @@ def make_dot_block(rows: int, columns: int):
     return dot_block
 
 
-outer_block = make_outer_block(ROWS, VECTORS)
 dot_block = make_dot_block(DOT_ROWS, DOT_COLUMNS)

@@ -11,6 +11,7 @@ How many floats a vector holds and how many vectors a block of sums has follows 
 from __future__ import annotations
 
 import contextlib
+from typing import NamedTuple
 
 import llvmlite.binding
 import numba
@@ -28,26 +29,47 @@ def cpu_features() -> set[str]:
         flags = numba.config.CPU_FEATURES.split(",")
         return {flag[1:] for flag in flags if flag.startswith("+")}
     if numba.config.CPU_NAME is not None:
-        return set()
+        return features_of(numba.config.CPU_NAME)
     return {name for name, present in llvmlite.binding.get_host_cpu_features().items() if present}
 
 
-def block_shape(features: set[str]) -> tuple[int, int]:
-    """(floats per vector, vectors per row of a block) for blocks of six rows of sums.
+def features_of(cpu: str) -> set[str]:
+    """The widest vectors of a processor by its name: what LLVM makes of a sum of 16 floats."""
+    vector = "<16 x float>"
+    module = llvmlite.binding.parse_assembly(
+        f"define {vector} @add({vector} %a, {vector} %b) {{\n"
+        f"  %sum = fadd {vector} %a, %b\n  ret {vector} %sum\n}}"
+    )
+    target = llvmlite.binding.Target.from_default_triple()
+    code = target.create_target_machine(cpu=cpu).emit_assembly(module)
+    registers = {"zmm": "avx512f", "ymm": "avx2", "v0.4s": "neon"}
+    return {name for register, name in registers.items() if register in code}
 
-    The sums, one row of B and one broadcast value of A have to fit in the registers: 6 x 4 + 4 + 1
-    of the 32 that AVX-512 and NEON have, 6 x 2 + 2 + 1 of the 16 of AVX2 and plain SSE.
+
+class Shape(NamedTuple):
+    """Of a block of sums: so many rows of so many vectors of so many floats."""
+
+    lanes: int
+    rows: int
+    vectors: int
+
+
+def block_shape(features: set[str]) -> Shape:
+    """The largest block whose sums, one row of B and one broadcast value of A fit the registers.
+
+    8 x 3 + 3 + 1 of the 32 that AVX-512 and NEON have, which leaves some for one column more;
+    6 x 2 + 2 + 1 of the 16 of AVX2 and plain SSE.
     """
     if "avx512f" in features:
-        return 16, 4
+        return Shape(16, 8, 3)
     if "avx2" in features or "avx" in features:
-        return 8, 2
+        return Shape(8, 6, 2)
     if "neon" in features:
-        return 4, 4
-    return 4, 2
+        return Shape(4, 8, 3)
+    return Shape(4, 6, 2)
 
 
-LANES, VECTORS = block_shape(cpu_features())
+LANES, ROWS, VECTORS = block_shape(cpu_features())
 AHEAD = 1024  # elements: how far ahead of its loads a long pass asks for memory
 
 

@@ -36,7 +36,7 @@ def run_program(program, places, weights, image, arena, counters, threads, scrat
     """Do all steps of ``program`` (S,) of dtype ``step.STEP``.
 
     ``places`` int64: the lists of planes and of tap offsets that the steps refer to; it begins with
-    the multiples of TILE. ``weights``: all constants. ``image``: the flat input of the network.
+    the multiples of PITCH. ``weights``: all constants. ``image``: the flat input of the network.
     ``arena``: all maps. ``counters`` (16,) int64 zeros: [0] counts tasks taken, [8] tasks done
     (a cache line apart). ``scratch``: numbers of working memory a thread needs.
     """

@@ -1,6 +1,6 @@
 """Fully connected layers: every output sees all numbers of an image.
 
-A row of sums for TILE outputs stays in registers, and the weights, of which each is used once an
+A row of sums for COLUMNS outputs stays in registers, and the weights, of which each is used once an
 image, pass by in the order in which they lie: nothing else asks as much of memory.
 """
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from nn.kernels.depthwise import row_block
+from nn.kernels.depthwise import COLUMNS, row_block
 from nn.kernels.machine.jit import device
-from nn.kernels.machine.register_blocks import COLUMNS
-from nn.kernels.matmul import K_BLOCK, TILE
+from nn.kernels.machine.parts import multiples
+from nn.kernels.matmul import K_BLOCK
 from nn.kernels.program.finish import ADD, ALONE, apply_function, finish_reference
 from nn.kernels.program.step import View
 
@@ -19,10 +19,10 @@ IMAGES = 4  # that one task does: weights in the cache serve all of them
 
 
 def linear_reference(view: View) -> None:
-    """Weights are packed (OUT / TILE, K, TILE)."""
+    """Weights are packed (OUT / COLUMNS, K, COLUMNS)."""
     step, x = view.step, view.source.reshape(-1)
-    blocks = -(-step.outputs // TILE)
-    packed = view.array(step.weight, blocks, x.size, TILE).transpose(0, 2, 1)
+    blocks = -(-step.outputs // COLUMNS)
+    packed = view.array(step.weight, blocks, x.size, COLUMNS).transpose(0, 2, 1)
     weight = packed.reshape(-1, x.size)[: step.outputs]
     result = weight @ x + view.array(step.bias, step.outputs)
     finish_reference(view, result[:, None, None])
@@ -52,18 +52,18 @@ def linear(step, task, places, weights, source, arena, work):
     for i in range(images):
         for m in range(first, last):
             result[i * step.rows + m - first] = weights[step.bias + m]
-    for m in range(first, last, TILE):
-        count = min(TILE, last - m)
+    rows = multiples(COLUMNS, K_BLOCK)
+    for m in range(first, last, COLUMNS):
+        count = min(COLUMNS, last - m)
         for k in range(0, K, K_BLOCK):
             low, high = (step.low, step.high) if k + K_BLOCK >= K else (-np.inf, np.inf)
             for i in range(images):
-                for x in range(0, count, COLUMNS):
-                    row_block(
-                        numbers, numbers_at + i * image + k, 0, 1,
-                        weights, step.weight + (m // TILE * K + k) * TILE + x, places,
-                        result, i * step.rows + m - first + x, places, 0, weights,
-                        min(K_BLOCK, K - k), 1, min(COLUMNS, count - x), True, low, high,
-                    )  # fmt: skip
+                row_block(
+                    numbers, numbers_at + i * image + k, 1,
+                    weights, step.weight + (m // COLUMNS * K + k) * COLUMNS, rows, result,
+                    i * step.rows + m - first, places, 0, weights,
+                    min(K_BLOCK, K - k), count, True, low, high,
+                )  # fmt: skip
     for i in range(images):
         at = i * step.rows
         if step.goes_on:

@@ -8,8 +8,8 @@ from nn.kernels.convolution import conv2d_forward_reference
 from nn.kernels.machine.copy_rows import copy_seen, fetch_rows, visible
 from nn.kernels.machine.jit import device
 from nn.kernels.machine.parts import ceil_div
-from nn.kernels.machine.register_blocks import COLUMNS, ROWS, outer_block
-from nn.kernels.matmul import K_BLOCK, TILE
+from nn.kernels.machine.register_blocks import ROWS, outer_tile
+from nn.kernels.matmul import K_BLOCK, PITCH
 from nn.kernels.program.finish import finish, finish_reference
 from nn.kernels.program.step import View
 
@@ -39,7 +39,7 @@ def product(step, task, places, weights, source, arena, panel):
     """A tile of ``tile`` output pixels of ``rows`` channels: target = weight * patches + bias.
 
     The patches of a pointwise convolution are the source's planes themselves; those of any other
-    are gathered into ``panel`` (K_BLOCK, TILE). Groups of channels take turns.
+    are gathered into ``panel`` (K_BLOCK, PITCH). Groups of channels take turns.
     """
     n = task // (step.tiles * step.row_blocks)
     pixel = task // step.row_blocks % step.tiles * step.tile
@@ -87,13 +87,11 @@ def multiply_tile(step, n, group, pixel, count, first, last, places, weights, so
             rows_of_b, at, b_offsets = panel, 0, places
         is_last = k + K_BLOCK >= end
         low, high = (step.low, step.high) if is_last else (-np.inf, np.inf)
-        for x in range(0, count, COLUMNS):
-            for m in range(first, last, ROWS):
-                outer_block(
-                    weights, group_weight + (m - group * size) * K + k * ROWS, 1, ROWS, rows_of_b,
-                    at + x, b_offsets, arena, target_at + x, target, m, bias, depth,
-                    min(ROWS, last - m), min(COLUMNS, count - x), k > begin, low, high,
-                )  # fmt: skip
+        outer_tile(
+            weights, group_weight + (first - group * size) * K + k * ROWS, K * ROWS, 1, ROWS,
+            rows_of_b, at, b_offsets, arena, target_at, target, first, bias, depth,
+            last - first, count, k > begin, low, high,
+        )  # fmt: skip
 
 
 @device
@@ -122,9 +120,9 @@ def gather(step, k, depth, pixel, count, image_at, channels, planes, source, pan
         if step.flat:
             # Pixels follow each other as in the output; only what is beyond the image is left out.
             start = plane + pixel + down * step.width + right
-            copy_seen(source, start, panel, r * TILE, seen)
+            copy_seen(source, start, panel, r * PITCH, seen)
         else:
-            gather_strided(step, plane, down, right, pixel, count, source, panel, r * TILE)
+            gather_strided(step, plane, down, right, pixel, count, source, panel, r * PITCH)
         channel = (channel + 1) % channels
 
 

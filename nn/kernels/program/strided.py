@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.kernels.machine.copy_rows import fetch_rows, visible
 from nn.kernels.machine.jit import device
-from nn.kernels.machine.register_blocks import COLUMNS, ROWS, outer_block
+from nn.kernels.machine.register_blocks import ROWS, outer_tile
 from nn.kernels.program.finish import finish, finish_reference
 from nn.kernels.program.pooling import max_pool_reference, pool_rows
 from nn.kernels.program.products import convolved
@@ -52,12 +52,11 @@ def strided(step, task, places, weights, source, arena, work):
         result_at = 0 if step.pooled else n * step.target_image + first * width
         count = min(ROWS, step.outputs - m)
         for y in range(last - first):
-            for x in range(0, width, COLUMNS):
-                outer_block(
-                    weights, step.weight + m * K, 1, ROWS, work, y * pitch + x, taps,
-                    result, result_at + y * width + x, planes, 0, weights[step.bias + m :],
-                    K, count, min(COLUMNS, width - x), False, step.low, step.high,
-                )  # fmt: skip
+            outer_tile(
+                weights, step.weight + m * K, 0, 1, ROWS, work, y * pitch, taps, result,
+                result_at + y * width, planes, 0, weights[step.bias + m :], K, count, width,
+                False, step.low, step.high,
+            )  # fmt: skip
         if step.pooled:
             for r in range(count):
                 target = places[step.target + m + r] + n * step.target_image

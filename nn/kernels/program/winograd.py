@@ -1,6 +1,6 @@
 """Winograd's convolution (``nn.kernels.winograd``) as two steps of a network.
 
-The first transforms the input, plane by plane; the second takes up to TILE tiles of some outputs
+The first transforms the input, plane by plane; the second takes up to PITCH tiles of some outputs
 through the 16 products and back to pixels.
 """
 
@@ -11,8 +11,8 @@ import numpy as np
 from nn.kernels.depthwise import spread, tap_offsets, weave, weighted_sum
 from nn.kernels.machine.jit import device
 from nn.kernels.machine.parts import ceil_div
-from nn.kernels.machine.register_blocks import COLUMNS, ROWS, outer_block
-from nn.kernels.matmul import TILE
+from nn.kernels.machine.register_blocks import ROWS, outer_tile
+from nn.kernels.matmul import PITCH
 from nn.kernels.program.finish import finish, finish_reference
 from nn.kernels.program.step import View
 from nn.kernels.winograd import PLACES, A, B
@@ -87,35 +87,33 @@ def winograd(step, task, places, weights, source, arena, work):
     count = min(step.tile, step.height * step.width - tile)
     channels = step.channels // PLACES
     groups = ceil_div(step.outputs, ROWS)
-    held = step.rows * TILE  # numbers of M at one place
+    held = step.rows * PITCH  # numbers of M at one place
     zeros = np.zeros(step.rows, arena.dtype)
     for place in range(PLACES):
         planes = places[step.source + place * channels :]
-        for x in range(0, count, COLUMNS):
-            for m in range(first, last, ROWS):
-                outer_block(
-                    weights, step.weight + (place * groups + m // ROWS) * channels * ROWS, 1, ROWS,
-                    arena, n * step.source_image + tile + x, planes, work, place * held + x, places,
-                    m - first, zeros, channels, min(ROWS, last - m), min(COLUMNS, count - x),
-                    False, -np.inf, np.inf,
-                )  # fmt: skip
+        outer_tile(
+            weights, step.weight + (place * groups + first // ROWS) * channels * ROWS,
+            channels * ROWS, 1, ROWS, arena, n * step.source_image + tile, planes,
+            work, place * held, places, 0, zeros, channels, last - first, count,
+            False, -np.inf, np.inf,
+        )  # fmt: skip
     pixels, order = work[PLACES * held :], np.zeros(1, np.int64)
     for i in range(2):
         for j in range(2):
             factors, taps = factors_of(A, i, j, held, arena.dtype)
             for m in range(first, last):
                 weighted_sum(
-                    factors, order, factors.size, work, (m - first) * TILE, taps,
-                    weights[step.bias + m :], pixels, ((m - first) * 4 + 2 * i + j) * TILE,
+                    factors, order, factors.size, work, (m - first) * PITCH, taps,
+                    weights[step.bias + m :], pixels, ((m - first) * 4 + 2 * i + j) * PITCH,
                     count, step.low, step.high,
                 )  # fmt: skip
     for m in range(first, last):
-        store_tiles(step, n, m, tile, count, pixels[(m - first) * 4 * TILE :], places, arena)
+        store_tiles(step, n, m, tile, count, pixels[(m - first) * 4 * PITCH :], places, arena)
 
 
 @device
 def store_tiles(step, n, m, tile, count, pixels, places, arena):
-    """Pixels (2, 2, TILE) of ``count`` tiles to where they belong in a plane."""
+    """Pixels (2, 2, PITCH) of ``count`` tiles to where they belong in a plane."""
     target = places[step.target + m] + n * step.target_image
     y, x = divmod(tile, step.width)
     done = 0
@@ -124,7 +122,7 @@ def store_tiles(step, n, m, tile, count, pixels, places, arena):
         wide = max(0, min(2 * length, step.out_width - 2 * x))
         for i in range(min(2, step.out_height - 2 * y)):
             pixel = (2 * y + i) * step.out_width + 2 * x
-            weave(pixels[i * 2 * TILE + done :], TILE, TILE, arena, target + pixel,
+            weave(pixels[i * 2 * PITCH + done :], PITCH, PITCH, arena, target + pixel,
                   step.out_width, wide, 1, 2)  # fmt: skip
             if step.goes_on:
                 finish(step, n, m, m + 1, pixel, wide, places, arena)

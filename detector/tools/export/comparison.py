@@ -1,0 +1,102 @@
+"""Whether another program finds in pictures what we find."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from detector.detectors.compiled import CompiledDetector
+from detector.errors import UserError
+
+Found = dict[str, np.ndarray]
+
+LEAST_SCORE = 0.05  # below it nobody looks, and a last digit decides what is suppressed
+PIXELS, SCORE = 0.5, 0.01  # by which a corner and a score may differ
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was the same: in how many pictures, how many detections.
+
+    ``pixels`` and ``score`` are the largest differences; ``theirs`` and ``ours`` how many seconds a
+    picture took.
+    """
+
+    pictures: int
+    detections: int
+    pixels: float
+    score: float
+    theirs: float
+    ours: float
+
+    def __str__(self) -> str:
+        return (
+            f"the same {self.detections} detections in {self.pictures} pictures: corners differ by "
+            f"{self.pixels:.2g} pixels at most, scores by {self.score:.2g}; "
+            f"{1000 * self.theirs:.0f} ms a picture, here {1000 * self.ours:.0f} ms"
+        )
+
+
+def compare(
+    ours: CompiledDetector,
+    theirs: Callable[[np.ndarray], Found],
+    pictures: Sequence[tuple[str, np.ndarray]],
+) -> Comparison:
+    """Detect twice in each picture.
+
+    Args:
+        ours: what is right.
+        theirs: as ``Detector.detect``.
+        pictures: their names, and (H, W, 3) uint8.
+
+    Raises:
+        UserError: something is found here and not there, or the other way round; names the picture.
+    """
+    pixels, scores, count = [0.0], [0.0], 0
+    for name, image in pictures:
+        first, second = ours.predict([image])[0], theirs(image)
+        for one, other, who in ((first, second, "we find"), (second, first, "it finds")):
+            for box, score, label in sure(one):
+                far, apart = nearest(box, score, label, other)
+                if not (far <= PIXELS and apart <= SCORE):
+                    raise UserError(
+                        f"{name}: {who} label {label} with the score {score:.3f} at "
+                        f"{np.round(box).astype(int).tolist()}, and the nearest corner is off by "
+                        f"{far:.2g} pixels, the score by {apart:.2g}: the file is not written"
+                    )
+                pixels.append(far)
+                scores.append(apart)
+        count += int((first["scores"] >= LEAST_SCORE).sum())
+    times = [
+        median(seconds(detect, image) for _, image in pictures)
+        for detect in (theirs, lambda image: ours.predict([image]))
+    ]
+    return Comparison(len(pictures), count, max(pixels), max(scores), *times)
+
+
+def sure(found: Found):
+    """Box, score and label of what scores enough to be compared."""
+    rows = zip(found["boxes"], found["scores"], found["labels"], strict=True)
+    return ((box, float(score), int(label)) for box, score, label in rows if score >= LEAST_SCORE)
+
+
+def nearest(box: np.ndarray, score: float, label: int, found: Found) -> tuple[float, float]:
+    """How far the corners of the nearest detection of this label are, and its score."""
+    same = found["labels"] == label
+    if not same.any():
+        return np.inf, np.inf
+    far = np.abs(found["boxes"][same] - box).max(axis=1)
+    # Two classes may share a box, so of those that are near enough the score decides.
+    apart = np.abs(found["scores"][same] - score)
+    best = np.lexsort((apart, far > PIXELS, np.where(far > PIXELS, far, 0)))[0]
+    return float(far[best]), float(apart[best])
+
+
+def seconds(detect: Callable, image: np.ndarray) -> float:
+    start = time.perf_counter()
+    detect(image)
+    return time.perf_counter() - start

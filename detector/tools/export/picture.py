@@ -1,0 +1,89 @@
+"""A photograph of any size, made what the network reads, in nodes of a graph: ``parts.preprocess``.
+
+Resizing is two matrix products, along the rows and along the columns, since runtimes do not agree
+on ONNX's own node for it (some leave out the averaging that makes a picture smaller). The matrices
+are those of Pillow's bilinear filter::
+
+    M[i, j] = max(1 - |j + 1/2 - (i + 1/2) r| / max(r, 1), 0),  each row divided by its sum
+
+for r = old size / new size, and after each product numbers are rounded, as bytes are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detector.parts.preprocess import SIZE_MULTIPLE, ImageSettings
+from nn.onnx.graph import Graph
+
+
+def add_picture(graph: Graph, image: str, settings: ImageSettings) -> tuple[str, str, str, str]:
+    """From (H, W, 3) uint8 RGB to (1, 3, h, w) float32, normalised and padded.
+
+    Returns:
+        the batch; the sizes (2,) int64, height and width, of the image, of what the network sees of
+        it, and of the batch.
+    """
+    own_size = graph.add("Shape", image, start=0, end=2)
+    size = network_size(graph, own_size, settings)
+    planes = graph.add("Transpose", graph.cast(image, np.float32), perm=[2, 0, 1])
+    down, across = (resizing(graph, own_size, size, axis) for axis in (0, 1))
+    planes = rounded(
+        graph, graph.add("MatMul", planes, graph.add("Transpose", across, perm=[1, 0]))
+    )
+    planes = rounded(graph, graph.add("MatMul", down, planes))
+
+    std = np.asarray(settings.std, np.float64)
+    scale = (1 / (255 * std)).astype(np.float32).reshape(3, 1, 1)
+    shift = (-np.asarray(settings.mean) / std).astype(np.float32).reshape(3, 1, 1)
+    planes = graph.add("Add", graph.add("Mul", planes, scale), shift)
+
+    cells = graph.add("Div", graph.add("Add", size, SIZE_MULTIPLE - 1), SIZE_MULTIPLE)
+    padded = graph.add("Mul", cells, SIZE_MULTIPLE)
+    widths = graph.add("Concat", [0, 0, 0, 0], graph.add("Sub", padded, size), axis=0)
+    batch = graph.add("Unsqueeze", graph.add("Pad", planes, widths), [0])
+    return batch, own_size, size, padded
+
+
+def network_size(graph: Graph, own_size: str, settings: ImageSettings) -> str:
+    """``preprocess.network_size`` in whole numbers: side * n / d, rounded, halves to even ones.
+
+    n / d is short_side / shorter or max_side / longer, whichever is less.
+    """
+    shorter, longer = (graph.add(f"Reduce{which}", own_size, [0]) for which in ("Min", "Max"))
+    is_long = graph.add(
+        "Less",
+        graph.add("Mul", shorter, settings.max_side),
+        graph.add("Mul", longer, settings.short_side),
+    )
+    n = graph.add("Where", is_long, settings.max_side, settings.short_side)
+    d = graph.add("Where", is_long, longer, shorter)
+    product = graph.add("Mul", own_size, n)
+    whole = graph.add("Div", product, d)
+    rest = graph.add("Sub", product, graph.add("Mul", whole, d))
+    odd = graph.add("Sub", whole, graph.add("Mul", graph.add("Div", whole, 2), 2))
+    twice = graph.add("Add", graph.add("Mul", rest, 2), odd)
+    more = graph.cast(graph.add("Greater", twice, d), np.int64)
+    size = graph.add("Min", graph.add("Add", whole, more), settings.max_side)
+    return graph.add("Max", size, 1)
+
+
+def resizing(graph: Graph, old: str, new: str, axis: int) -> str:
+    """The matrix (new size, old size) of one axis."""
+    old, new = (
+        graph.cast(graph.add("Squeeze", graph.slice(size, axis, axis + 1, 0)), np.float32)
+        for size in (old, new)
+    )
+    ratio = graph.add("Div", old, new)
+    pixels, middles = (
+        graph.add("Add", graph.add("Range", 0.0, length, 1.0), 0.5) for length in (old, new)
+    )
+    middles = graph.add("Unsqueeze", graph.add("Mul", middles, ratio), [1])
+    far = graph.add("Abs", graph.add("Sub", pixels, middles))
+    far = graph.add("Div", far, graph.add("Max", ratio, 1.0))
+    weights = graph.add("Relu", graph.add("Sub", 1.0, far))
+    return graph.add("Div", weights, graph.add("ReduceSum", weights, [1]))
+
+
+def rounded(graph: Graph, values: str) -> str:
+    return graph.add("Floor", graph.add("Add", values, 0.5))
