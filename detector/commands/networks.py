@@ -23,8 +23,8 @@ import nn
 from detector import own_files
 from detector.commands.options import add_threads
 from detector.errors import UserError
-from detector.evaluation.tables import write_table
 from detector.progress import Progress
+from detector.results.tables import write_table
 from nn.models import NETWORKS
 from nn.models.published import PUBLISHED
 
