@@ -579,3 +579,13 @@ def test_weights_of_a_part_of_another_program_load(family, tmp_path):
     assert {key for key, *_ in report.mismatched} == classifier
     for key, array in target.state_dict().items():
         assert key in classifier or np.array_equal(array, source.state_dict()[key])
+
+
+# The page
+
+
+def test_the_page_has_the_same_numbers():
+    page = (Path(__file__).parents[1] / "docs" / "networks.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\| `(\w+)` \| (\d+) \| ([\d,]+) \| ([\d,]+) \|", page, re.MULTILINE)
+    numbers = {name: tuple(int(n.replace(",", "")) for n in rest) for name, *rest in found}
+    assert numbers == {name: row[:3] for name, row in EXPECTED.items()}
