@@ -165,6 +165,7 @@ FAMILIES = {
     "senet": lambda: SENet(SENET, (1, 1, 1, 2), 5, C=32).eval(),
     "shufflenet_v1": lambda: ShuffleNetV1(3, 5, width=0.25, squeeze=True),
     "shufflenet_v2": lambda: shufflenet_v2(0.5, 5, extra_depthwise=True),
+    "shufflenet_v2, SE": lambda: shufflenet_v2(0.5, 5, "paper", squeeze=True).eval(),
     "squeezenet": lambda: SqueezeNet("1.1", 5, bypass="complex", dropout=0.0),
     "vgg": lambda: VGG(11, 5, True, dropout=0.0, channels=(4, 4, 8, 8, 8), hidden=16),
     "xception": lambda: Xception(5),
@@ -188,6 +189,7 @@ DOUBLE = {
     "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "nasnet_a_large",
     "se_resnet50", "se_resnet101", "se_resnet152", "se_resnext50_32x4d", "se_resnext101_32x4d",
     "senet154", "se_shufflenet_v1_g3", "se_shufflenet_v1_g3_x2_0",
+    "se_shufflenet_v2_x2_0",
 }  # fmt: skip
 
 # Windows that do not reach over the border leave away a few cells of a map; some add one.
