@@ -207,3 +207,9 @@ def test_weights_keep_their_names():
     module = nn.Sequential(nn.Conv2d(4, 2, 3), nn.BatchNorm2d(2))
     names = {each.name for each in graph_of(module).graph.initializer}
     assert set(module.state_dict()) - {"1.num_batches_tracked"} <= names
+
+
+def test_what_depends_on_the_size_is_no_graph():
+    module = Function(lambda x: F.max_pool2d(x, 3, 2, x.shape[2] % 4 // 2))
+    with pytest.raises(NoEquivalentError, match="depends on the size"):
+        graph_of(module, [(1, 4, 6, 8), (1, 4, 8, 10)])
