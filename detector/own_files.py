@@ -151,18 +151,11 @@ def make_folder(path: str | os.PathLike, option: str = "--out") -> None:
     _check_writable(path, option)
 
 
-def make_new_folder(path: str | os.PathLike) -> None:
-    """Make a folder for what people work on afterwards, which nothing in it tells from ours.
-
-    Raises:
-        UserError: there are files in it already.
-    """
-    check_new_folder(path)
-    make_folder(path)
-
-
 def check_new_folder(path: str | os.PathLike) -> None:
-    """UserError if there is anything in the folder, or a file in its place."""
+    """UserError if there is anything at ``path`` but an empty folder.
+
+    For what people work on afterwards, and nothing in it tells from what was written.
+    """
     path = Path(path)
     if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
         raise UserError(

@@ -138,6 +138,14 @@ def test_a_video_that_fails_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_pyav_without_the_codec(capsys, weights, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("detector.results.videos.CODEC", "no-such-codec")
+    clip, out = write_video(tmp_path / "clip.mp4"), tmp_path / "out"
+    line = complaint(capsys, "detect", "--weights", weights, clip, "--out", out)
+    assert "this PyAV does not write no-such-codec" in line
+    assert {path.name for path in out.iterdir()} == {"detections.csv", "counts.csv"}
+
+
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 def test_turned_videos(tmp_path, degrees):
     """A player's matrix (ISO/IEC 14496-12, 6.2.2) is written into the file by hand."""

@@ -66,8 +66,6 @@ THIRD_PARTY = {
     "jinja2",
     "markupsafe",  # a part of jinja2
     "pillow_heif",
-    "av",
-    "IPython",  # where a notebook has imported it
 } | COMPILERS
 
 # Of the optional dependencies, imported where they are needed.
@@ -75,6 +73,9 @@ EXTRAS = {
     "multitask.engines": {"ray"},
     "nn.onnx": {"onnx"},
     "detector.tools.export": {"onnxruntime", "torch"},
+    "detector.datasets.video": {"av"},
+    "detector.results.videos": {"av"},
+    "detector.training.live_curves": {"IPython"},  # which a notebook has imported before
 }
 
 PACKAGES = ("nn", "detector", "multitask", "lighthead")

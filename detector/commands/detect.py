@@ -7,9 +7,9 @@ pictures in it and below that are not hidden, a pattern like 'photos/*.jpg' for 
 for a picture from standard input. A picture that cannot be read does not stop the others: it is
 named on stderr, and the exit code is then 2.
 
-A video is named itself, or webcam, which Ctrl-C ends (pip install 'lighthead[video]'). It is
-written as MP4, without sound, and its boxes are drawn without their trembling; the tables hold
-every frame as it was seen.
+A video is named itself (pip install 'lighthead[video]'); the word webcam, or webcam:1 for the
+second, stands for a camera, and Ctrl-C ends it. It is written as MP4, without sound, and its boxes
+are drawn without their trembling; the tables hold every frame as it was seen.
 
 Drawn and counted is what scores at least --score. Training finds out which score is best on the
 pictures it measures with, the one with the highest F1, and that is what counts if you say nothing.

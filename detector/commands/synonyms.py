@@ -101,6 +101,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--output-dir": ("--out",),
     "--work-dir": ("--out",),
     "--save-json": ("--json",),
+    "--save-crop": ("--crops",),
+    "--save-txt": ("--labels yolo",),
     "--dataset": ("--data",),
     "--dataset-dir": ("--data",),
     "--data-path": ("--data",),
@@ -120,7 +122,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 
 # Which command has an option that ``train`` does not have.
-HOMES = {"--weights": "detect", "--score": "detect", "--json": "detect"}
+HOMES = dict.fromkeys(("--weights", "--score", "--json", "--crops", "--labels"), "detect")
 
 # Option -> why there is none.
 NOT_HERE = {
@@ -140,7 +142,6 @@ NOT_HERE = {
     "--rect": "pictures always keep their shape",
     "--deterministic": "the same --seed always gives the same bits",
     "--save-period": "the last checkpoint is written twice a minute, the best when there is one",
-    "--save-txt": "detect always writes detections.csv",
     "--exist-ok": "the folder of a run is never written over; --resume goes on with it",
     "--test-only": "the command evaluate measures a trained detector",
     "--eval-only": "the command evaluate measures a trained detector",
@@ -204,7 +205,7 @@ def answer(option: str, known: list[str]) -> str:
         if ours.partition(" ")[0] in known:
             return f": here it is called {ours}"
     ours = OPTIONS[option][0]
-    home = HOMES.get(ours, "train")
+    home = HOMES.get(ours.partition(" ")[0], "train")
     return f": here it is called {ours}, an option of lighthead {home}"
 
 

@@ -81,7 +81,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
         duration = (container.duration or 0) / MICROSECONDS
         if container.format.name == "avi" and stream.base_rate:
             duration = stream.frames / stream.base_rate  # the other is that of what is there
-        if is_damaged or end + SLACK < 0.9 * duration:
+        if is_damaged or not number or end + SLACK < 0.9 * duration:
             raise UserError(
                 f"{path} is damaged or cut off: {number} frames could be read, up to second "
                 f"{seconds:.1f}"
@@ -94,6 +94,8 @@ def count_frames(path: Path) -> int | None:
     Raises:
         UserError: as ``read_frames``.
     """
+    if is_webcam(path):
+        return None
     with opened(path) as (container, _):
         stream = container.streams.video[0]
         duration = (container.duration or 0) / MICROSECONDS

@@ -33,9 +33,8 @@ class Crops(Result):
         name = unused(look.name, self.taken)
         shown = look.shown
         for number, (box, label) in enumerate(zip(shown["boxes"], shown["labels"], strict=True), 1):
-            folder = self.folders[label - 1]
-            own_files.make_folder(folder)
-            path = folder / f"{name}-{number}{look.suffix}"
+            path = self.folders[label - 1] / f"{name}-{number}{look.suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
             own_files.write_picture(path, cut_out(look.image, box))
             self.count += 1
 

@@ -38,7 +38,7 @@ class Labels(Result):
 
     def add(self, look: Look) -> None:
         path = self.folder / self.pictures / (unused(look.name, self.taken) + look.suffix)
-        own_files.make_folder(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_as_it_came(look, path)
         self.count += 1
         self.label(look, path.name)
@@ -57,7 +57,7 @@ class Labels(Result):
     def write(self, path: str, text: str) -> None:
         """Write a file of the data set."""
         place = self.folder / path
-        own_files.make_folder(place.parent)
+        place.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(place) as file:
             file.write(text.encode())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
 import sys
@@ -10,10 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from PIL import Image
-
 from detector.datasets.files import files_below
-from detector.datasets.images import SUFFIXES, formats, read_image
+from detector.datasets.images import SUFFIXES, read_image
 from detector.datasets.video import Frame, count_frames, is_webcam, read_frames
 from detector.errors import UserError
 from detector.evaluation.validation import unused
@@ -21,6 +18,7 @@ from detector.results.result import Source
 from nn.printable import printable
 
 STDIN = "-"
+JPEG_START = b"\xff\xd8\xff"
 MOST_BYTES = 2**30  # of a picture from standard input
 
 
@@ -35,7 +33,7 @@ def find_sources(given: list[str], out: Path, spool: Path) -> tuple[list[Source]
     """
     files: dict[Path, str] = {}
     complaints = []
-    for name in given:
+    for name in dict.fromkeys(given):
         path = Path(name)
         if name == STDIN:
             files[read_stdin(spool)] = STDIN
@@ -90,10 +88,7 @@ def read_stdin(spool: Path) -> Path:
         raise UserError(f"standard input is larger than {MOST_BYTES >> 20} MB: give one picture")
     path = spool / "stdin"
     path.write_bytes(content)
-    with contextlib.suppress(OSError), Image.open(path, formats=formats()) as image:
-        if image.format == "JPEG":
-            path = path.rename(path.with_suffix(".jpg"))
-    return path
+    return path.rename(path.with_suffix(".jpg")) if content.startswith(JPEG_START) else path
 
 
 def frames_of(source: Source) -> Iterator[Frame]:

@@ -12,13 +12,15 @@ import numpy as np
 
 from detector import own_files
 from detector.datasets.video import USUAL_RATE
+from detector.errors import UserError
 from detector.evaluation.drawing import draw_detections
 from detector.results.result import Job, Look, Result, Source
 from detector.results.steady import Steady
 from nn.files import atomic_file
 
 CLOCK = Fraction(1, 90_000)  # seconds: a multiple of it lies between the frames of all usual rates
-H264 = {"preset": "veryfast", "crf": "20"}  # x264's: of two hours, a few megabytes a minute
+CODEC = "h264"
+H264 = {"preset": "veryfast", "crf": "20"}  # x264's: quick, and hardly a difference to be seen
 BT709 = 1  # ITU-R's colours for high definition, by FFmpeg's number
 
 
@@ -58,14 +60,17 @@ def video_file(path: Path) -> Iterator[Callable[[np.ndarray, float], None]]:
         for each two by two.
 
     Raises:
-        UserError: something lies there that is not our own.
+        UserError: something lies there that is not our own, or PyAV was built without H.264.
     """
     import av
 
     own_files.check_free(path, own_files.is_own_video)
     with atomic_file(path) as file:
         with av.open(file, "w", format="mp4") as container:
-            stream = container.add_stream("h264", rate=USUAL_RATE, options=H264)
+            try:
+                stream = container.add_stream(CODEC, rate=USUAL_RATE, options=H264)
+            except ValueError:
+                raise UserError(f"this PyAV does not write {CODEC}: pip install av") from None
             stream.pix_fmt, stream.time_base = "yuv420p", CLOCK
             stream.codec_context.time_base = CLOCK
             stream.codec_context.colorspace = stream.codec_context.color_primaries = BT709
