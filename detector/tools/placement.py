@@ -48,9 +48,9 @@ KINDS = {
 }
 SHIFTED = ("moved by their own size", "moved")
 # By such a part more must boxes stand out, and by so many standard errors, to be called better.
-# What is inside an object often stands out from the rest of it, as a nucleus does from its cell; an
-# object with what is around it never does.
-BETTER, BETTER_INSIDE, ERRORS = 0.25, 1.0, 4.0
+# A smaller box stands out more by itself: a part of an object often does from the rest of it, as a
+# nucleus does from its cell. An object with what is around it never does.
+BETTER, BETTER_SMALLER, ERRORS = 0.25, 1.0, 4.0
 
 
 class Placement(NamedTuple):
@@ -105,8 +105,8 @@ def placement(dataset: Dataset, model: Detector | None = None) -> Placement:
     rows = np.array(rows)
     mean, gains = rows[:, 0].mean(), rows[:, 1:] - rows[:, :1]
     gain, error = gains.mean(axis=0), gains.std(axis=0, ddof=1) / len(gains) ** 0.5
-    is_inside = np.array([kind == "of another size" and way[0] < 1 for kind, way in ways])
-    least = np.maximum(np.where(is_inside, BETTER_INSIDE, BETTER) * mean, ERRORS * error)
+    is_smaller = np.array([kind not in SHIFTED and way[0] < 1 for kind, way in ways])
+    least = np.maximum(np.where(is_smaller, BETTER_SMALLER, BETTER) * mean, ERRORS * error)
     found = Placement(len(rows), count, float(mean))
     if not (gain > least).any():
         return found
