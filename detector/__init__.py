@@ -3,10 +3,15 @@
 ``detector.train(data)`` and ``detector.load(path)`` are all that most programs need (``runs.py``).
 """
 
+from typing import TYPE_CHECKING
+
 from detector import boxes
 from detector.detectors.compiled import CompiledDetector
 from detector.detectors.light_head_rcnn import LightHeadRCNN
 from detector.parts.anchors import AnchorGenerator
+
+if TYPE_CHECKING:  # so that editors know them too
+    from detector.runs import load, train
 
 __all__ = ["AnchorGenerator", "CompiledDetector", "LightHeadRCNN", "boxes", "load", "train"]
 

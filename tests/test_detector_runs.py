@@ -77,10 +77,47 @@ def test_in_a_notebook(run):
         f"run = detector.load({str(run.path)!r})\n"
         f"run.predict({str(next((run.path.parent / 'shapes' / 'val').glob('*.png')))!r}, 0.0)"
     )
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    cells = [nbformat.v4.new_code_cell(source) for source in (code, "run.report()")]
+    book = nbformat.v4.new_notebook(cells=cells)
     nbclient.NotebookClient(book, timeout=120).execute()
-    (output,) = book.cells[0].outputs
+    (output,), (report,) = (cell.outputs for cell in book.cells)
+    assert "<iframe" in report.data["text/html"]
     assert "image/png" in output.data and "Found(" in output.data["text/plain"]
+
+
+def test_curves_grow_in_a_notebook(run, tmp_path):
+    """One picture, which is replaced while the training runs and when it has ended."""
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    options = {**SMALL, "steps__epochs": 3}
+    code = (
+        "import IPython.display, detector\n"
+        "from detector.training import live_curves\n"
+        "live_curves.SECONDS, live_curves.MOST = 0.0, 1e9\n"
+        "updates, Handle = [], IPython.display.DisplayHandle\n"
+        "update = Handle.update\n"
+        "Handle.update = lambda self, shown: (updates.append(shown.data), update(self, shown))\n"
+        f"run = detector.train({str(run.path.parent / 'shapes')!r}, {str(tmp_path / 'run')!r}, "
+        f"preset='tiny', **{options!r})\n"
+        "assert len(set(updates)) > 2, len(updates)\n"
+        "assert updates[-1] == (run.path / 'curves.png').read_bytes()"
+    )
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbclient.NotebookClient(book, timeout=300).execute()
+    pictures = [o for o in book.cells[0].outputs if "image/png" in o.get("data", {})]
+    assert len(pictures) == 1
+
+
+def test_outside_a_notebook_no_curves_are_drawn_before_the_end(run, tmp_path, monkeypatch):
+    from detector.training import live_curves
+
+    def never(*arguments):
+        raise AssertionError
+
+    monkeypatch.setattr(live_curves, "SECONDS", 0.0)
+    monkeypatch.setattr(live_curves, "draw_curves", never)
+    detector.train(run.path.parent / "shapes", tmp_path / "run", preset="tiny", **SMALL)
+    assert (tmp_path / "run" / "curves.png").exists()
 
 
 def test_importing_the_package_stays_light():

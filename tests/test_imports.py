@@ -67,6 +67,7 @@ THIRD_PARTY = {
     "markupsafe",  # a part of jinja2
     "pillow_heif",
     "av",
+    "IPython",  # where a notebook has imported it
 } | COMPILERS
 
 # Of the optional dependencies, imported where they are needed.

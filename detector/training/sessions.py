@@ -19,6 +19,7 @@ from detector.settings import Count, Range, Settings, shown
 from detector.training import checkpoints, version_0_1
 from detector.training.curves import draw_curves
 from detector.training.estimate import fit_to_minutes
+from detector.training.live_curves import LiveCurves
 from detector.training.objectives import OBJECTIVES
 from detector.training.objectives.objective import Objective
 from detector.training.recipe import Recipe
@@ -139,10 +140,12 @@ def run_session(session: Session, run: RunFolder) -> dict[str, float | None]:
     if not run.config.exists() or read_session(run) != session:
         run.write_config(session.as_dict())
     announce(objective, trainer)
+    trainer.after_step = live = LiveCurves(run, objective.figures)
     try:
         trainer.fit()
     finally:
         draw_curves(run.metrics, run.curves, objective.figures)
+        live.show()
     return objective.conclude(run)
 
 

@@ -9,6 +9,7 @@ it ends in the same bits as a run that never stopped.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from statistics import fmean
@@ -72,6 +73,9 @@ class Trainer:
         steps: how; more epochs if the objective is small.
         run: where everything is written.
         seed: of all random choices.
+
+    Attributes:
+        after_step: called after each iteration.
     """
 
     def __init__(self, objective: Objective, steps: Steps, run: RunFolder, seed: int):
@@ -86,6 +90,7 @@ class Trainer:
         self.position = Position(by=objective.best)
         self.seconds_a_validation: float | None = None
         self.watch = InterruptionWatch()
+        self.after_step: Callable[[], None] = lambda: None
 
     def resume(self, tree: dict) -> None:
         """Take weights, velocities and place from the run's last checkpoint.
@@ -164,6 +169,8 @@ class Trainer:
             self.position.batch += 1
             self.position.iteration += 1
             self.progress.step(f"loss {losses['loss']:.3f}")
+            self.after_step()
+            self.progress.skip()
             self.watch.check()
             self.save_if_due()
 

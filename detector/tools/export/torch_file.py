@@ -22,7 +22,7 @@ import numpy as np
 
 from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
-from detector.own_files import CODE, check_free, is_own_code
+from detector.own_files import CODE, check_free, check_results_file, is_own_code
 from detector.tools.export import SIZES, TORCH
 from detector.tools.export.comparison import Comparison, compare
 from detector.tools.export.torch_network import forward_lines, layer_lines
@@ -110,8 +110,10 @@ def export(
     except ModuleNotFoundError:
         raise UserError("PyTorch is missing: pip install torch") from None
     code_path = path.with_suffix(".py")
+    if path == code_path:
+        raise UserError(f"--out {path} is for the weights: end it in .pth, the code gets .py")
+    check_results_file(path, "--out", lambda path: is_named_by(code_path, path))
     check_free(code_path, is_own_code)
-    check_free(path, lambda path: is_named_by(code_path, path))
 
     state = detector.model.state_dict()
     file = io.BytesIO()

@@ -56,9 +56,7 @@ def part(index) -> str:
         return ":".join(ends + [str(index.step)] * (index.step is not None))
     if index is Ellipsis:
         return "..."
-    if isinstance(index, int | np.integer):
-        return str(index)
-    raise NoEquivalentError("Index: only slices and whole numbers")
+    return str(np.asarray(index).tolist())
 
 
 def interpolate(seen: Seen, x: str) -> str:
