@@ -77,6 +77,15 @@ def test_one_cell_is_one_step(path):
 
 
 @every_notebook
+def test_a_chapter_begins_with_one_thread(path):
+    """Before NumPy is imported; threads are the subject of chapter 13 alone."""
+    first, *rest = [cell.source for cell in cells(path, "code")]
+    assert re.match(r"from support.threads import one_thread\n\none_thread\(\)", first)
+    more = re.findall(r"\b(?:use_|set_num_)threads\(", "\n".join(rest))
+    assert bool(more) == (path.name[:2] == "13")
+
+
+@every_notebook
 def test_links_lead_somewhere(path):
     for cell in cells(path, "markdown"):
         for link in re.findall(r"\]\(([^)\s]+)\)", without_code(cell.source)):
