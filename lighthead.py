@@ -48,6 +48,10 @@ COMMANDS = Table(
             "detector.commands.summary",
             "print the layers, parameters and multiply-adds of a detector",
         ),
+        "classify": (
+            "detector.commands.classify",
+            "say what pictures show, by a classifier's run or published weights",
+        ),
         "networks": (
             "detector.commands.networks",
             "print what all networks cost, and how well they are said to do",

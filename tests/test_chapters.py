@@ -11,9 +11,11 @@ import json
 import re
 
 import nbformat
+import numpy as np
 import pytest
 from small_book import need_the_extra
 
+import nn
 from book.folders import CHAPTERS, notebooks
 from exercises.exercise import Exercise
 
@@ -74,6 +76,15 @@ def test_one_cell_is_one_step(path):
         assert lines and len(lines) <= 45, f"{cell.id} has {len(lines)} lines"
         assert max(map(len, lines)) <= 100, cell.id
         ast.parse(cell.source)
+
+
+@every_notebook
+def test_a_chapter_begins_with_one_thread(path):
+    """Before NumPy is imported; threads are the subject of chapter 13 alone."""
+    first, *rest = [cell.source for cell in cells(path, "code")]
+    assert re.match(r"from support.threads import one_thread\n\none_thread\(\)", first)
+    more = re.findall(r"\b(?:use_|set_num_)threads\(", "\n".join(rest))
+    assert bool(more) == (path.name[:2] == "13")
 
 
 @every_notebook
@@ -180,3 +191,69 @@ def test_hints_lead_to_the_answer(path, capsys):
         exercise.show_answer()
         answer = capsys.readouterr().out.splitlines()[len(exercise.hints) :]
         assert answer and "show_answer" not in answer[0]
+
+
+# Answers that were once let through, or refused, and should not have been.
+
+
+def over_the_outputs(grad, x, w, stride):
+    grad_x, grad_w = np.zeros_like(x), np.zeros_like(w)
+    for i, g in enumerate(grad.tolist()):
+        grad_x[i * stride : i * stride + len(w)] += g * w
+        grad_w += g * x[i * stride : i * stride + len(w)]
+    return grad_x, grad_w
+
+
+def depth_first(output):
+    order, seen, stack = [], set(), [(output, False)]
+    while stack:
+        number, done = stack.pop()
+        if done:
+            order.append(number)
+        elif number not in seen:
+            seen.add(number)
+            stack += [(number, True), *((source, False) for source, _ in number.sources)]
+    return order[::-1]
+
+
+def of_the_library(x, weight, stride):
+    weight = nn.Tensor(weight)
+    return nn.functional.conv2d(nn.Tensor(x), weight, None, stride, 1, groups=len(weight.data)).data
+
+
+def salted(task):
+    return abs(hash(task))
+
+
+def with_a_helper(task, iteration, count, batch):
+    rng = np.random.default_rng([iteration, salted(task)])
+    return rng.choice(count, batch, replace=False)
+
+
+def from_a_table(*case):
+    return {(116, 28, 20): 28 * 20 * (2 * 58**2 + 9 * 58), (232, 14, 14): 5479376}[case]
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "answer", "reply"),
+    [
+        ("01", "order_by_counting", depth_first, "return a pair"),
+        ("02", "count", 320, "the second layer has a bias, too"),
+        ("02", "count", 305, "the first layer has a bias, too"),
+        ("03", "one_axis", over_the_outputs, "a loop over the outputs"),
+        ("03", "price_of_the_copy", "2.25", "without quotation marks"),
+        ("04", "depthwise", of_the_library, "that is the library's"),
+        ("05", "price_of_groups", 2.8, "two digits"),
+        ("05", "price_of_groups", 2.83, "Right"),
+        ("06", "block_multiply_adds", from_a_table, "Not yet"),
+        ("12", "five", "0.57", "without quotation marks"),
+        ("12", "kind", " Place", "Right"),
+        ("13", "best_block", (5.05, 5.05), "whole rows"),
+        ("14", "choose", with_a_helper, "differs from process to process"),
+        ("15", "letters", "ABC", "Right"),
+    ],
+)
+def test_the_reply_to(number, name, answer, reply, capsys):
+    exercise = getattr(importlib.import_module(f"exercises.chapter_{number}"), name)
+    exercise.check(answer)
+    assert reply in capsys.readouterr().out

@@ -1,8 +1,14 @@
 """What carries the chapters: exercises that check themselves, pictures, boxes in figures."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from book.folders import CHAPTERS
 from exercises.exercise import Exercise, Wrong
 from support import figures, photographs
 
@@ -190,3 +196,36 @@ def test_boxes_are_drawn_where_they_are():
         figures.show_boxes(axis, image, np.zeros((2, 5)))
     with pytest.raises(ValueError, match="R texts or none: 1"):
         figures.show_boxes(axis, image, np.zeros((2, 4)), ["a"])
+
+
+THREADS = """
+import os
+{begin}
+import numpy as np
+square = np.ones((700, 700), np.float32)
+for _ in range(3):
+    square @ square
+print(len(os.listdir("/proc/self/task")))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads in /proc")
+def test_one_thread_holds_numpy_too():
+    """Counted by the system: another thread of NumPy's or Numba's would be in the list."""
+    begin = "from support.threads import one_thread\none_thread()\none_thread()"
+    assert chapter_says(THREADS.format(begin=begin)) == "1\n"
+
+
+def test_one_thread_is_the_first_thing_to_ask_for():
+    program = "import numpy\nfrom support.threads import one_thread\none_thread()"
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        chapter_says(program)
+    assert "restart the kernel and run this cell first" in failed.value.stderr
+
+
+def chapter_says(program):
+    """What a program prints whose NumPy may use as many threads as it likes."""
+    free = {name: value for name, value in os.environ.items() if not name.endswith("_THREADS")}
+    command = [sys.executable, "-c", program]
+    free["PYTHONPATH"] = os.pathsep.join((str(CHAPTERS), str(CHAPTERS.parent)))
+    return subprocess.run(command, env=free, capture_output=True, text=True, check=True).stdout

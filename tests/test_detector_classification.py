@@ -74,3 +74,21 @@ def test_splits_in_folders(tmp_path):
     write_classes(tmp_path / "data" / "val" / "..", 1, {"val/mauve": (200, 100, 200)})
     with pytest.raises(UserError, match="mauve"):
         open_class_folders(tmp_path / "data")
+
+
+def test_auxiliary_classifiers_learn_too(capsys, tmp_path):
+    data, out = write_classes(tmp_path / "data", 6), tmp_path / "run"
+    settings = ["auxiliary=true", "label_smoothing=0.1", "steps.least_iterations=2"]
+    options = [word for setting in settings for word in ("--set", setting)]
+    options += [*OPTIONS[:6], "--epochs", "1", "--out", out, *options]
+    code, _, _ = run(capsys, "train", "--data", data, "--network", "googlenet", *options)
+    assert code == 0
+    header, first = (out / "metrics.csv").read_text().splitlines()[:2]
+    row = dict(zip(header.split(","), first.split(","), strict=True))
+    for name in ("auxiliary_1", "auxiliary_2"):  # 0.3 times a loss of about log 3
+        assert 0.1 < float(row[name]) < 1.5
+    line = complaint(
+        capsys, "train", "--data", data, "--network", "resnet18", *options[:-8], "--out",
+        tmp_path / "other", "--set", "auxiliary=true",
+    )  # fmt: skip
+    assert "resnet18 has no auxiliary classifiers" in line

@@ -481,8 +481,11 @@ def test_parts_of_the_picture_in_a_table(tmp_path):
     tensorflow_csv(tmp_path)
     rows = "filename,class,xmin,ymin,xmax,ymax\n" + "a.png,cat,0.1,0.2,0.5,0.75\n" * 3
     text(tmp_path / "train_labels.csv", rows)
-    with pytest.raises(DatasetError, match="are they parts of the picture"):
-        open_dataset(tmp_path, "train")
+    dataset = open_dataset(tmp_path, "train")
+    assert "taken for parts of the picture" in str(dataset.problems[0])
+    sides = np.array([dataset.images[0].width, dataset.images[0].height] * 2)
+    expected = ([0.1, 0.2, 0.5, 0.75] * sides).astype(np.float32)
+    np.testing.assert_array_equal(dataset.target(0)["boxes"][0], expected)
 
 
 def test_annotations_without_a_picture_are_left_out_and_named(tmp_path):

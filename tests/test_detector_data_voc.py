@@ -153,7 +153,7 @@ def test_lists_and_pictures_that_do_not_match(tmp_path):
 
 def test_no_pictures_at_all(tmp_path):
     write_voc(tmp_path, FILES, **SPLITS)
-    (tmp_path / "JPEGImages").rename(tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / "JPEGImages")
     with pytest.raises(UserError, match="JPEGImages or .*images"):
         open_dataset(tmp_path, "train")
 

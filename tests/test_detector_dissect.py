@@ -7,15 +7,17 @@ import shutil
 
 import numpy as np
 import pytest
+from browsing import LAPTOP, PHONE, Reader, open_browser
 from field_cases import complaint, run
 from PIL import Image
 from small_detectors import SIZES, picture, small_detector
 
 from detector.datasets import ShapesDataset, write_shapes
 from detector.detectors.detector import Detector
-from detector.tools.dissect import counts, cuts, fates
+from detector.tools.dissect import counts, cuts, dissect, fates
 from detector.tools.stage_pictures import cell_of, cut_out, glowing, tiles
 from detector.training import checkpoints
+from detector.training.loading import LoadedDetector
 from detector.training.objectives.detection import describe
 
 SHAPES = ShapesDataset(4, image_size=64)
@@ -152,6 +154,40 @@ def test_numbers_become_colours():
     ]
     assert tiles(np.zeros((7, 3, 3))).shape == (8 * 7, 8 * 19, 3)
     assert cut_out(picture(30, 60), np.array([59.9, 29.9, 60.0, 30.0])).shape == (140, 140, 3)
+
+
+# As people meet it
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def long_page(tmp_path_factory, model):
+    """With names that are too long for a phone."""
+    folder = tmp_path_factory.mktemp("long")
+    names = ["a_name_without_any_place_to_break_it" * 3] * len(CLASSES)
+    detector = LoadedDetector(model, names, [1, 2, 3, 4], folder / ("path" * 40))
+    image, target = SHAPES.load(0)
+    dissect(folder / "a.html", detector, "file" * 50, image, target, 0.0)
+    return folder / "a.html"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_it_fits_and_is_whole(browser, long_page, size, scheme):
+    someone = Reader(browser, size, scheme)
+    page = someone.open(long_page)
+    assert someone.overflow() == 0
+    assert (someone.ground() < 128) is (scheme == "dark")
+    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+    for drawing in page.locator(".plots img").all():
+        assert drawing.bounding_box()["width"] > 250
+    someone.context.close()
+    assert someone.troubles == []
 
 
 # Mistakes

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_data_set import middling, real_data
 
+from detector.evaluation.confusion import confusion
 from detector.evaluation.figures import coco_evaluation
 from detector.evaluation.matches import match
 from detector.evaluation.mistakes import KINDS, Tally, costs, find_mistakes
@@ -45,6 +46,30 @@ def test_each_kind_by_hand():
     twice = [detection(1, 1, BOX, 0.9), detection(1, 1, BOX, 0.8)]
     assert kinds(truth, twice) == ["twice"]
     assert kinds([], [detection(1, 1, BOX, 0.9)]) == ["invented"]
+
+
+def test_what_is_taken_for_what_by_hand():
+    """Rows are what the objects are, and what is none; columns what they are taken for, and missed.
+
+    Categories 7 and 3, in this order.
+    """
+    objects = [annotation(1, 7, BOX), annotation(1, 3, OTHER), annotation(2, 3, BOX)]
+    truth = {
+        "categories": [{"id": 7}, {"id": 3}],
+        "annotations": [*objects, annotation(2, 7, AWAY, crowd=1)],
+    }
+    found = [
+        detection(1, 3, BOX, 0.9),  # surer, but the object is taken by its own class
+        detection(1, 7, BOX, 0.8),
+        detection(1, 7, OTHER, 0.7),  # taken for another
+        detection(1, 7, OTHER, 0.6),  # once more
+        detection(2, 3, HALF, 0.6),  # misplaced: invented here, and the object is missed
+        detection(2, 7, AWAY, 0.6),  # in a crowd
+        detection(2, 3, BOX, 0.49),  # not shown
+    ]
+    ids, counts = confusion(truth, found, 0.5)
+    assert ids == [7, 3]
+    assert counts.tolist() == [[1, 0, 0], [1, 0, 1], [1, 2, 0]]
 
 
 def test_what_lies_in_a_crowd_is_no_mistake():

@@ -77,9 +77,11 @@ def test_in_a_notebook(run):
         f"run = detector.load({str(run.path)!r})\n"
         f"run.predict({str(next((run.path.parent / 'shapes' / 'val').glob('*.png')))!r}, 0.0)"
     )
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    cells = [nbformat.v4.new_code_cell(source) for source in (code, "run.report()")]
+    book = nbformat.v4.new_notebook(cells=cells)
     nbclient.NotebookClient(book, timeout=120).execute()
-    (output,) = book.cells[0].outputs
+    (output,), (report,) = (cell.outputs for cell in book.cells)
+    assert "<iframe" in report.data["text/html"]
     assert "image/png" in output.data and "Found(" in output.data["text/plain"]
 
 

@@ -30,6 +30,7 @@ MISTAKES = {
     "dissect": ("dissect x.jpg --weights y --score 2", "between 0 and 1, not 2"),
     "export": ("export --weights x --to onx", "did you mean 'onnx'"),
     "summary": ("summary --backbone resnet", "did you mean 'resnet50'"),
+    "classify": ("classify x.jpg", "required: --weights"),
     "networks": ("networks resnet", "did you mean 'resnet50'"),
     "check-data": ("check-data --data nowhere", "no folder nowhere"),
     "doctor": ("doctor --data shapes --pictures 9", "from 1 to 8, not 9"),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -202,6 +203,8 @@ def found(boxes, scores, labels):
 
 
 class Ours:
+    model = SimpleNamespace(image=ImageSettings())
+
     def __init__(self, what):
         self.what = what
 
@@ -327,6 +330,7 @@ def test_the_commands_mistakes(capsys, monkeypatch, tmp_path, weights):
     assert "best.ckpt" in complaint(capsys, *export, "onnx", "--pictures", weights)
     (tmp_path / "empty").mkdir()
     assert "no picture in" in complaint(capsys, *export, "onnx", "--pictures", tmp_path / "empty")
+    assert "end it in .pth" in complaint(capsys, *export, "torch", "--out", "a.py")
     write_json(tmp_path / "best.onnx", {})
     assert "there already" in complaint(capsys, *export, "onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

@@ -148,7 +148,22 @@ def write_csv(folder: Path, split: str, content: dict) -> None:
     write_text(folder / f"{split}_labels.csv", "\n".join(rows))
 
 
+def write_cvat(folder: Path, split: str, content: dict) -> None:
+    images = []
+    for number, (name, objects) in enumerate(content.items()):
+        boxes = "".join(
+            f'<box label="{label}" occluded="0" xtl="{x1}.00" ytl="{y1}" xbr="{x2 + 1}" '
+            f'ybr="{y2 + 1}" z_order="0"><attribute name="old">true</attribute></box>'
+            for label, (x1, y1, x2, y2), _ in objects
+        )
+        images.append(f'<image id="{number}" name="{name}.png" width="64">{boxes}</image>')
+        save_picture(folder / "images", name)
+    text = f"<?xml version='1.0'?><annotations><version>1.1</version>{''.join(images)}"
+    write_text(folder / f"{split}.xml", f"{text}</annotations>")
+
+
 WRITERS = {
+    "CVAT": write_cvat,
     "COCO in one file": write_one_json,
     "YOLO": write_yolo,
     "LabelMe": write_labelme,
@@ -161,7 +176,7 @@ WRITERS = {
 
 
 # Nothing in them marks an object that is to be ignored.
-WITHOUT_MARK = ("YOLO", "LabelMe", "CSV")
+WITHOUT_MARK = ("YOLO", "LabelMe", "CSV", "CVAT")
 # Bytes from the end that make a line incomplete; XML and JSON are cut near the beginning.
 CUT = {"YOLO": -12, "CSV": -40}
 
@@ -186,7 +201,7 @@ def write(layout: str, folder: Path, content: dict | None = None) -> Path:
 def annotations_of(folder: Path, name: str) -> Path:
     """The file that has the boxes of a picture of "train"."""
     found = [path for path in folder.rglob(f"{name}.*") if path.suffix in (".xml", ".txt", ".json")]
-    tables = [*folder.rglob("*.json"), *folder.rglob("*.csv")]
+    tables = [path for suffix in ("json", "csv", "xml") for path in folder.rglob(f"*.{suffix}")]
     return (found or [path for path in tables if "train" in str(path)])[0]
 
 

@@ -165,6 +165,7 @@ FAMILIES = {
     "senet": lambda: SENet(SENET, (1, 1, 1, 2), 5, C=32).eval(),
     "shufflenet_v1": lambda: ShuffleNetV1(3, 5, width=0.25, squeeze=True),
     "shufflenet_v2": lambda: shufflenet_v2(0.5, 5, extra_depthwise=True),
+    "shufflenet_v2, SE": lambda: shufflenet_v2(0.5, 5, "paper", squeeze=True).eval(),
     "squeezenet": lambda: SqueezeNet("1.1", 5, bypass="complex", dropout=0.0),
     "vgg": lambda: VGG(11, 5, True, dropout=0.0, channels=(4, 4, 8, 8, 8), hidden=16),
     "xception": lambda: Xception(5),
@@ -188,6 +189,7 @@ DOUBLE = {
     "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "nasnet_a_large",
     "se_resnet50", "se_resnet101", "se_resnet152", "se_resnext50_32x4d", "se_resnext101_32x4d",
     "senet154", "se_shufflenet_v1_g3", "se_shufflenet_v1_g3_x2_0",
+    "se_shufflenet_v2_x2_0",
 }  # fmt: skip
 
 # Windows that do not reach over the border leave away a few cells of a map; some add one.
@@ -484,7 +486,13 @@ def put_into(theirs, state: dict[str, np.ndarray]) -> None:
 def test_compiled_is_plain(network_name, network):
     images = picture_for(network_name, 2)
     compiled = nn.inference.compile(network, images.shape)
+    # Response norm is in two networks of its time and has no lowering.
+    assert len(compiled.plan.stages) == (7 if has_response_norm(network) else 1)
     assert_equal_but_for_rounding(compiled(images), scores(network, images))
+
+
+def has_response_norm(model) -> bool:
+    return any(isinstance(module, nn.LocalResponseNorm) for module in model.modules())
 
 
 # Without a classifier, and frozen
@@ -573,3 +581,13 @@ def test_weights_of_a_part_of_another_program_load(family, tmp_path):
     assert {key for key, *_ in report.mismatched} == classifier
     for key, array in target.state_dict().items():
         assert key in classifier or np.array_equal(array, source.state_dict()[key])
+
+
+# The page
+
+
+def test_the_page_has_the_same_numbers():
+    page = (Path(__file__).parents[1] / "docs" / "networks.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\| `(\w+)` \| (\d+) \| ([\d,]+) \| ([\d,]+) \|", page, re.MULTILINE)
+    numbers = {name: tuple(int(n.replace(",", "")) for n in rest) for name, *rest in found}
+    assert numbers == {name: row[:3] for name, row in EXPECTED.items()}

@@ -8,6 +8,7 @@ import nn
 from nn import functional as F
 from nn.inference import compile as compile_module
 from nn.kernels.machine.jit import twins
+from nn.models.blocks import SameConv2d
 
 
 def residual(body, shortcut=None, act=F.relu):
@@ -146,6 +147,17 @@ NETWORKS = {
         nn.Conv2d(16, 8, 1, bias=False), nn.AvgPool2d(2, 2), dense_layer(8, 8),
     ),
     "Xception": lambda: nn.Sequential(unit(3, 12, 3, 2), xception_block()),
+    "TensorFlow's padding": lambda: nn.Sequential(
+        SameConv2d(3, 8, 3, 2), nn.ReLU6(), SameConv2d(8, 8, 5, 2, groups=8), nn.ReLU6(),
+        SameConv2d(8, 8, 3, 1), SameConv2d(8, 12, (7, 4), 2, groups=2),
+    ),
+    "every other pixel": lambda: nn.Sequential(
+        nn.ZeroPad2d((-2, 1, -2, 1)), nn.Conv2d(3, 8, 1, 2),
+        nn.ZeroPad2d((-1, 1, -1, 1)), nn.Conv2d(8, 8, 1, 2), nn.ZeroPad2d((1, 0, 2, 1)), unit(8, 8),
+    ),
+    "learned groups": lambda: nn.Sequential(
+        unit(3, 8), Layers(lambda x: x[:, np.array([5, 0, 7, 0])]), unit(4, 4)
+    ),
     "dilated": lambda: nn.Sequential(unit(3, 8, 3, 2), unit(8, 8, 3, dilation=2), nn.ReLU6()),
 }  # fmt: skip
 
@@ -198,6 +210,7 @@ def test_a_nan_is_seen_where_the_module_sees_it(name):
     x[0, 1, 16, 20] = np.nan
     expected, actual = plain(module, x), compile_module(module, x.shape)(x)
     assert np.isnan(expected).any()
-    if name != "residual, Winograd":  # where it spreads over a tile
+    # It spreads over a tile, or to where a window's taps are 0.
+    if name not in ("residual, Winograd", "TensorFlow's padding", "every other pixel"):
         np.testing.assert_array_equal(np.isnan(actual), np.isnan(expected))
     assert np.isnan(actual)[np.isnan(expected)].all()

@@ -155,15 +155,15 @@ def _order_reference(output):
                 uses[source] = 0
                 found.append(source)
             uses[source] += 1
-    order, free = [], [output]
+    order, free, left = [], [output], dict(uses)
     while free:
         number = free.pop()
         order.append(number)
         for source, _ in number.sources:
-            uses[source] -= 1
-            if uses[source] == 0:
+            left[source] -= 1
+            if left[source] == 0:
                 free.append(source)
-    return order
+    return order, uses
 
 
 def _check_order(answer):
@@ -180,12 +180,30 @@ def _check_order(answer):
         ("a chain of 20,000 numbers", _chain(20000)),
     ):
         try:
-            order = list(answer(nodes[-1]))
+            given = answer(nodes[-1])
         except RecursionError:
             raise Wrong(
                 f"on {title} your function calls itself too deeply. Keep a list of what is free."
             ) from None
-        _judge_order(title, nodes, order)
+        if not isinstance(given, tuple | list) or len(given) != 2 or not hasattr(given[1], "keys"):
+            raise Wrong("return a pair: the list, and the dict of uses.")
+        _judge_order(title, nodes, list(given[0]))
+        _judge_uses(title, nodes, given[1])
+
+
+def _judge_uses(title, nodes, uses):
+    right = dict.fromkeys(nodes, 0)
+    for user in nodes:
+        for source, _ in user._sources:
+            right[source] += 1
+    if set(uses) != set(right):
+        raise Wrong(f"on {title}, count the uses of all numbers, the last one (0 uses) as well.")
+    for node, count in right.items():
+        if uses[node] != count:
+            raise Wrong(
+                f"on {title}, {node} is used {count} times by others, you count {uses[node]}. "
+                "Return the uses as they are before any of them is struck off."
+            )
 
 
 def _judge_order(title, nodes, order):

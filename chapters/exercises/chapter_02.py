@@ -19,6 +19,8 @@ def _check_count(answer):
         10 * 20 + 20 * 5 + 10 + 20: "a bias belongs to each output of a layer, not to each input.",
         10 * 20 + 10 + 20 * 5 + 20 + 5: "one bias vector is too many: the ReLU learns nothing.",
         25: "those are the biases. Each output also has a weight for every input.",
+        10 * 20 + 20 + 20 * 5: "the second layer has a bias, too, for each of its 5 outputs.",
+        10 * 20 + 20 * 5 + 5: "the first layer has a bias, too, for each of its 20 outputs.",
         10 * 20 + 20: "that is the first layer. The second one learns too.",
     }
     if answer != 325:

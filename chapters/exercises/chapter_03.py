@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.watching import watch
 
 # 1. The size of the output
 
@@ -257,6 +258,13 @@ def _check_one_axis(answer):
         if not np.allclose(grad_w, right_w):
             flipped = " It is reversed." if np.allclose(grad_w, right_w[::-1]) else ""
             raise Wrong(f"{where} the gradient in x is right, the one in w is not.{flipped}")
+    many = 20_000
+    _, instructions, _ = watch(answer, np.ones(many), np.ones(many + 1), np.ones(2), 1)
+    if instructions > many:
+        raise Wrong(
+            f"right, but for {many:,} outputs Python takes {instructions:,} instructions: a loop "
+            "over the outputs, hidden or not. Loop over the taps, and let slices do the rest."
+        )
 
 
 def _explain_one_axis(where, given, grad, x, w, stride):

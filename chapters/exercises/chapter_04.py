@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.watching import watch
 
 # 1. Multiply-adds
 
@@ -127,7 +128,10 @@ def _check_depthwise(answer):
     rng = np.random.default_rng(4)
     for N, C, H, W, stride in ((2, 3, 6, 7, 1), (1, 4, 7, 7, 2), (2, 2, 8, 6, 2), (1, 3, 10, 8, 3)):
         x, weight = rng.standard_normal((N, C, H, W)), rng.standard_normal((C, 1, 3, 3))
-        given = np.asarray(answer(x.copy(), weight.copy(), stride))
+        given, _, packages = watch(answer, x.copy(), weight.copy(), stride)
+        if "nn" in packages:
+            raise Wrong("that is the library's; write it on arrays, with a loop over nine taps.")
+        given = np.asarray(given)
         right = _depthwise_reference(x, weight, stride)
         where = f"for x {x.shape} and stride {stride}"
         if given.shape != right.shape:

@@ -81,6 +81,8 @@ def _check_price(answer):
         4.0: "that would be with 16 groups.",
     }
     if not np.isclose(answer, math.sqrt(8.0), atol=0.01):
+        if np.isclose(answer, math.sqrt(8.0), atol=0.1):
+            raise Wrong("nearly: give two digits behind the point, or let Python work it out.")
         for wrong, reason in reasons.items():
             if np.isclose(answer, wrong, atol=0.01):
                 raise Wrong(reason)

@@ -1,6 +1,7 @@
 """The exercises of chapter 14, a parameter server in 100 lines."""
 
 import itertools
+from unittest import mock
 
 import numpy as np
 
@@ -254,8 +255,9 @@ def _check_choose(answer):
             "the same arguments gave two different batches: your numbers come from a generator "
             "that remembers how often it was asked. Make a new one, seeded by the arguments."
         )
-    code = getattr(answer, "__wrapped__", answer).__code__
-    if "hash" in code.co_names:
+    with mock.patch("builtins.hash", lambda value: len(repr(value))):  # another process's
+        elsewhere = np.asarray(answer("sine", 3, 50, 8))
+    if not np.array_equal(first, elsewhere):
         raise Wrong(
             "Python's hash() of a text differs from process to process, so the newcomer would draw "
             "other batches than the site it replaces. Turn the text into numbers yourself, for "

@@ -6,6 +6,7 @@ import functools
 import inspect
 import textwrap
 from collections.abc import Callable, Sequence
+from numbers import Real
 
 
 class Wrong(Exception):  # noqa: N818 (it is the answer that is wrong)
@@ -66,7 +67,7 @@ class Exercise:
         elif callable(self.reference):
             print(textwrap.dedent(inspect.getsource(self.reference)).rstrip())
         else:
-            print(repr(self.reference))
+            print(": ".join([repr(self.reference), *self.hints[-1:]]))  # and the way to it
 
     def verify(self) -> None:
         """Check the reference answer, silently.
@@ -82,7 +83,13 @@ class Exercise:
     def _judge(self, answer: object) -> str:
         if _is_blank(answer):
             raise Unanswered
-        return self._check(_guarded(answer) if inspect.isfunction(answer) else answer) or "Right."
+        if inspect.isfunction(answer):
+            answer = _guarded(answer)
+        elif isinstance(answer, str) and isinstance(self.reference, str):
+            answer = answer.strip().lower()
+        elif isinstance(answer, str) and isinstance(self.reference, Real):
+            raise Wrong(f"a number, please, without quotation marks: {answer!r} is a text.")
+        return self._check(answer) or "Right."
 
 
 def _is_blank(answer: object) -> bool:

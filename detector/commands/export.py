@@ -56,8 +56,6 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(EXPORTS.complaint(args.to))
     detector = load_detector(args.weights)
     out = Path(args.out or f"{name_of(detector.path)}{SUFFIX[args.to]}")
-    if not out.parent.is_dir():
-        raise UserError(f"there is no folder {out.parent} for --out {out}: make it first")
     pictures = pictures_to_compare(detector, args.pictures)
     print(printable(f"{out}: {EXPORTS[args.to](detector, out, pictures)}"))
     return 0

@@ -28,9 +28,9 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
         "--data",
         required=required,
         metavar="DIR",
-        help="a folder as annotation tools write it (YOLO, COCO, VOC, LabelMe, CSV), or a file in "
-        "it that describes it (data.yaml, result.json); or the word shapes for the built-in "
-        "synthetic set",
+        help="a folder as annotation tools write it (YOLO, COCO, VOC, CVAT, LabelMe, CSV), or a "
+        "file in it that describes it (data.yaml, result.json); or the word shapes for the "
+        "built-in synthetic set",
     )
 
 

@@ -20,9 +20,11 @@ from nn.table import did_you_mean
 EXAMPLES = """examples:
   lighthead summary
   lighthead summary --backbone shufflenet_v2_x0_5 --setting S --classes 3 --size 480 640
-  lighthead summary --backbone resnet50 --only-backbone --size 224 224
+  lighthead summary --network resnet50
   lighthead summary --backbone shufflenet_v2_x1_0 --only-backbone --set first_block=paper
 """
+
+DEFAULT_SIZE = (800, 1216)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,13 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a network: `lighthead networks` lists them (default: %(default)s)",
     )
     parser.add_argument(
+        "--network",
+        metavar="NAME",
+        help="the classification network alone, at its own size: short for --backbone NAME "
+        "--only-backbone --size SIDE SIDE",
+    )
+    parser.add_argument(
         "--setting", default="S", choices=("S", "L"), help="of the thesis (default: %(default)s)"
     )
     parser.add_argument(
         "--classes", type=int, default=80, metavar="N", help="without background (default: 80)"
     )
     parser.add_argument(
-        "--size", type=int, nargs=2, default=(800, 1216), metavar=("H", "W"),
+        "--size", type=int, nargs=2, default=DEFAULT_SIZE, metavar=("H", "W"),
         help="of the picture as the network sees it (default: 800 1216)",
     )  # fmt: skip
     parser.add_argument(
@@ -57,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.network:
+        args.backbone, args.only_backbone = args.network, True
+        if args.backbone in NETWORKS and args.size == DEFAULT_SIZE:
+            with nn.init.skipped():
+                args.size = (NETWORKS[args.backbone](num_classes=None).side,) * 2
     height, width = args.size
     if min(height, width) < 1 or args.classes < 1:
         raise UserError("--size and --classes must be at least 1")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from detector.datasets.box_checks import are_parts_of_pictures, check_box
-from detector.datasets.coco_entries import REQUIRED, as_written, kind, sound_entries
+from detector.datasets.coco_entries import REQUIRED, as_written, kind, number_texts, sound_entries
 from detector.datasets.dataset import ANNOTATION, Dataset, ImageRecord
 from detector.datasets.finding import PictureFinder, is_inside
 from detector.datasets.images import read_size
@@ -81,6 +81,7 @@ def read_json(path: Path) -> dict:
             raise UserError(f"{path}: {key!r} must be a list, not {kind(document[key])}")
         if not document[key] and key != "annotations":
             raise UserError(f"{path}: the list {key!r} is empty")
+    number_texts(document)
     return document
 
 

@@ -7,6 +7,7 @@ them (``numbers.py``); what can be found out elsewhere may be missing or null.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 
@@ -77,6 +78,24 @@ OPTIONAL: dict[str, dict[str, Rule]] = {
     "annotations": {"area": (to_area, "a number, 0 or more"), "iscrowd": (to_flag, "0 or 1")},
 }
 SINGULAR = {"categories": "category", "images": "image", "annotations": "annotation"}
+
+
+def number_texts(document: dict) -> None:
+    """Give numbers to images and categories whose ids are texts, and to what refers to them.
+
+    Changes the document. They follow the numbers that there are, in alphabetical order.
+    """
+    for key, reference in (("images", "image_id"), ("categories", "category_id")):
+        entries = [entry for entry in document[key] if isinstance(entry, dict)]
+        ids = [entry.get("id") for entry in entries]
+        texts = {text for text in ids if isinstance(text, str) and to_whole(text) is None}
+        first = 1 + max((number for number in map(to_whole, ids) if number is not None), default=0)
+        numbers = dict(zip(sorted(texts), itertools.count(first), strict=False))
+        referring = [entry for entry in document["annotations"] if isinstance(entry, dict)]
+        for field, holders in (("id", entries), (reference, referring)) if texts else ():
+            for entry in holders:
+                if isinstance(entry.get(field), str):
+                    entry[field] = numbers.get(entry[field], entry[field])
 
 
 def sound_entries(

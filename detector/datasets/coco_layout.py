@@ -10,7 +10,7 @@ from pathlib import Path
 from detector.datasets.coco import read_coco
 from detector.datasets.dataset import Dataset
 from detector.datasets.files import files_in, folders_in, is_file
-from detector.datasets.finding import PictureFinder
+from detector.datasets.finding import PictureFinder, data_folder
 from detector.datasets.splitting import split_of_file
 
 PREFIX = "instances_"
@@ -51,12 +51,11 @@ def json_splits(place: Path) -> dict[str, Callable[[], Dataset]]:
     the folders of the splits (Label Studio's ``result.json``, CVAT's, one file for all). ``place``
     may also be such a file."""
     if is_file(place):
-        paths = [place]
-        folder = place.parent.parent if place.parent.name == "annotations" else place.parent
+        paths, folder = [place], data_folder(place)
     else:
         folder = place
-        holders = (folder, folder / "annotations", *folders_in(folder))
-        paths = list(dict.fromkeys(p for holder in holders for p in files_in(holder, (".json",))))
+        below = [holder for inner in folders_in(folder) for holder in (inner, *folders_in(inner))]
+        paths = [path for holder in (folder, *below) for path in files_in(holder, (".json",))]
     paths = [path for path in paths if looks_like_coco(path)]
     files = {split_of_file(p, folder) or p.stem.removeprefix(PREFIX): p for p in paths}
     if len(files) < len(paths):
@@ -81,9 +80,10 @@ def readers_of(folder: Path, files: dict[str, Path]) -> dict[str, Callable[[], D
 
 
 def beside(path: Path, folder: Path) -> list[Path]:
-    """The folders of a file inside the folder of its split."""
-    holder = path.parent
-    return [] if holder in (folder, folder / "annotations") else [holder, holder / "images"]
+    """The folders of a file inside the folder of its split, and ``images`` in them."""
+    holders = [holder for holder in path.parents if folder in holder.parents]
+    of_pictures = [holder for holder in holders if holder.name != "annotations"]
+    return [place for holder in of_pictures for place in (holder, holder / "images")]
 
 
 def looks_like_coco(path: Path) -> bool:

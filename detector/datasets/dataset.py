@@ -18,6 +18,7 @@ from detector.datasets.files import composed, is_file, spelled
 from detector.datasets.images import is_turned, read_image
 from detector.datasets.problems import Problem
 from detector.errors import UserError
+from detector.parts.preprocess import scale_boxes
 from nn.table import did_you_mean
 
 # One row an annotation. ``image`` is a position in Dataset.images, ``label`` 1..num_classes,
@@ -38,7 +39,8 @@ ANNOTATION = np.dtype(
 class ImageRecord:
     """One image: the annotations' ``id``, where it is and its upright size in pixels.
 
-    ``missing`` is what to tell about a file that is not there.
+    ``missing`` is what to tell about a file that is not there; ``reduction`` by how much the sides
+    of a huge photograph are divided when it is decoded.
     """
 
     id: int
@@ -46,6 +48,12 @@ class ImageRecord:
     width: int
     height: int
     missing: str = ""
+    reduction: int = 1
+
+    @property
+    def decoded(self) -> tuple[int, int]:
+        """(height, width) of its pixels."""
+        return -(-self.height // self.reduction), -(-self.width // self.reduction)
 
 
 class Dataset:
@@ -91,7 +99,7 @@ class Dataset:
         """
         record = self.images[index]
         image = self.read(index)
-        if image.shape[:2] != (record.height, record.width):
+        if image.shape[:2] != record.decoded:
             turned = is_file(record.path) and is_turned(record.path)
             raise UserError(
                 f"{record.path} is {image.shape[1]} x {image.shape[0]} pixels when upright"
@@ -106,7 +114,7 @@ class Dataset:
         return read_image(self.images[index].path)
 
     def target(self, index: int) -> dict:
-        """What is in image ``index``, without decoding it.
+        """What is in image ``index``, without decoding it; in pixels as they are decoded.
 
         Returns:
             ``boxes`` (R, 4) float32 ``(x1, y1, x2, y2)`` in pixels, ``labels`` (R,) int64 in
@@ -114,12 +122,14 @@ class Dataset:
             nor background, and ``image_id``. R and I may be 0.
         """
         rows = self.annotations[self._first[index] : self._first[index + 1]]
-        objects, crowds = rows[~rows["crowd"]], rows[rows["crowd"]]
+        record = self.images[index]
+        boxes = scale_boxes(rows["box"], (record.height, record.width), record.decoded)
+        boxes, crowd = boxes.astype(np.float32), rows["crowd"]
         return {
-            "boxes": objects["box"].astype(np.float32),
-            "labels": objects["label"].copy(),
-            "ignore": crowds["box"].astype(np.float32),
-            "image_id": self.images[index].id,
+            "boxes": boxes[~crowd],
+            "labels": rows["label"][~crowd],
+            "ignore": boxes[crowd],
+            "image_id": record.id,
         }
 
     def digest(self) -> str:

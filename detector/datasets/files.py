@@ -20,13 +20,15 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in PASSED_OVER
 
 
-def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """The files in a folder with one of these suffixes (lower case, with the dot), by name.
+def files_in(folder: Path, suffixes: Collection[str] | None = None) -> list[Path]:
+    """The files in a folder with one of these suffixes (lower case, with the dot), by name; None:
+    of any suffix.
 
     A link that leads nowhere is among them, so that whoever opens it can say so. No such folder, no
     files.
     """
-    return [path for path in _entries(folder)[0] if path.suffix.lower() in suffixes]
+    files = _entries(folder)[0]
+    return [path for path in files if suffixes is None or path.suffix.lower() in suffixes]
 
 
 def folders_in(folder: Path) -> list[Path]:

@@ -14,8 +14,18 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
-from detector.datasets.files import composed, files_below, is_file
+from detector.datasets.files import composed, files_below, files_in, folders_in, is_file
 from detector.datasets.images import SUFFIXES
+
+
+def data_folder(file: Path) -> Path:
+    """The folder of the data set that a file describes: its own, or the one above if the pictures
+    lie in a folder beside its own."""
+    own = file.absolute().parent
+    is_beside = any(files_in(place, SUFFIXES) for place in folders_in(own.parent))
+    if own.name == "annotations" or (is_beside and not files_below(own, SUFFIXES)):
+        return own.parent
+    return own
 
 
 class PictureFinder:
@@ -106,7 +116,8 @@ def forms(name: str) -> list[str]:
     path, _, query = slashed.partition("?")
     if query.startswith("d="):  # Label Studio's local files
         path = query.removeprefix("d=").partition("&")[0]
-    return list(dict.fromkeys([name, slashed, unquote(slashed), unquote(path)]))
+    unquoted = [unquote(text).replace("\\", "/") for text in (slashed, path)]
+    return list(dict.fromkeys([name, slashed, *unquoted]))
 
 
 def is_inside(name: str) -> bool:

@@ -24,6 +24,7 @@ FORMATS = Table(
             "*.json with images, annotations and categories",
         ),
         "YOLO": ("detector.datasets.yolo:yolo_splits", "data.yaml, or *.txt for the pictures"),
+        "CVAT": ("detector.datasets.cvat:cvat_splits", "*.xml with all images"),
         "VOC beside the pictures": ("detector.datasets.voc:beside_splits", "*.xml"),
         "LabelMe": ("detector.datasets.labelme:labelme_splits", "*.json with shapes"),
         "CSV": ("detector.datasets.csv_table:csv_splits", "*.csv with a row for each box"),

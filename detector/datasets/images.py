@@ -26,9 +26,11 @@ SHRINK = "shrink it, and with it the boxes that are annotated in it"
 ON_ITS_SIDE = (5, 6, 7, 8)  # of EXIF's orientations, those that exchange width and height
 GREY_BITS = (8, 10, 12, 14, 16, 32)  # that cameras and tools store in 16 or 32
 MAX_PIXELS = 50_000_000  # 150 MB of RGB: a small file can claim to be far larger
+MAX_JPEG_PIXELS = 300_000_000  # its decoder shrinks while it decodes
 
-# Pillow warns from 89 million pixels on; read_image refuses far fewer, in one line. And it warns of
-# damaged EXIF data and the like in pictures that it can read.
+# Pillow's own limit is 89 million pixels; open_image refuses what is too large, in one line. And it
+# warns of damaged EXIF data and the like in pictures that it can read.
+Image.MAX_IMAGE_PIXELS = MAX_JPEG_PIXELS
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
@@ -37,13 +39,14 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """Decode a picture.
 
     Grey, palette, CMYK and 16-bit pictures become 8-bit RGB (see ``to_rgb``); transparent parts
-    become white; the EXIF orientation is applied; of several pages or frames the first is taken.
+    become white; the EXIF orientation is applied; of several pages or frames the first is taken. A
+    JPEG of more than ``MAX_PIXELS`` is decoded at a half or a quarter of its sides (``reduction``).
 
     Returns:
         (H, W, 3) uint8, C-contiguous.
 
     Raises:
-        UserError: the file is missing, empty, truncated, no picture, or larger than ``MAX_PIXELS``.
+        UserError: the file is missing, empty, truncated, no picture, or too large.
     """
     path = Path(path)
     with open_image(path) as image:
@@ -53,6 +56,9 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
                     f"{path} has floating-point pixels, of which nobody knows what is white: "
                     "convert it to 8 bits"
                 )
+            factor = reduction(image)
+            if factor > 1:
+                image.draft(None, (image.width // factor, image.height // factor))
             upright = ImageOps.exif_transpose(image)
             return np.ascontiguousarray(to_rgb(upright))
         except UserError:
@@ -68,7 +74,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 
 def read_size(path: str | os.PathLike) -> tuple[int, int]:
-    """(width, height) of the upright picture, from the file's header alone.
+    """(width, height) of the whole upright picture, from the file's header alone.
 
     Raises:
         UserError: as ``read_image``, as far as the header tells.
@@ -86,6 +92,19 @@ def is_turned(path: str | os.PathLike) -> bool:
     """
     with open_image(Path(path)) as image:
         return orientation(image) in range(2, 9)
+
+
+def reduction(image: Image.Image) -> int:
+    """1, 2 or 4: by so much ``read_image`` divides the sides of a picture, rounded up."""
+    factor = 1
+    while is_jpeg(image) and image.width * image.height > MAX_PIXELS * factor**2:
+        factor *= 2
+    return factor
+
+
+def is_jpeg(image: Image.Image) -> bool:
+    """Whether it can be decoded at a part of its size; MPO is a JPEG with others after it."""
+    return image.format in ("JPEG", "MPO")
 
 
 def orientation(image: Image.Image) -> int:
@@ -113,7 +132,7 @@ def open_image(path: Path) -> Image.Image:
     except (IsADirectoryError, PermissionError) as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UserError(f"{path} has more than {MAX_PIXELS:,} pixels: {SHRINK}") from None
+        raise UserError(f"{path} has more than {MAX_JPEG_PIXELS:,} pixels: {SHRINK}") from None
     except Image.UnidentifiedImageError:
         if path.suffix.lower() in HEIC and "HEIF" not in formats():
             raise UserError(
@@ -127,10 +146,11 @@ def open_image(path: Path) -> Image.Image:
         if isinstance(error, OSError) and error.errno is not None:  # the system's, not Pillow's
             raise UserError(f"{path} cannot be read ({error.strerror})") from None
         raise UserError(f"{path} is damaged ({error}): replace or remove it") from error
-    if image.width * image.height > MAX_PIXELS:
+    most = MAX_JPEG_PIXELS if is_jpeg(image) else MAX_PIXELS
+    if image.width * image.height > most:
         image.close()
         raise UserError(
-            f"{path} has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}: {SHRINK}"
+            f"{path} has {image.width} x {image.height} pixels, more than {most:,}: {SHRINK}"
         )
     return image
 

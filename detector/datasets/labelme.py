@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from pathlib import Path
 
 from detector.datasets.assembly import Assembly
@@ -35,8 +35,9 @@ def labelme_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
     splits = defaultdict(list)
     for path in files:
         splits[split_of(path.relative_to(folder).parts[:-1]) or "all"].append(path)
+    read = cache(read_document)  # for the classes, which are those of all splits, and the boxes
     return {
-        name: partial(read_labelme, folder, name, splits[name], files)
+        name: partial(read_labelme, folder, name, splits[name], files, read)
         for name in sorted(splits, key=by_split)
     }
 
@@ -52,23 +53,30 @@ def looks_like_labelme(path: Path) -> bool:
     return b'"shapes"' in text or (b'"imagePath"' in text and b'"imageData"' in text)
 
 
-def class_names(files: Sequence[Path]) -> list[str]:
-    """The classes of all files, in alphabetical order."""
-    documents = (read_document(path, lambda why: None) or {} for path in files)
-    shapes = (shape for document in documents for shape in document.get("shapes", ()))
+def class_names(documents: Iterable[dict | str]) -> list[str]:
+    """The classes in all that ``read_document`` returned, in alphabetical order."""
+    found = (document for document in documents if not isinstance(document, str))
+    shapes = (shape for document in found for shape in document["shapes"])
     names = {to_class_name(shape.get("label")) for shape in shapes if isinstance(shape, dict)}
     return sorted(names - {None})
 
 
-def read_labelme(folder: Path, split: str, files: list[Path], everything: list[Path]) -> Dataset:
+def read_labelme(
+    folder: Path,
+    split: str,
+    files: list[Path],
+    everything: list[Path],
+    read: Callable[[Path], dict | str],
+) -> Dataset:
     """The data set of one split; mistakes stand in its ``problems``."""
-    assembly = Assembly(f"{folder} ({split})", class_names(everything))
-    owned = set()
+    assembly = Assembly(f"{folder} ({split})", class_names(map(read, everything)))
+    finder, owned = PictureFinder(folder, [folder]), set()
     for path in files:
-        document = read_document(path, partial(assembly.complain, path))
-        if document is None:
+        document = read(path)
+        if isinstance(document, str):
+            assembly.complain(path, document)
             continue
-        file = picture_of(path, document)
+        file = picture_of(path, document, finder)
         if file is None:
             assembly.leave_out(path, "there is no picture for it")
             continue
@@ -78,7 +86,7 @@ def read_labelme(folder: Path, split: str, files: list[Path], everything: list[P
             continue
         for count, shape in enumerate(document["shapes"], start=1):
             add_shape(assembly, image, path, f"shape {count}", shape)
-    holders = {path.parent for path in files}
+    holders = {path.parent for path in owned}
     pictures = [path for holder in holders for path in files_below(holder, SUFFIXES)]
     idle = len({path for path in pictures if path.parent in holders} - owned)
     if idle:
@@ -87,31 +95,36 @@ def read_labelme(folder: Path, split: str, files: list[Path], everything: list[P
     return assembly.dataset()
 
 
-def read_document(path: Path, complain: Callable[..., None]) -> dict | None:
-    """What stands in a file, with a list of ``shapes``; None, and a complaint, if it has none."""
+def read_document(path: Path) -> dict | str:
+    """A file's list of ``shapes`` and its ``imagePath``; what is wrong with it if it has none."""
     try:
         if path.stat().st_size > MAX_BYTES:
-            return complain(f"is larger than {MAX_BYTES >> 20} MB")
+            return f"is larger than {MAX_BYTES >> 20} MB"
         document = json.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        return complain(f"cannot be read ({error.strerror})")
+        return f"cannot be read ({error.strerror})"
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
-        return complain(f"is not valid JSON ({reason}): write it anew")
+        return f"is not valid JSON ({reason}): write it anew"
     if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
-        return complain("is not LabelMe's: it must have a list of 'shapes'")
-    return document
+        return "is not LabelMe's: it must have a list of 'shapes'"
+    return {key: document.get(key) for key in ("shapes", "imagePath")}  # not the picture
 
 
-def picture_of(path: Path, document: dict) -> Path | None:
-    """The picture that a file names, or else the one beside it of its own name."""
-    stated = document.get("imagePath")
-    if isinstance(stated, str) and stated.strip():
+def picture_of(path: Path, document: dict, finder: PictureFinder) -> Path | None:
+    """The picture that a file names, or the one beside it of its own name, or else the only one
+    below the data folder that is called as the file says."""
+    stated = document["imagePath"]
+    has_name = isinstance(stated, str) and bool(stated.strip())
+    if has_name:
         (file,), _ = PictureFinder(path.parent, [path.parent]).find([stated])
         if file is not None:
             return file
     beside = (path.with_suffix(suffix) for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES)))
-    return next((file for file in beside if file.is_file()), None)
+    file = next((file for file in beside if file.is_file()), None)
+    if file is None and has_name:
+        (file,), _ = finder.find([stated])
+    return file
 
 
 def add_shape(assembly: Assembly, image, path: Path, entry: str, shape: object) -> None:

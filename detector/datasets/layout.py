@@ -11,18 +11,20 @@ from functools import partial
 from pathlib import Path
 
 from detector.datasets.dataset import Dataset
-from detector.datasets.files import is_file, spelled
+from detector.datasets.files import files_in, folders_in, is_file, spelled
 from detector.datasets.formats import FORMATS
 from detector.datasets.problems import WITHOUT, DatasetError
 from detector.datasets.shapes import DEFAULT_COUNTS, ShapesDataset
-from detector.datasets.splitting import set_aside
+from detector.datasets.splitting import SPLITS, set_aside
 from detector.datasets.usable import without_unusable
+from detector.datasets.voc import HOLDERS, PICTURES
 from detector.errors import UserError
 from detector.progress import Progress
 from nn.table import did_you_mean
 
 SHAPES = "shapes"
 WITHOUT_VAL = " without val"  # a split of which a part was set aside
+MEANING = {*SPLITS, *HOLDERS, *PICTURES}  # what folders are called that are not an archive's own
 
 
 def open_dataset(
@@ -163,8 +165,9 @@ def seen(place: Path) -> tuple[str, dict[str, Callable[[], Dataset]]]:
     Raises:
         UserError: no layout fits it.
     """
+    inner = unpacked(place)
     for name in FORMATS:
-        readers = FORMATS[name](place)
+        readers = FORMATS[name](inner)
         if readers:
             return name, readers
     looked = "; ".join(f"{FORMATS.line(name)} ({name})" for name in FORMATS)
@@ -172,6 +175,17 @@ def seen(place: Path) -> tuple[str, dict[str, Callable[[], Dataset]]]:
         f"{place} holds no data set: looked in it for {looked}. What other tools write, the "
         "package globox turns into COCO's: pip install globox"
     )
+
+
+def unpacked(place: Path) -> Path:
+    """The folder in which an archive holds everything, where that is all there is in a folder.
+
+    Folders whose names say what is in them are no such folder, nor are links, maybe to itself.
+    """
+    inner = [folder for folder in folders_in(place) if not folder.is_symlink()]
+    if len(inner) != 1 or files_in(place) or inner[0].name.lower() in MEANING:
+        return place
+    return unpacked(inner[0])
 
 
 def seen_line(data: str, split: str, train: Dataset, val: Dataset) -> str:

@@ -35,9 +35,9 @@ def split_of(words: Iterable[str]) -> str | None:
 
 
 def split_of_file(path: Path, folder: Path) -> str | None:
-    """The split that a file of annotations is for, by a word of its name or else its folder's."""
+    """The split that a file of annotations is for, by a word of its name or else its folders'."""
     words = re.split(r"[^A-Za-z0-9]+", path.stem)
-    return split_of(words if path.parent == folder else [*words, path.parent.name])
+    return split_of([*words, *(place.name for place in path.parents if folder in place.parents)])
 
 
 def by_split(name: str) -> tuple[int, str]:

@@ -40,9 +40,8 @@ def network_boxes(dataset: Dataset, short_side: int, max_side: int) -> NetworkBo
     boxes, labels, images = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)], []
     for index, record in enumerate(dataset.images):
         target = dataset.target(index)
-        old = (record.height, record.width)
-        new = network_size(old, short_side, max_side)
-        boxes.append(scale_boxes(target["boxes"], old, new))
+        new = network_size(record.decoded, short_side, max_side)
+        boxes.append(scale_boxes(target["boxes"], record.decoded, new))
         labels.append(target["labels"])
         images += [index] * len(target["labels"])
     return NetworkBoxes(

@@ -39,18 +39,20 @@ def voc_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
     lists which images of "train" show a cat). Without such files see ``split_by_name``.
 
     Raises:
-        UserError: there is no folder of pictures.
+        UserError: there is no folder of pictures, or there are several data sets.
     """
-    folder = voc_folder(folder)
-    annotations = annotations_in(folder)
-    if annotations is None:
+    holders = voc_folders(folder)
+    by_split = {SPLITS.get(holder.name.lower()): holder for holder in holders}
+    if len(holders) > 1 and len(by_split) == len(holders) and None not in by_split:
+        return {name: partial(read_folder, holder, name) for name, holder in by_split.items()}
+    if len(holders) > 1:
+        listed = " or ".join(str(place) for place in holders[:4])
+        raise UserError(f"{folder} holds several data sets: choose --data {listed}")
+    if not holders:
         return {}
+    (folder,) = holders
+    annotations, pictures = annotations_in(folder), pictures_in(folder)
     xml = by_name(annotations, (".xml",))
-    places = [folder / "JPEGImages", folder / "images"]
-    pictures = next(iter(folders_called(folder, PICTURES)), annotations)
-    if pictures is annotations and not files_below(annotations, SUFFIXES):
-        looked = " or ".join(str(place) for place in places)
-        raise UserError(f"there are no images for {annotations}: no folder {looked}")
     lists = {path.stem: path for path in files_in(folder / "ImageSets" / "Main", (".txt",))}
     whole = {
         name: path
@@ -67,9 +69,31 @@ def voc_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
 
 
 def annotations_in(folder: Path) -> Path | None:
-    """The folder of XML files, however it is written, where there is one beside the pictures'."""
-    places = folders_called(folder, HOLDERS)
-    return next((place for place in places if files_below(place, (".xml",))), None)
+    """The folder of XML files, where there is one beside the pictures': one of the usual names, or
+    the only one that holds them and no pictures."""
+    for place in folders_called(folder, HOLDERS):
+        if files_below(place, (".xml",)):
+            return place
+    holders = [place for place in folders_in(folder) if files_in(place, (".xml",))]
+    return holders[0] if len(holders) == 1 and not files_below(holders[0], SUFFIXES) else None
+
+
+def pictures_in(folder: Path) -> Path:
+    """The folder of pictures beside that of XML files, likewise; or that folder itself.
+
+    Raises:
+        UserError: there is none.
+    """
+    annotations = annotations_in(folder)
+    others = [place for place in folders_in(folder) if files_below(place, SUFFIXES)]
+    others += [folder] * bool(files_in(folder, SUFFIXES))
+    called = folders_called(folder, PICTURES)
+    if not called and not others:
+        looked = f"{folder / 'JPEGImages'} or {folder / 'images'}"
+        raise UserError(f"there are no images for {annotations}: no folder {looked}")
+    if called or annotations in others:
+        return called[0] if called else annotations
+    return others[0] if len(others) == 1 else folder
 
 
 def folders_called(folder: Path, names: tuple[str, ...]) -> list[Path]:
@@ -78,20 +102,20 @@ def folders_called(folder: Path, names: tuple[str, ...]) -> list[Path]:
     return [by_lower[name] for name in names if name in by_lower]
 
 
-def voc_folder(folder: Path) -> Path:
-    """The folder itself, or the one below it that holds ``Annotations``: ``VOCdevkit/VOC2007``.
-
-    Raises:
-        UserError: there are several.
-    """
+def voc_folders(folder: Path) -> list[Path]:
+    """The folder itself, or those below it that hold ``Annotations``: ``VOCdevkit/VOC2007``,
+    ``train`` and ``valid``."""
     if annotations_in(folder) is not None:
-        return folder
+        return [folder]
     below = [place for inner in folders_in(folder) for place in (inner, *folders_in(inner))]
-    holders = [place for place in below if annotations_in(place) is not None]
-    if len(holders) > 1:
-        listed = " or ".join(str(place) for place in holders[:4])
-        raise UserError(f"{folder} holds several data sets: choose --data {listed}")
-    return holders[0] if holders else folder
+    return [place for place in below if annotations_in(place) is not None]
+
+
+def read_folder(folder: Path, split: str) -> Dataset:
+    """All images of a folder that is a split of its own."""
+    annotations = annotations_in(folder)
+    reader = partial(VocReader, folder, annotations, pictures_in(folder))
+    return read_names(reader, split, list(by_name(annotations, (".xml",))))
 
 
 def beside_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
@@ -159,7 +183,7 @@ def read_list(reader: Callable[[], VocReader], split: str, path: Path) -> Datase
         name = voc.listed(line)
         if name is None:
             why = f"there is no {voc.annotations}/{shorten(line)}.xml"
-            voc.complain(path, why, f"line {shorten(line)!r}")
+            voc.complain(path, why, f"line {shorten(line)!r}", fatal=False, outcome=WITHOUT)
         elif name not in names:
             empty += name not in voc.xml
             names[name] = None
@@ -278,15 +302,19 @@ class VocReader:
     def image(
         self, number: int, name: str, path: Path, root: Element, file: Path | None
     ) -> ImageRecord | None:
-        """The image of an XML file; its size is looked up in the image where the XML has none."""
+        """The image of an XML file; its size is looked up where the XML has none, or one into which
+        its boxes do not fit."""
         if file is None:
             why = f"there is no image {self.finder.place / name}.*"
             self.complain(path, why, fatal=False, outcome=WITHOUT)
             return None
         width, height = (to_number(root.findtext(f"size/{side}")) for side in ("width", "height"))
-        if width is None or height is None or width < 1 or height < 1:
+        is_stated = None not in (width, height) and min(width, height) >= 1
+        if not is_stated or sticks_out(root, width, height):
             try:
-                width, height = read_size(file)
+                size = read_size(file)
+                if not is_stated or size != (height, width):  # or is it turned as EXIF says
+                    width, height = size
             except UserError as error:
                 self.complain(path, str(error), fatal=False, outcome=WITHOUT)
                 return None
@@ -336,6 +364,13 @@ class VocReader:
         image: int | None = None,
     ) -> None:
         self.problems.append(Problem(str(path), why, entry, box, fatal, outcome, image))
+
+
+def sticks_out(root: Element, width: float, height: float) -> bool:
+    """Whether a box of an XML file ends outside a picture of this size."""
+    ends = (("xmax", width), ("ymax", height))
+    boxes = list(root.iter("bndbox"))
+    return any((to_number(box.findtext(end)) or 0) > side for end, side in ends for box in boxes)
 
 
 def class_name(entry: Element) -> str:

@@ -15,7 +15,7 @@ MAX_DEPTH = 50
 
 
 def parse_xml(path: Path) -> Element:
-    """The root element of a file.
+    """The root element of a file, without the prefixes of namespaces.
 
     Raises:
         ValueError: it is too large, too deep, not well-formed, or declares a document type; one
@@ -32,12 +32,12 @@ def parse_xml(path: Path) -> Element:
         depth += 1
         if depth > MAX_DEPTH:
             raise ValueError(f"its elements are nested more than {MAX_DEPTH} deep")
-        builder.start(tag, attributes)
+        builder.start(tag.rpartition(":")[2], attributes)
 
     def end(tag: str) -> None:
         nonlocal depth
         depth -= 1
-        builder.end(tag)
+        builder.end(tag.rpartition(":")[2])
 
     def refuse(*declaration) -> None:
         raise ValueError("it declares a document type, which is unsafe: remove <!DOCTYPE ...>")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from detector.datasets.assembly import Assembly
 from detector.datasets.dataset import Dataset
+from detector.datasets.files import is_file
 from detector.datasets.numbers import to_number, to_whole
 from detector.datasets.problems import shorten
 from detector.datasets.yolo_layout import YoloLayout, find_layout
@@ -40,8 +41,11 @@ def read_yolo(layout: YoloLayout, split: str) -> Dataset:
         assembly.complain(file, why, fatal=False)
     without = 0
     for path in layout.splits[split]:
-        image = assembly.picture(path)
         labels = layout.label_files[path]
+        if labels is None and (other := other_annotations(path)) is not None:
+            assembly.leave_out(path, f"it has no text file, but {other.name}: another format's")
+            continue
+        image = assembly.picture(path)
         without += labels is None
         if image is None or labels is None:
             continue
@@ -62,6 +66,11 @@ def read_yolo(layout: YoloLayout, split: str) -> Dataset:
     for labels in layout.without_picture(split):
         assembly.leave_out(labels, "there is no picture for it")
     return assembly.dataset()
+
+
+def other_annotations(picture: Path) -> Path | None:
+    """The file beside a picture in which another tool may have described what it shows."""
+    return next(filter(is_file, (picture.with_suffix(".xml"), picture.with_suffix(".json"))), None)
 
 
 def read_labels(

@@ -91,6 +91,8 @@ def class_names(path: Path, values: dict) -> list[str]:
         names = [numbers.get(k, str(k)) for k in range(max(numbers) + 1)]
     if not isinstance(names, list) or not names:
         raise UserError(f"{path}: 'names' must be the list of the classes")
+    if not all(isinstance(name, str | int | float) for name in names):  # lists may be bottomless
+        raise UserError(f"{path}: each of 'names' must be a text")
     names = [composed(str(name).strip()) for name in names]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled is not None:
@@ -142,8 +144,9 @@ class Places:
                     (self.config, f"{key} {shorten(entry)} is not there: taking {taken}")
                 )
                 return place
-        if key == "test":
-            return None  # Roboflow names one even where there is none
+        if key != "train":  # Roboflow names a val and a test even where there are none
+            self.remarks.append((self.config, f"{key} {shorten(entry)} is not there (left out)"))
+            return None
         raise UserError(
             f"{self.config}: {key} {shorten(entry)} is not there: put the pictures there or mend it"
         )

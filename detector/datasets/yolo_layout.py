@@ -102,7 +102,8 @@ def label_places(folder: Path, picture: Path) -> Iterator[Path]:
     root = folder if folder in picture.parents else Path()
     for k in range(len(inside.parts) - 2, -1, -1):
         if inside.parts[k].lower() in ("images", "jpegimages"):
-            yield root.joinpath(*inside.parts[:k], "labels", *inside.parts[k + 1 :])
+            for name in ("labels", "Labels"):
+                yield root.joinpath(*inside.parts[:k], name, *inside.parts[k + 1 :])
     yield picture.with_suffix(".txt")
     yield picture.parent / "labels" / inside.name
     yield folder / "labels" / inside

@@ -15,7 +15,7 @@ from detector.detectors.compiled import CompiledDetector
 from detector.evaluation.detections import to_coco
 from detector.evaluation.drawing import draw_detections
 from detector.evaluation.figures import Evaluation, coco_evaluation
-from detector.parts.preprocess import network_size
+from detector.parts.preprocess import network_size, scale_boxes
 from detector.progress import Progress
 
 
@@ -41,8 +41,11 @@ def measure(
     with Progress(title, len(dataset), unit="images") as progress:
         for batch in Loader(dataset, None, 1, shuffle=False, cache_megabytes=0).epoch(0):
             (prediction,) = detector.predict(batch.images)
-            image_id = batch.targets[0]["image_id"]
-            detections += to_coco(image_id, prediction, dataset.category_ids)
+            (index,) = batch.indices
+            record = dataset.images[index]
+            whole = record.height, record.width
+            prediction["boxes"] = scale_boxes(prediction["boxes"], record.decoded, whole)
+            detections += to_coco(record.id, prediction, dataset.category_ids)
             progress.step()
             check()
     scales = {}

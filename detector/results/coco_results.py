@@ -35,9 +35,8 @@ class CocoResults(Result):
         if look.frame is not None:
             more |= {"frame": look.frame, "seconds": look.seconds}
         number = self.ids.get(look.source, self.looks)
-        self.entries += [
-            entry | more for entry in to_coco(number, look.found, self.job.category_ids)
-        ]
+        found = to_coco(number, look.in_file(look.found), self.job.category_ids)
+        self.entries += [entry | more for entry in found]
 
     def finish(self) -> list[str]:
         write_detections(Path(self.job.json), self.entries)

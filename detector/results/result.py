@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from detector.datasets.images import read_size
 from detector.datasets.video import is_video
 from detector.own_files import JPEG_SUFFIXES
+from detector.parts.preprocess import scale_boxes
 from detector.results.names import safe_name
 
 
@@ -51,8 +53,8 @@ class Look:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        found: all detections: ``boxes`` (R, 4) float32 corners in pixels, ``scores`` (R,) float32,
-            ``labels`` (R,) int64 from 1.
+        found: all detections: ``boxes`` (R, 4) float32 corners in its pixels, ``scores`` (R,)
+            float32, ``labels`` (R,) int64 from 1.
         shown: those of them that are worth showing.
         frame, seconds: of a video: the frame, from 1, and its time; None of a picture.
     """
@@ -70,6 +72,14 @@ class Look:
         a suffix."""
         stem = safe_name(self.source.stem)
         return stem if self.frame is None else f"{stem}-{self.frame:06d}"
+
+    def in_file(self, detections: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The same in pixels of the file, of which only a part is decoded if it has very many."""
+        if self.source.is_video:
+            return detections
+        width, height = read_size(self.source.path)
+        boxes = scale_boxes(detections["boxes"], self.image.shape[:2], (height, width))
+        return detections | {"boxes": boxes}
 
     @property
     def suffix(self) -> str:

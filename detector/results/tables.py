@@ -34,7 +34,7 @@ class Tables(Result):
             check_free(self.job.out / name, is_own_table)
 
     def add(self, look: Look) -> None:
-        given, classes, shown = look.source.given, self.job.classes, look.shown
+        given, classes, shown = look.source.given, self.job.classes, look.in_file(look.shown)
         moment = [] if look.frame is None else [look.frame, f"{look.seconds:.3f}"]
         for box, score, label in zip(shown["boxes"], shown["scores"], shown["labels"], strict=True):
             numbers = [f"{score:.4f}", *(f"{side:.1f}" for side in box)]

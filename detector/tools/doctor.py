@@ -16,9 +16,10 @@ from detector.boxes import box_iou
 from detector.datasets import Dataset
 from detector.datasets.files import spelled
 from detector.datasets.statistics import network_boxes
+from detector.detectors.detector import Detector
 from detector.tools.by_heart import KNOWN, Knowledge, few_pictures, learn_by_heart
 from detector.tools.naming import LEAST_BOXES, Pair, contradictions, named_by_others
-from detector.tools.placement import LEAST_PICTURES, Placement, placement
+from detector.tools.placement import LEAST_PICTURES, SHIFTED, Placement, placement
 from detector.training.objectives.detection import Detection
 from nn.printable import printable
 
@@ -65,7 +66,9 @@ def diagnose(
     splits = {"train": objective.train}
     if objective.val is not objective.train:
         splits["val"] = objective.val
-    found = list(wrong_places(splits, say)) + list(wrong_names(objective, say))
+    is_trained = objective.session.init_from is not None
+    trained = objective.model if is_trained else None
+    found = [*wrong_places(splits, trained, say), *wrong_names(objective, say)]
     if found:
         return found
     few = few_pictures(objective.train, count)
@@ -76,10 +79,15 @@ def diagnose(
     return [] if knowledge.is_known else [failing(knowledge, objective, few)]
 
 
-def wrong_places(splits: dict[str, Dataset], say: Callable[[str], None]) -> Iterator[Finding]:
-    """What is wrong with the places and sizes of the boxes."""
+def wrong_places(
+    splits: dict[str, Dataset], trained: Detector | None, say: Callable[[str], None]
+) -> Iterator[Finding]:
+    """What is wrong with the places and sizes of the boxes, for colours and a trained backbone."""
     for split, dataset in splits.items():
         seen = placement(dataset)
+        if trained is not None and seen.kind in (None, *SHIFTED):
+            blurred = placement(dataset, trained)
+            seen = seen if blurred.kind is None else blurred
         if seen.pictures < LEAST_PICTURES:
             say(f"data: {split} has too few pictures with boxes to say where those lie")
             continue
@@ -111,8 +119,8 @@ def wrong_names(objective: Detection, say: Callable[[str], None]) -> Iterator[Fi
     train, val, session = objective.train, objective.val, objective.session
     val = None if val is train else val
     counts = np.bincount(train.annotations["label"], minlength=len(train.classes) + 1)
-    if (counts >= LEAST_BOXES).sum() < 2:
-        say(f"data: fewer than two classes have {LEAST_BOXES} boxes, nothing to say of their names")
+    if len(train) < LEAST_PICTURES or (counts >= LEAST_BOXES).sum() < 2:
+        say(f"data: too few pictures, or classes of {LEAST_BOXES} boxes, to compare their names")
         return
     say("data: comparing the class names of each half of the pictures with the other half")
     named = named_by_others(train, val, objective.model, session)
@@ -157,19 +165,19 @@ def failing(knowledge: Knowledge, objective: Detection, few: Dataset) -> Finding
     image = objective.session.recipe.model.image
     seen = network_boxes(few, image.short_side, image.max_side)
     side = float(np.median(np.sqrt(seen.widths_heights.prod(axis=1))))
-    sizes = f"the boxes measure {side:.0f} pixels at the size at which the network sees them"
+    sizes = f"the median box measures {side:.0f} pixels as the network sees it"
     smaller = f"{sizes}: a larger --short-side than {image.short_side} shows more of small ones"
     if knowledge.anchors is not None and knowledge.anchors < KNOWN:
         return Finding(
             "anchors",
             f"only {knowledge.anchors:.0%} of the boxes overlap an anchor by half or more",
-            f"{smaller}, --set fit_anchors=[5,3] fits the anchors to the boxes",
+            f"{smaller}; --set fit_anchors=[8,5] fits more anchors to the boxes",
         )
     if knowledge.proposals is not None and knowledge.proposals < KNOWN:
         return Finding(
             "proposals",
-            f"there is an anchor for every box, but only {knowledge.proposals:.0%} of them overlap "
-            f"a proposal by half or more (loss {knowledge.loss:.3f})",
+            f"the anchors are there, but only {knowledge.proposals:.0%} of the boxes overlap a "
+            f"proposal by half or more (loss {knowledge.loss:.3f})",
             f"--init-from imagenet learns faster than random weights, as do more --iterations; "
             f"{smaller}",
         )
@@ -187,7 +195,8 @@ def failing(knowledge: Knowledge, objective: Detection, few: Dataset) -> Finding
         f"every stage does its part, but in the end F1 is {knowledge.f1:.2f} "
         f"(loss {knowledge.loss:.3f})",
         f"{hidden:.0%} of the boxes overlap one of the same class by half or more, of which only "
-        "one is kept: --set head.selector.iou_threshold=0.7 keeps more; so may more --iterations",
+        "one is kept: a higher iou_threshold of the last selector (--set) keeps more of them; more "
+        "--iterations may help",
     )
 
 

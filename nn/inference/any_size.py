@@ -78,9 +78,14 @@ def traces(module: Module, shapes: Sequence[Sequence[int]]) -> tuple[Trace, list
         NoEquivalentError: it does one thing at the one size and another at the other.
     """
     first, second = (trace(module, shape) for shape in shapes)
-    if [call.operation for call in first.calls] != [call.operation for call in second.calls]:
+    if [done(call) for call in first.calls] != [done(call) for call in second.calls]:
         raise NoEquivalentError("what is computed depends on the size of the input")
     return first, [Seen(*calls) for calls in zip(first.calls, second.calls, strict=True)]
+
+
+def done(call: Call) -> tuple:
+    """The operation, and what it does at the borders of a map."""
+    return call.operation, *(call.options.get(name) for name in ("stride", "padding", "widths"))
 
 
 def _same(a: Sequence, b: Sequence) -> list:

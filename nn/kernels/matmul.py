@@ -125,9 +125,14 @@ def in_order(a, matrices, M, K, a_row, a_column, columns):
     for i in range(matrices):
         for m in range(0, M, ROWS):
             at, start, count = i * size + m * K, i * M * K + m * a_row, min(ROWS, M - m)
-            for k in range(K):
-                for r in range(count):
-                    ordered[at + k * ROWS + r] = a[start + r * a_row + k * a_column]
+            if count == ROWS:  # a number that the compiler knows: eight at a time
+                for k in range(K):
+                    for r in range(ROWS):
+                        ordered[at + k * ROWS + r] = a[start + r * a_row + k * a_column]
+            else:
+                for k in range(K):
+                    for r in range(count):
+                        ordered[at + k * ROWS + r] = a[start + r * a_row + k * a_column]
     return ordered, size, group, 1, ROWS
 
 

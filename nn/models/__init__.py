@@ -57,7 +57,7 @@ FAMILIES = {
     "shufflenet_v2": (
         "shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "shufflenet_v2_x1_5", "shufflenet_v2_x2_0",
         "shufflenet_v2_star_x0_5", "shufflenet_v2_star_x1_0",
-        "shufflenet_v2_star_x1_5", "shufflenet_v2_star_x2_0",
+        "shufflenet_v2_star_x1_5", "shufflenet_v2_star_x2_0", "se_shufflenet_v2_x2_0",
     ),
     "mnasnet": ("mnasnet_a1",),
     "nasnet": ("nasnet_a_mobile", "nasnet_a_large"),

@@ -12,24 +12,22 @@ Size = int | tuple[int, int]
 
 
 class ConvBN(Module):
-    """A convolution ``conv`` without bias, batch norm ``bn``, ReLU: relu(bn(conv(x))).
+    """A convolution ``conv``, batch norm ``bn``, ReLU: relu(bn(conv(x))).
 
     Args:
         padding: zeros on each side; None for as many as keep the size at stride 1.
         eps: of the batch norm.
         relu: False leaves the ReLU away.
+        bias: of the convolution, which batch norm makes superfluous.
     """
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1,
-        padding: Size | None = None, eps: float = 1e-5, relu: bool = True, groups: int = 1,
-        bias: bool = False,
+        padding: Size | None = None, eps: float = 1e-5, relu: bool = True, bias: bool = False,
     ):  # fmt: skip
         super().__init__()
         padding = half(kernel_size) if padding is None else padding
-        self.conv = Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias
-        )
+        self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
         self.bn = BatchNorm2d(out_channels, eps)
         self.relu = relu
 

@@ -22,6 +22,7 @@ from functools import partial
 
 from nn import functional as F
 from nn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU
+from nn.models.blocks import SqueezeExcitation
 from nn.models.network import Map, Network
 from nn.models.shufflenet_v2_megvii import Megvii
 from nn.module import Module, Sequential
@@ -50,9 +51,10 @@ def shufflenet_v2(
     num_classes: int | None = 1000,
     first_block: str = "torchvision",
     extra_depthwise: bool = False,
+    squeeze: bool = False,
 ) -> ShuffleNetV2:
     """A ShuffleNet v2 with new weights; see ``ShuffleNetV2`` for the arguments."""
-    return ShuffleNetV2(width, num_classes, first_block, extra_depthwise)
+    return ShuffleNetV2(width, num_classes, first_block, extra_depthwise, squeeze)
 
 
 shufflenet_v2_x0_5 = partial(shufflenet_v2, 0.5)
@@ -63,6 +65,7 @@ shufflenet_v2_star_x0_5 = partial(shufflenet_v2, 0.5, extra_depthwise=True)
 shufflenet_v2_star_x1_0 = partial(shufflenet_v2, 1.0, extra_depthwise=True)
 shufflenet_v2_star_x1_5 = partial(shufflenet_v2, 1.5, extra_depthwise=True)
 shufflenet_v2_star_x2_0 = partial(shufflenet_v2, 2.0, extra_depthwise=True)
+se_shufflenet_v2_x2_0 = partial(shufflenet_v2, 2.0, first_block="paper", squeeze=True)
 
 
 class ShuffleNetV2(Network):
@@ -77,6 +80,9 @@ class ShuffleNetV2(Network):
         extra_depthwise: the ShuffleNet v2* of the paper's section 4: one more 3x3 depthwise
             convolution, with batch norm, before the first 1x1 convolution of each block, for a
             larger receptive field. It is called ``extra``; the other layers keep their names.
+        squeeze: squeeze and excitation, ``se``, at the end of each block, to half of its channels.
+            Nobody says where it stands; here the paper's 2x has 596.7 of the lecture's 597 million
+            multiply-adds, and on the right branch alone no reduction fits.
 
     Attributes:
         stage_channels: channels of the stem, stages 2, 3, 4 and conv5.
@@ -94,6 +100,7 @@ class ShuffleNetV2(Network):
         num_classes: int | None = 1000,
         first_block: str = "torchvision",
         extra_depthwise: bool = False,
+        squeeze: bool = False,
     ):
         super().__init__()
         if width not in CHANNELS:
@@ -104,7 +111,7 @@ class ShuffleNetV2(Network):
             )
         self.stage_channels, self.num_classes = CHANNELS[width], num_classes
         self.maps = {f"c{k}": Map(self.stage_channels[k - 2], 2**k) for k in (2, 3, 4, 5)}
-        if not extra_depthwise and first_block == "torchvision":
+        if not (extra_depthwise or squeeze) and first_block == "torchvision":
             self.weights = {"imagenet": WEIGHTS[width]}
 
         channels = self.stage_channels[0]
@@ -112,9 +119,9 @@ class ShuffleNetV2(Network):
         self.maxpool = MaxPool2d(kernel_size=3, stride=2, padding=1)
         for name, out in zip(BLOCKS, self.stage_channels[1:4], strict=True):
             left = channels if name == "stage2" and first_block == "paper" else out // 2
-            blocks = [InvertedResidual(channels, out, 2, left, extra_depthwise)]
+            blocks = [InvertedResidual(channels, out, 2, left, extra_depthwise, squeeze)]
             while len(blocks) < BLOCKS[name]:
-                blocks.append(InvertedResidual(out, out, 1, out // 2, extra_depthwise))
+                blocks.append(InvertedResidual(out, out, 1, out // 2, extra_depthwise, squeeze))
             setattr(self, name, Sequential(*blocks))
             channels = out
         self.conv5 = self.fc = None
@@ -150,8 +157,9 @@ class InvertedResidual(Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, left: int, extra_depthwise: bool
-    ):
+        self, in_channels: int, out_channels: int, stride: int, left: int, extra_depthwise: bool,
+        squeeze: bool = False,
+    ):  # fmt: skip
         super().__init__()
         assert stride == 2 or (in_channels == out_channels and left == out_channels // 2)
         self.stride = stride
@@ -169,6 +177,7 @@ class InvertedResidual(Module):
             *depthwise_bn(middle, stride),
             *conv_bn_relu(middle, out_channels - left),
         )
+        self.se = SqueezeExcitation(out_channels, out_channels // 2) if squeeze else None
 
     def forward(self, input: Tensor) -> Tensor:
         if self.stride == 2:
@@ -180,8 +189,10 @@ class InvertedResidual(Module):
             right = self.extra(right)
         right = self.branch2(right)
         if left.shape == right.shape:
-            return F.interleave(left, right)
-        return F.channel_shuffle(F.cat((left, right), dim=1), groups=2)
+            output = F.interleave(left, right)
+        else:
+            output = F.channel_shuffle(F.cat((left, right), dim=1), groups=2)
+        return output if self.se is None else self.se(output)
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -11,11 +11,14 @@ import numpy as np
 
 from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
+from detector.parts.preprocess import network_size
 
 Found = dict[str, np.ndarray]
 
 LEAST_SCORE = 0.05  # below it nobody looks, and a last digit decides what is suppressed
-PIXELS, SCORE = 0.5, 0.01  # by which a corner and a score may differ
+# By which a corner (in pixels of the picture, or of what the network sees of it, if that has less)
+# and a score may differ.
+PIXELS, SCORE = 0.5, 0.01
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,12 @@ def compare(
     pixels, scores, count = [0.0], [0.0], 0
     for name, image in pictures:
         first, second = ours.predict([image])[0], theirs(image)
+        settings = ours.model.image
+        seen = network_size(image.shape[:2], settings.short_side, settings.max_side)
+        pixel = max(1, image.shape[0] / seen[0], image.shape[1] / seen[1])
         for one, other, who in ((first, second, "we find"), (second, first, "it finds")):
-            for box, score, label in sure(one):
-                far, apart = nearest(box, score, label, other)
-                if not (far <= PIXELS and apart <= SCORE):
+            for (box, score, label), far, apart in differences(one, other):
+                if not (far <= PIXELS * pixel and apart <= SCORE):
                     raise UserError(
                         f"{name}: {who} label {label} with the score {score:.3f} at "
                         f"{np.round(box).astype(int).tolist()}, and the nearest corner is off by "
@@ -78,10 +83,11 @@ def compare(
     return Comparison(len(pictures), count, max(pixels), max(scores), *times)
 
 
-def sure(found: Found):
-    """Box, score and label of what scores enough to be compared."""
-    rows = zip(found["boxes"], found["scores"], found["labels"], strict=True)
-    return ((box, float(score), int(label)) for box, score, label in rows if score >= LEAST_SCORE)
+def differences(found: Found, other: Found) -> Iterator[tuple[tuple, float, float]]:
+    """Each detection that scores enough, and how far the nearest of the other ones is."""
+    for box, score, label in zip(found["boxes"], found["scores"], found["labels"], strict=True):
+        if score >= LEAST_SCORE:
+            yield (box, float(score), int(label)), *nearest(box, score, label, other)
 
 
 def nearest(box: np.ndarray, score: float, label: int, found: Found) -> tuple[float, float]:

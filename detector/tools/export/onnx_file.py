@@ -20,7 +20,7 @@ import numpy as np
 
 from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
-from detector.own_files import check_free, is_own_graph
+from detector.own_files import check_results_file, is_own_graph
 from detector.tools.export import GRAPHS
 from detector.tools.export.comparison import Comparison, Found, compare
 from detector.training.loading import LoadedDetector
@@ -40,7 +40,7 @@ def export(
         UserError: it does not, the packages are missing, something else lies there, or the detector
             does what ONNX has no word for.
     """
-    check_free(path, is_own_graph)
+    check_results_file(path, "--out", is_own_graph)
     content = detector_graph(detector).SerializeToString()
     result = compare(CompiledDetector(detector.model), runtime(content), pictures)
     with atomic_file(path) as file:

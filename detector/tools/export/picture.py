@@ -6,7 +6,9 @@ are those of Pillow's bilinear filter::
 
     M[i, j] = max(1 - |j + 1/2 - (i + 1/2) r| / max(r, 1), 0),  each row divided by its sum
 
-for r = old size / new size, and after each product numbers are rounded, as bytes are.
+for r = old size / new size, and after each product numbers are rounded, as bytes are. Nearly all of
+a matrix is 0, away from its diagonal; so it is cut into blocks of rows, and a block is multiplied
+with just the pixels that it weighs.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import numpy as np
 
 from detector.parts.preprocess import SIZE_MULTIPLE, ImageSettings
 from nn.onnx.graph import Graph
+
+BLOCKS = 16  # of rows of a matrix
 
 
 def add_picture(graph: Graph, image: str, settings: ImageSettings) -> tuple[str, str, str, str]:
@@ -27,11 +31,8 @@ def add_picture(graph: Graph, image: str, settings: ImageSettings) -> tuple[str,
     own_size = graph.add("Shape", image, start=0, end=2)
     size = network_size(graph, own_size, settings)
     planes = graph.add("Transpose", graph.cast(image, np.float32), perm=[2, 0, 1])
-    down, across = (resizing(graph, own_size, size, axis) for axis in (0, 1))
-    planes = rounded(
-        graph, graph.add("MatMul", planes, graph.add("Transpose", across, perm=[1, 0]))
-    )
-    planes = rounded(graph, graph.add("MatMul", down, planes))
+    for axis in (1, 0):
+        planes = resized(graph, planes, own_size, size, axis)
 
     std = np.asarray(settings.std, np.float64)
     scale = (1 / (255 * std)).astype(np.float32).reshape(3, 1, 1)
@@ -68,22 +69,43 @@ def network_size(graph: Graph, own_size: str, settings: ImageSettings) -> str:
     return graph.add("Max", size, 1)
 
 
-def resizing(graph: Graph, old: str, new: str, axis: int) -> str:
-    """The matrix (new size, old size) of one axis."""
-    old, new = (
-        graph.cast(graph.add("Squeeze", graph.slice(size, axis, axis + 1, 0)), np.float32)
-        for size in (old, new)
-    )
-    ratio = graph.add("Div", old, new)
-    pixels, middles = (
-        graph.add("Add", graph.add("Range", 0.0, length, 1.0), 0.5) for length in (old, new)
+def resized(graph: Graph, planes: str, old_size: str, new_size: str, axis: int) -> str:
+    """(3, H, W) with ``new_size[axis]`` rows or columns (axis 0 or 1) instead of ``old_size``'s."""
+    old, new = (graph.slice(size, axis, axis + 1, 0) for size in (old_size, new_size))
+    ratio = graph.add("Div", graph.cast(old, np.float32), graph.cast(new, np.float32))
+    reach = graph.add("Max", ratio, 1.0)
+    edges = [graph.add("Div", graph.add("Mul", new, i), BLOCKS) for i in range(BLOCKS + 1)]
+    parts = []
+    for i in range(BLOCKS):
+        top, bottom = (
+            graph.add("Mul", graph.cast(edge, np.float32), ratio) for edge in edges[i : i + 2]
+        )
+        first = graph.cast(graph.add("Max", graph.add("Sub", top, reach), 0.0), np.int64)
+        last = graph.cast(graph.add("Add", graph.add("Add", bottom, reach), 1.0), np.int64)
+        last = graph.add("Min", last, old)
+        matrix = resizing(graph, ratio, reach, (edges[i], edges[i + 1]), (first, last))
+        pixels = graph.add("Slice", planes, first, last, [axis + 1])
+        if axis == 0:
+            parts.append(graph.add("MatMul", matrix, pixels))
+        else:
+            parts.append(graph.add("MatMul", pixels, graph.add("Transpose", matrix, perm=[1, 0])))
+    return graph.add("Floor", graph.add("Add", graph.add("Concat", *parts, axis=axis + 1), 0.5))
+
+
+def resizing(
+    graph: Graph, ratio: str, reach: str, rows: tuple[str, str], columns: tuple[str, str]
+) -> str:
+    """A block of M: its rows, the pixels that there will be, and columns, those that there are."""
+    middles, pixels = (
+        graph.add("Add", graph.cast(graph.add("Range", *scalars(graph, ends), 1), np.float32), 0.5)
+        for ends in (rows, columns)
     )
     middles = graph.add("Unsqueeze", graph.add("Mul", middles, ratio), [1])
-    far = graph.add("Abs", graph.add("Sub", pixels, middles))
-    far = graph.add("Div", far, graph.add("Max", ratio, 1.0))
+    far = graph.add("Div", graph.add("Abs", graph.add("Sub", pixels, middles)), reach)
     weights = graph.add("Relu", graph.add("Sub", 1.0, far))
     return graph.add("Div", weights, graph.add("ReduceSum", weights, [1]))
 
 
-def rounded(graph: Graph, values: str) -> str:
-    return graph.add("Floor", graph.add("Add", values, 0.5))
+def scalars(graph: Graph, values: tuple[str, ...]) -> list[str]:
+    """(1,) -> ()"""
+    return [graph.add("Squeeze", value, [0]) for value in values]

@@ -16,7 +16,7 @@ import numpy as np
 
 from detector.detectors import DETECTORS
 from detector.detectors.compiled import CompiledDetector
-from detector.own_files import WEIGHTS, check_free, is_own_weights
+from detector.own_files import WEIGHTS, check_results_file, is_own_weights
 from detector.tools.export.comparison import Comparison, compare
 from detector.training.loading import LoadedDetector
 from nn.weights import safetensors
@@ -30,7 +30,7 @@ def export(
     Raises:
         UserError: something else lies there, or they do not.
     """
-    check_free(path, is_own_weights)
+    check_results_file(path, "--out", is_own_weights)
     model = detector.model
     about = {
         "detector": model.settings.detector,

@@ -16,16 +16,15 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from pprint import pformat
-from textwrap import indent
 
 import numpy as np
 
 from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
-from detector.own_files import CODE, check_free, is_own_code
+from detector.own_files import CODE, check_free, check_results_file, is_own_code
 from detector.tools.export import SIZES, TORCH
 from detector.tools.export.comparison import Comparison, compare
-from detector.tools.export.torch_network import forward_lines, layer_lines
+from detector.tools.export.torch_network import network_code
 from detector.training.loading import LoadedDetector
 from nn.files import atomic_file
 from nn.inference.any_size import NoEquivalentError
@@ -47,26 +46,7 @@ from pathlib import Path
 
 END = '''
 
-class Network(nn.Module):
-    """All layers, by the names of their weights, and the way through those of the first stage."""
-
-    def __init__(self):
-        super().__init__()
-        layers = {
-@LAYERS@
-        }
-        for name, layer in layers.items():
-            *parents, last = name.split(".")
-            place = self
-            for parent in parents:
-                if parent not in dict(place.named_children()):
-                    place.add_module(parent, nn.Module())
-                place = place.get_submodule(parent)
-            place.add_module(last, layer)
-
-    def forward(self, x):
-        layer = self.get_submodule
-@FORWARD@
+@NETWORK@
 
 
 CLASSES = @CLASSES@
@@ -79,7 +59,8 @@ def load(path=None):
     """The detector with its weights, in evaluation mode."""
     path = Path(__file__).with_name(WEIGHTS) if path is None else path
     network = Network()
-    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network.load_state_dict({name: state[name] for name in network.state_dict()})
     return Detector(network, SETTINGS).eval()
 
 
@@ -110,8 +91,10 @@ def export(
     except ModuleNotFoundError:
         raise UserError("PyTorch is missing: pip install torch") from None
     code_path = path.with_suffix(".py")
+    if path == code_path:
+        raise UserError(f"--out {path} is for the weights: end it in .pth, the code gets .py")
+    check_results_file(path, "--out", lambda path: is_named_by(code_path, path))
     check_free(code_path, is_own_code)
-    check_free(path, lambda path: is_named_by(code_path, path))
 
     state = detector.model.state_dict()
     file = io.BytesIO()
@@ -138,12 +121,11 @@ def code_of(detector: LoadedDetector, weights_name: str, weights: bytes) -> str:
     model = detector.model
     try:
         boxes, settings = TORCH[model.settings.detector](model)
-        layers, forward = layer_lines(model), forward_lines(model, SIZES)
+        network = network_code(model, SIZES)
     except (LookupError, NoEquivalentError) as error:
         raise UserError(f"this detector cannot become a PyTorch file: {error}") from error
     values = {
-        "LAYERS": indent("\n".join(layers), 12 * " "),
-        "FORWARD": indent("\n".join(forward), 8 * " "),
+        "NETWORK": network,
         "CLASSES": pformat(detector.classes, width=100),
         "SCORE": repr(0.5 if detector.score is None else detector.score),
         "WEIGHTS": repr(weights_name),

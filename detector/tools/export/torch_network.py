@@ -1,12 +1,13 @@
 """A network as PyTorch's code: its layers by name, then a line for each thing that it computes.
 
-``LAYERS`` says how a layer is made there, ``OPERATIONS`` what an operation without weights is:
-``{0}`` is its first input, ``{stride}`` an option. A new one of either is a row.
+``LAYERS`` says what a layer is made with there, ``OPERATIONS`` what an operation without weights
+is: ``{0}`` is its first input, ``{stride}`` an option. A new one of either is a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import indent
 
 import numpy as np
 
@@ -14,21 +15,25 @@ import nn
 from nn.inference.any_size import NoEquivalentError, Seen, traces
 from nn.inference.trace import Value
 from nn.ops import activation, arithmetic, channel_shuffle, elementwise, pooling, reduction, shape
+from nn.ops.convolution import Conv2d
 from nn.ops.indexing import Index
 from nn.ops.interpolation import Interpolate
 from nn.ops.normalization import LocalResponseNorm
 
 LAYERS = {
-    nn.Conv2d: repr,
-    nn.ConvTranspose2d: repr,
+    nn.Conv2d: nn.Conv2d.extra_repr,
+    nn.ConvTranspose2d: nn.ConvTranspose2d.extra_repr,
     nn.Linear: lambda layer: (
-        f"Linear({layer.in_features}, {layer.out_features}, bias={layer.bias is not None})"
+        f"{layer.in_features}, {layer.out_features}, bias={layer.bias is not None}"
     ),
-    nn.BatchNorm2d: lambda layer: f"BatchNorm2d({layer.num_features}, eps={layer.eps})",
-    nn.GroupNorm: lambda layer: (
-        f"GroupNorm({layer.num_groups}, {layer.num_channels}, eps={layer.eps})"
-    ),
+    nn.BatchNorm2d: lambda layer: f"{layer.num_features}, eps={layer.eps}",
+    nn.GroupNorm: lambda layer: f"{layer.num_groups}, {layer.num_channels}, eps={layer.eps}",
 }
+
+
+def pad(seen: Seen, x: str) -> str:
+    sides = [side for widths in reversed(seen.options["widths"]) for side in widths]
+    return f"F.pad({x}, {sides}, value={seen.options['value']})"
 
 
 def cat(seen: Seen, *inputs: str) -> str:
@@ -56,9 +61,7 @@ def part(index) -> str:
         return ":".join(ends + [str(index.step)] * (index.step is not None))
     if index is Ellipsis:
         return "..."
-    if isinstance(index, int | np.integer):
-        return str(index)
-    raise NoEquivalentError("Index: only slices and whole numbers")
+    return str(np.asarray(index).tolist())
 
 
 def interpolate(seen: Seen, x: str) -> str:
@@ -95,10 +98,50 @@ OPERATIONS = {
     channel_shuffle.ChannelShuffle: "F.channel_shuffle({0}, {groups})",
     shape.Transpose: "{0}.permute({axes})",
     shape.Cat: cat,
+    shape.Pad: pad,
     shape.Reshape: reshape,
     Index: index,
     Interpolate: interpolate,
 }
+
+
+NETWORK = '''\
+class Network(nn.Module):
+    """All layers, by the names of their weights, and the way from one to the next."""
+
+    def __init__(self):
+        super().__init__()
+        layers = {{
+{layers}
+        }}
+        for name, layer in layers.items():
+            *parents, last = name.split(".")
+            place = self
+            for parent in parents:
+                if parent not in dict(place.named_children()):
+                    place.add_module(parent, nn.Module())
+                place = place.get_submodule(parent)
+            place.add_module(last, layer)
+
+    def forward(self, x):
+        layer = self.get_submodule
+{forward}
+'''
+
+
+def network_code(module: nn.Module, shapes: Sequence[Sequence[int]]) -> str:
+    """The class ``Network``, which needs ``torch``, ``nn`` and ``F``.
+
+    Args:
+        shapes: two that its input may have, see ``nn.inference.any_size``.
+
+    Raises:
+        NoEquivalentError: a layer or an operation has no row here.
+    """
+    layers, lines = layer_lines(module), forward_lines(module, shapes)
+    return NETWORK.format(
+        layers=indent("\n".join(layers), 12 * " "), forward=indent("\n".join(lines), 8 * " ")
+    ).rstrip()
 
 
 def layer_lines(module: nn.Module) -> list[str]:
@@ -106,22 +149,17 @@ def layer_lines(module: nn.Module) -> list[str]:
     lines = []
     for name, layer in module.named_modules():
         if layer._parameters:
-            if type(layer) not in LAYERS:
+            kind = next((kind for kind in LAYERS if isinstance(layer, kind)), None)
+            if kind is None:
                 raise NoEquivalentError(f"{type(layer).__name__} has no form in PyTorch here")
-            lines.append(f'"{name}": nn.{LAYERS[type(layer)](layer)},')
+            lines.append(f'"{name}": nn.{kind.__name__}({LAYERS[kind](layer)}),')
     return lines
 
 
 def forward_lines(module: nn.Module, shapes: Sequence[Sequence[int]]) -> list[str]:
-    """The body of ``forward(self, x)``: a variable is used again once nobody reads its value.
-
-    Args:
-        shapes: two that x may have, see ``nn.inference.any_size``.
-
-    Raises:
-        NoEquivalentError: something it computes has no row here.
-    """
+    """The body of ``forward(self, x)``: a variable is used again once nobody reads its value."""
     trace, calls = traces(module, shapes)
+    modules = dict(module.named_modules())
     layers = {id(array): name for name, array in module.state_dict().items()}
     results = [value for value in trace.outputs if isinstance(value, Value)]
     last = {id(part): number for number, seen in enumerate(calls) for part in seen.inputs}
@@ -132,7 +170,7 @@ def forward_lines(module: nn.Module, shapes: Sequence[Sequence[int]]) -> list[st
         weights = [layers[id(part)] for part in seen.inputs if id(part) in layers]
         if weights:
             path = weights[0].rpartition(".")[0]
-            code = f'layer("{path}")({names[id(inputs[0])]})'
+            code = layer_code(path, modules[path], seen, names[id(inputs[0])])
         else:
             code = expression(seen, [names.get(id(part), part) for part in seen.inputs])
         free = {names[id(value)] for value in inputs if last[id(value)] == number}
@@ -141,6 +179,18 @@ def forward_lines(module: nn.Module, shapes: Sequence[Sequence[int]]) -> list[st
         names[id(seen.first.output)] = name
         lines.append(f"{name} = {code}")
     return [*lines, f"return {', '.join(names[id(value)] for value in results)}"]
+
+
+def layer_code(path: str, layer: nn.Module, seen: Seen, x: str) -> str:
+    """What a layer does; one that pads in a way of its own is a function of its weights."""
+    code = f'layer("{path}")'
+    if type(layer) in LAYERS:
+        return f"{code}({x})"
+    if seen.operation is not Conv2d:
+        raise NoEquivalentError(f"{type(layer).__name__} has no form in PyTorch here")
+    how = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | seen.options
+    how = ", ".join(f"{name}={how[name]}" for name in ("stride", "padding", "dilation", "groups"))
+    return f"F.conv2d({x}, {code}.weight, {code}.bias, {how})"
 
 
 def expression(seen: Seen, inputs: list[str | np.ndarray]) -> str:

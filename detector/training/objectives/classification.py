@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,6 +42,9 @@ class ClassificationRecipe(Settings):
         horizontal_flip: probability of mirroring a training picture.
         smallest: a training picture shows a random square of at least this part of the shorter side
             of its photograph.
+        auxiliary: whether the auxiliary classifiers learn too that GoogLeNet and Inception v3 have
+            half-way in training; their losses count as in the papers.
+        label_smoothing: part of a picture's class that is given to all classes alike.
         frozen_parts: how many parts of the network stay as loaded, from the stem on.
         steps: how it steps.
     """
@@ -59,6 +63,8 @@ class ClassificationRecipe(Settings):
     side: Annotated[int, Range(32, 4096)] = 96
     horizontal_flip: Fraction = 0.5
     smallest: Annotated[float, Range(0.05, 1.0)] = 0.6
+    auxiliary: bool = False
+    label_smoothing: Fraction = 0.0
     frozen_parts: Annotated[int, Range(0, 1000)] = 0
     steps: Steps = Steps(
         batch=32,
@@ -113,7 +119,12 @@ class Classification(Objective):
         recipe = self.session.recipe
         nn.manual_seed(self.session.seed)
         try:
-            model = NETWORKS[recipe.network](num_classes=len(self.splits[0].classes))
+            make, options = NETWORKS[recipe.network], {}
+            if recipe.auxiliary:
+                if "auxiliary" not in inspect.signature(make).parameters:
+                    raise UserError(f"{recipe.network} has no auxiliary classifiers")
+                options = {"auxiliary": True}
+            model = make(num_classes=len(self.splits[0].classes), **options)
             if self.session.init_from is not None:
                 if self.begun is None:
                     print(load_weights(model, weights_file(self.session.init_from, recipe.network)))
@@ -132,8 +143,14 @@ class Classification(Objective):
         return Loader(train, transform, batch, self.session.seed, drop_last=True)
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> dict[str, nn.Tensor]:
-        scores = self.model(squares(batch.images, self.image))
-        return {"cross_entropy": F.cross_entropy(scores, labels_of(batch))}
+        images, labels = squares(batch.images, self.image), labels_of(batch)
+        smoothing = self.session.recipe.label_smoothing
+        (_, scores), *others = self.model.weighted_scores(images)
+        losses = {"cross_entropy": F.cross_entropy(scores, labels, label_smoothing=smoothing)}
+        for number, (weight, scores) in enumerate(others, 1):
+            loss = F.cross_entropy(scores, labels, label_smoothing=smoothing)
+            losses[f"auxiliary_{number}"] = weight * loss
+        return losses
 
     def name(self, batch: Batch) -> str:
         return ", ".join(str(self.splits[0].images[index][0]) for index in batch.indices)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from nn.inference.trace import Call, Value
 from nn.ops.channel_shuffle import ChannelShuffle
 from nn.ops.indexing import Index
@@ -24,13 +26,20 @@ class Reordering:
 
 
 def index(network, call: Call) -> bool:
-    """A slice of channels."""
+    """A slice of channels, or those with the numbers of an array."""
     parts = call.options["index"]
-    if not isinstance(parts, tuple) or len(parts) != 2 or parts[0] != slice(None):
+    if not isinstance(parts, tuple) or len(parts) != 2 or 0 in call.output.shape:
         return False
-    if not isinstance(parts[1], slice) or 0 in call.output.shape:
+    images, channels = parts
+    if not isinstance(images, slice) or images != slice(None):
         return False
-    network.add(Reordering(call.inputs, call.output, lambda planes: planes[parts[1]]))
+    if isinstance(channels, np.ndarray) and channels.ndim == 1 and channels.dtype.kind == "i":
+        numbers = channels.tolist()
+    elif isinstance(channels, slice):
+        numbers = list(range(*channels.indices(call.inputs[0].shape[1])))
+    else:
+        return False
+    network.add(Reordering(call.inputs, call.output, lambda planes: [planes[i] for i in numbers]))
     return True
 
 

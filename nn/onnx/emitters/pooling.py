@@ -12,9 +12,9 @@ def max_pool(graph, seen, x):
 
 
 def average_pool(graph, seen, x):
-    if seen.options["ceil_mode"]:
-        raise NotImplementedError("runtimes do not agree on ceil_mode")
     include = int(seen.options.get("count_include_pad", True))
+    if seen.options["ceil_mode"] and include:
+        raise NotImplementedError("runtimes do not agree on ceil_mode where padding counts")
     return graph.add("AveragePool", x, count_include_pad=include, **_window(seen))
 
 

@@ -40,12 +40,19 @@ def expand(graph, seen, x):
 
 
 def index(graph, seen, x):
-    """Slices and whole numbers; a number takes its axis away."""
+    """Slices and whole numbers, which take their axis away; or a list of numbers of one axis."""
     given = seen.options["index"]
     parts = list(given) if isinstance(given, tuple) else [given]
-    if Ellipsis in parts:
-        place = parts.index(Ellipsis)
+    kinds = [type(part) for part in parts]
+    if type(Ellipsis) in kinds:
+        place = kinds.index(type(Ellipsis))
         parts[place : place + 1] = [slice(None)] * (seen.rank - len(parts) + 1)
+    rest = [part for part in parts if not (isinstance(part, slice) and part == slice(None))]
+    if len(rest) == 1 and isinstance(rest[0], list | np.ndarray):
+        numbers = np.asarray(rest[0])
+        if numbers.ndim == 1 and numbers.dtype.kind == "i":
+            axis = next(axis for axis, part in enumerate(parts) if part is rest[0])
+            return graph.add("Gather", x, numbers.astype(np.int64), axis=axis)
     starts, ends, axes, steps, gone = [], [], [], [], []
     for axis, part in enumerate(parts):
         if isinstance(part, int | np.integer):
@@ -60,7 +67,7 @@ def index(graph, seen, x):
             ends.append(LAST if part.stop is None else part.stop)
             steps.append(part.step or 1)
         else:
-            raise NotImplementedError("only slices and whole numbers")
+            raise NotImplementedError("more than slices, whole numbers and a list of numbers")
         axes.append(axis)
     sliced = graph.add("Slice", x, starts, ends, axes, steps) if axes else x
     return graph.add("Squeeze", sliced, gone) if gone else sliced
