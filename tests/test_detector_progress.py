@@ -73,6 +73,29 @@ def test_the_first_lines_know_nothing_of_the_compilation(clock, capsys):
     assert lines[3] == f"training: 4/520 it, {format_seconds(516 * 31)} left, loss 1.000"
 
 
+def test_a_webcam_has_no_end(clock, monkeypatch, capsys):
+    with Progress("detecting", None, unit="images") as bar:
+        for _ in range(4):
+            clock.passes(31.0)
+            bar.step()
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == "detecting: 4 images, time left not known"
+    terminal = Terminal()
+    monkeypatch.setattr(progress.sys, "stderr", terminal)
+    with Progress("detecting", None, unit="images") as bar:
+        bar.step()
+        bar.bar.refresh()
+        assert "1/? images [" in terminal.getvalue().split("\r")[-1]
+
+
+def test_a_video_may_have_more_frames_than_it_says(clock):
+    bar = Progress("detecting", 3)
+    for _ in range(5):
+        clock.passes(1.0)
+        bar.step()
+    assert bar.time_left() == "0:00 left"
+
+
 def test_only_the_last_steps_count(clock):
     bar = Progress("training", 1000)
     for seconds in [1.0] * 100 + [3.0] * 50:

@@ -309,3 +309,25 @@ def test_neighbours_and_other_classes_are_not_mixed():
     np.testing.assert_allclose(again["boxes"], [one, two])
     assert again["labels"].tolist() == [1, 2]
     assert again["boxes"].dtype == np.float64 and again["scores"].shape == (2,)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "mpg"])
+def test_damaged_videos_are_read_as_far_as_they_can_be(tmp_path, suffix):
+    """Bytes anywhere in it are changed: frames, then at most the one line, and no other error."""
+    codec = "mpeg1video" if suffix == "mpg" else "mpeg4"
+    whole = write_video(tmp_path / f"whole.{suffix}", codec=codec, times=range(12)).read_bytes()
+    rng = np.random.default_rng(0)
+    path, complaints = tmp_path / f"clip.{suffix}", 0
+    for _ in range(25):
+        content = np.frombuffer(whole, np.uint8).copy()
+        places = rng.integers(0, len(content), 30)
+        content[places] = rng.integers(0, 256, 30)
+        path.write_bytes(content.tobytes())
+        try:
+            for frame in video.read_frames(path):
+                assert frame.image.shape[2] == 3 and frame.image.dtype == np.uint8
+            video.count_frames(path)
+        except UserError as error:
+            complaints += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+    assert complaints
