@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,13 @@ from detector.datasets import ShapesDataset, open_dataset, write_shapes
 from detector.tools import doctor
 from detector.tools.by_heart import Knowledge, few_pictures
 from detector.tools.doctor import failing, way_of, wrong_places
-from detector.tools.naming import Named, area_under_curve, balanced, contradictions
+from detector.tools.naming import (
+    Named,
+    area_under_curve,
+    balanced,
+    contradictions,
+    named_by_others,
+)
 from detector.tools.placement import integrals, moved, placement, stand_out
 from detector.training.objectives.detection import Detection
 from detector.training.presets import preset
@@ -308,13 +315,29 @@ def test_a_sound_set_is_healthy(capsys, shapes):
 
 
 @pytest.mark.nightly
-def test_swapped_classes_are_named(capsys, shapes, tmp_path):
+def test_swapped_classes_of_photographs_are_named(capsys, tmp_path):
     def swap(annotations):
         for entry in annotations:
-            if entry["image_id"] % 4 == 0 and entry["category_id"] <= 2:
-                entry["category_id"] = 3 - entry["category_id"]
+            if entry["image_id"] % 4 == 0 and entry["category_id"] in swapped:
+                entry["category_id"] = sum(swapped) - entry["category_id"]
 
-    folder = rewritten(shapes, tmp_path / "data", swap)
-    code, text, errors = run(capsys, "doctor", "--data", folder, *TINY)
+    sound = open_dataset(str(real_data("bccd")), "train")
+    swapped = [sound.category_ids[sound.classes.index(name)] for name in ("RBC", "WBC")]
+    folder = rewritten(real_data("bccd"), tmp_path / "data", swap)
+    code, text, errors = run(capsys, "doctor", "--data", folder, "--init-from", real_weights())
     assert code == 2 and "not healthy yet: data" in errors
-    assert "the classes 'circle' and 'square' are swapped in some pictures" in text
+    assert text.count("\ndata: the classes 'RBC' and 'WBC' are swapped in some pictures") == 1
+    assert "Platelets" not in text.partition("\n\n")[2]
+
+
+@pytest.mark.nightly
+def test_swapped_classes_of_shapes_are_named():
+    """From random weights, so it takes all that there are."""
+    train = ShapesDataset()
+    rows = train.annotations
+    here = (rows["image"] % 5 == 0) & (rows["label"] <= 2)
+    rows["label"][here] = 3 - rows["label"][here]
+    session = Session(data="shapes", recipe=preset("tiny"))
+    model = Detection(replace(session, limit=8)).model
+    (pair,) = contradictions(named_by_others(train, None, model, session))
+    assert pair.labels == (1, 2)
