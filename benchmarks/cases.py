@@ -174,6 +174,39 @@ class Classifier(Case):
 
 
 @dataclass(frozen=True)
+class AnyNetwork(Case):
+    """A row of ``nn.models.NETWORKS`` at the size that it is for: a picture in, scores out.
+
+    It is handed over as an ONNX graph; only we build it ourselves.
+    """
+
+    network: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.network}, batch 1"
+
+    @property
+    def multiply_adds(self) -> int:
+        model = self.model()
+        return count(model, (model.side, model.side))
+
+    def model(self):
+        import nn
+
+        nn.manual_seed(0)
+        return with_statistics(nn.models.NETWORKS[self.network]()).eval()
+
+    def arrays(self) -> Arrays:
+        from nn.onnx.network import network_model
+
+        model = self.model()
+        images = normal(np.random.default_rng(1), 1, 3, model.side, model.side)
+        graph = network_model(model, [images.shape] * 2).SerializeToString()
+        return {"images": images, "graph": np.frombuffer(graph, np.uint8)}
+
+
+@dataclass(frozen=True)
 class ClassifierTraining(Classifier):
     """Forward, cross-entropy, backward, momentum; the loss out."""
 

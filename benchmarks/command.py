@@ -25,9 +25,9 @@ EXAMPLES = """examples:
   lighthead bench bars
   lighthead bench classifier training --threads 1,4 --out speed
 
-groups: bars (the project's own promises), classifier, network, detector, training, layers, ops, and
-busy (beside other programs); without any: all of them, an hour or so. --out gets report.md,
-results.json and a picture for each group.
+groups: bars (the project's own promises), classifier, networks, network, detector, training,
+layers, ops, and busy (beside other programs); without any: all of them, more than an hour. --out
+gets report.md, results.json and a picture for each group.
 """
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 from benchmarks.cases import (
+    AnyNetwork,
     Case,
     Classifier,
     ClassifierTraining,
@@ -21,9 +22,16 @@ SIZES = ((320, 320), (600, 1000), (800, 1200))
 PEAK = MatrixProduct()
 TRAINING = (ClassifierTraining(1.0, (224, 224), 16), DetectorTraining(0.5, (320, 320), 2))
 
+NETWORKS = (
+    "resnet18", "resnet50", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "squeezenet1_0",
+    "shufflenet_v1_g3", "shufflenet_v2_x1_0", "googlenet", "efficientnet_b0", "vgg16",
+    "densenet121", "resnext50_32x4d", "inception_v3", "nasnet_a_mobile",
+)  # fmt: skip
+
 DESCRIPTIONS = {
     "ops": "each convolution of the S detector at 800x1200, and of the training steps",
     "classifier": "ShuffleNet v2 at 224 and 800x1200, all widths",
+    "networks": "other networks of the lectures, each at the size that it is for",
     "network": "the S detector without its boxes at three sizes, batch 1 and 4",
     "detector": "the S detector, photograph in, boxes out",
     "training": "a training step of the classifier and of the detector",
@@ -37,6 +45,8 @@ def cases_of(group: str, quick: bool = False) -> list[Case]:
         return quick_operations() if quick else operations()
     if group == "training":
         return list(TRAINING)
+    if group == "networks":
+        return [AnyNetwork(name) for name in (("mobilenet_v2",) if quick else NETWORKS)]
     if group in ("classifier", "layers"):
         if quick:
             return [Classifier(1.0, (224, 224))]

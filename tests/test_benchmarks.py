@@ -29,6 +29,7 @@ TINY = [
     cases.Convolution(2, 6, 6, (3, 3), 2, 6, (8, 10), False),
     cases.Convolution(2, 6, 6, (3, 3), 2, 6, (8, 10), False, backward=True),
     cases.Classifier(0.5, (64, 64), 2),
+    cases.AnyNetwork("mobilenet_v2"),
     cases.ClassifierTraining(0.5, (64, 64), 2),
     cases.Network(0.5, (60, 96), 2),
     cases.Detection(0.5, (90, 128), 2),
@@ -69,7 +70,9 @@ def test_twins_in_onnx_agree(library, name, case):
 
     peer = importlib.import_module(f"benchmarks.peers.{name}_peer")
     found = outputs_of(peer, case)
-    forward = cases.MatrixProduct, cases.Convolution, cases.Classifier, cases.Network
+    forward = (
+        cases.MatrixProduct, cases.Convolution, cases.AnyNetwork, cases.Classifier, cases.Network,
+    )  # fmt: skip
     assert (found is not None) == (type(case) in forward and not getattr(case, "backward", False))
     if found is not None:
         assert case.difference(outputs_of(ours, case), found) <= case.tolerance

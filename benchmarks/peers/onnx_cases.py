@@ -31,6 +31,10 @@ def classifier(case, arrays):
     return model, {"images": images}
 
 
+def any_network(case, arrays):
+    return arrays["graph"].tobytes(), {"images": arrays["images"]}
+
+
 def network(case, arrays):
     inputs = {name: arrays[name] for name in ("images", "pooled")}
     model = onnx_models.network(
@@ -43,5 +47,6 @@ BUILDERS = {
     cases.MatrixProduct: matrix_product,
     cases.Convolution: convolution,
     cases.Classifier: classifier,
+    cases.AnyNetwork: any_network,
     cases.Network: network,
 }

@@ -78,6 +78,11 @@ def load_classifier(case, arrays):
     return model
 
 
+def any_network(case, arrays):
+    network, images = fast(case.model(), arrays["images"].shape), arrays["images"]
+    return lambda: network(images)
+
+
 def classifier(case, arrays):
     run = fast(load_classifier(case, arrays), arrays["images"].shape)
     return lambda: run(arrays["images"])
@@ -170,6 +175,7 @@ BUILDERS = {
     cases.MultiplyAdds: registers,
     cases.MatrixProduct: matrix_product,
     cases.Convolution: convolution,
+    cases.AnyNetwork: any_network,
     cases.Classifier: classifier,
     cases.Network: network,
     cases.Detection: detection,

@@ -29,7 +29,7 @@ def use_threads(count: int) -> None:
 def build(case, arrays, variant: str, threads: int) -> Callable[[], list[np.ndarray]] | None:
     """See ``benchmarks.peers``; "folded" is channels-last with all batch norms folded."""
     is_folded = variant == "folded"
-    if is_folded and type(case) not in NETWORKS:
+    if type(case) not in (NETWORKS if is_folded else NETWORKS | BUILDERS):
         return None
     layout = torch.channels_last if is_folded else LAYOUTS[variant]
     if type(case) in NETWORKS:
