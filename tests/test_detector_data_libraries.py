@@ -176,6 +176,7 @@ def test_it_is_learned_from_and_measured_with(capsys, export, tmp_path):
     code, text, errors = run(capsys, "train", "--data", export, "--out", tmp_path / "run", *QUICK)
     assert code == 0, errors
     assert "3 classes" in text
-    options = ["--data", export, "--weights", tmp_path / "run", "--split", splits(export)[0]]
+    split = splits(export)[0]  # where a format has no list of it, a fifth is set aside
+    options = ["--data", export, "--weights", tmp_path / "run", "--split", split]
     code, text, errors = run(capsys, "evaluate", *options)
-    assert code == 0 and f"{COUNT} images" in text, errors
+    assert code == 0 and f"{len(open_dataset(export, split))} images" in text, errors
