@@ -104,7 +104,20 @@ def make_csv(folder):
         (folder / f"{split}_labels.csv").write_text(text, encoding="utf-8")
 
 
-MAKERS = [make_coco, make_voc, make_yolo, make_labelme, make_csv]
+def make_cvat(folder):
+    images = {"train": "", "val": ""}
+    for split, number, path in numbered(folder, "images/{number}.png"):
+        shapes = ""
+        for k, name in enumerate(("bolt", "nut")):
+            x, y, width, height = BOXES[(number + k) % 4]
+            ends = f'xtl="{x}" ytl="{y}" xbr="{x + width}" ybr="{y + height}"'
+            shapes += f'<box label="{name}" {ends}></box>'
+        images[split] += f'<image name="{path.name}">{shapes}</image>'
+    for split, text in images.items():
+        (folder / f"{split}.xml").write_text(f"<annotations>{text}</annotations>", encoding="utf-8")
+
+
+MAKERS = [make_coco, make_voc, make_yolo, make_labelme, make_csv, make_cvat]
 ANNOTATIONS = (".json", ".xml", ".txt", ".csv", ".yaml")
 
 
