@@ -103,6 +103,7 @@ def test_boxes_in_wrong_places_are_named(name, how):
     assert found.better > found.stands_out
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("how", [None, *list(BREAKS)[:3]])
 def test_a_trained_backbone_sees_raccoons(how):
     """As ``doctor`` looks: colours first, then it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -149,6 +150,16 @@ def test_pytorchs_weights_have_our_names(tmp_path):
     assert list(state) == list(ours)
     for name, array in ours.items():
         np.testing.assert_array_equal(state[name].numpy(), array)
+
+
+def test_the_examples_of_the_page(tmp_path, monkeypatch, capsys):
+    page = Path(__file__).parent.parent.joinpath("docs", "export.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    EXPORTS["onnx"](loaded(), Path("blood.onnx"), pictures())
+    Image.fromarray(picture(90, 150)).save("photo.jpg", "png")
+    for example in re.findall("```python\n(.*?)```", page, re.DOTALL):
+        exec(example, {})
+    assert "[" in capsys.readouterr().out and Path("resnet18.onnx").exists()
 
 
 # What is not written
