@@ -8,8 +8,11 @@ from field_cases import QUICK, run
 from PIL import Image
 from small_data_set import annotation, picture
 
-from detector.datasets import images, open_dataset, write_shapes
+from detector.datasets import images, open_dataset, splits, write_shapes
 from detector.datasets.images import read_image, read_size
+from detector.tools.ground_truth import truth_of
+from detector.tools.naming import AtNetworkSize
+from detector.training.presets import preset
 
 SIZE = (64, 48)
 BOX = (10, 5, 31, 24)
@@ -43,6 +46,13 @@ def test_they_are_decoded_smaller(monkeypatch, tmp_path, suffix, most, factor):
     assert dataset.coco_ground_truth()["annotations"][0]["bbox"] == [10, 5, 21, 19]
     small = np.asarray(whole.resize(image.shape[1::-1], Image.Resampling.BOX))
     assert np.abs(image.astype(int) - small).mean() < 3
+
+
+def test_they_are_usable_where_nothing_is_left_out(monkeypatch, tmp_path):
+    monkeypatch.setattr(images, "MAX_PIXELS", 2000)
+    Image.fromarray(picture(*SIZE)).save(tmp_path / "a.jpg")
+    place = coco(tmp_path, "a.jpg", SIZE, BOX)
+    assert open_dataset(place, "instances", strict=True).load(0)[0].shape == (24, 32, 3)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -123,3 +133,35 @@ def test_what_is_measured_is_in_the_pixels_of_the_file(capsys, searched):
         boxes[name] = np.array([entry["bbox"] for entry in json.loads(out.read_text())])
     assert len(boxes["large.jpg"]) > 0
     np.testing.assert_allclose(boxes["large.jpg"], 2 * boxes["small.png"], atol=1e-3)
+
+
+@pytest.mark.parametrize(("format", "within"), [("yolo", 0.01), ("coco", 0.01), ("voc", 1)])
+def test_labels_fit_the_picture_beside_them(capsys, searched, format, within):
+    out = searched / "found"
+    options = ["--weights", searched / "run", "--score", 0, "--out", out, "--labels", format]
+    code, _, errors = run(capsys, "detect", searched / "large.jpg", *options)
+    assert code == 0, errors
+    found = np.genfromtxt(out / "detections.csv", delimiter=",", skip_header=1)[:, -4:]
+    place = out / f"labels-{format}"
+    image, target = open_dataset(place, splits(place)[0]).load(0)
+    assert image.shape == (48, 64, 3) and len(target["boxes"]) == len(found) > 0
+    np.testing.assert_allclose(target["boxes"], found / 2, atol=within + 0.06)
+
+
+def test_a_dissection_has_boxes_of_what_is_decoded(monkeypatch, tmp_path):
+    monkeypatch.setattr(images, "MAX_PIXELS", 2000)
+    Image.fromarray(picture(*SIZE)).save(tmp_path / "a.jpg")
+    place = coco(tmp_path, "a.jpg", SIZE, BOX)
+    assert read_image(tmp_path / "a.jpg").shape == (24, 32, 3)
+    target = truth_of(tmp_path / "a.jpg", str(place), ["box"])
+    assert target["boxes"].tolist() == [[side / 2 for side in BOX]]
+
+
+def test_pictures_at_the_networks_size_have_their_boxes(monkeypatch, tmp_path):
+    monkeypatch.setattr(images, "MAX_PIXELS", 2000)
+    Image.fromarray(picture(*SIZE)).save(tmp_path / "a.jpg")
+    dataset = open_dataset(coco(tmp_path, "a.jpg", SIZE, BOX), "instances")
+    recipe = preset("tiny").changed("model.image.short_side", 96)
+    image, target = AtNetworkSize(dataset, np.array([0]), recipe).load(0)
+    assert image.shape == (96, 128, 3)
+    assert target["boxes"].tolist() == [[2 * side for side in BOX]]

@@ -64,7 +64,7 @@ def without_unusable(
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     bad = [(image, look) for image, look in zip(dataset.images, looks, strict=True) if look.why_not]
-    if strict or len(bad) == len(dataset):
+    if bad and (strict or len(bad) == len(dataset)):
         return dataset, [Problem(str(image.path), look.why_not) for image, look in bad]
     fine = [k for k, look in enumerate(looks) if not look.why_not]
     usable = dataset.part(np.array(fine, np.int64))

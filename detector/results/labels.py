@@ -63,10 +63,12 @@ class Labels(Result):
 
 
 def write_as_it_came(look: Look, path: Path) -> None:
-    """The picture itself if it is of a kind that we would write and upright, as some tools show
-    stored pixels; else its pixels."""
+    """The picture itself if it is of a kind that we would write, decoded as a whole and upright, as
+    some tools show stored pixels; else the pixels that the labels are for."""
     source = look.source
-    if source.is_video or source.suffix != source.path.suffix or is_turned(source.path):
+    is_part = look.file_size != look.image.shape[:2]
+    is_other = source.is_video or source.suffix != source.path.suffix
+    if is_other or is_part or is_turned(source.path):
         own_files.write_picture(path, look.image)
         return
     with atomic_file(path) as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -73,12 +74,17 @@ class Look:
         stem = safe_name(self.source.stem)
         return stem if self.frame is None else f"{stem}-{self.frame:06d}"
 
-    def in_file(self, detections: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The same in pixels of the file, of which only a part is decoded if it has very many."""
+    @cached_property
+    def file_size(self) -> tuple[int, int]:
+        """(H, W) of the file, of which only a part is decoded if it has very many pixels."""
         if self.source.is_video:
-            return detections
+            return self.image.shape[:2]
         width, height = read_size(self.source.path)
-        boxes = scale_boxes(detections["boxes"], self.image.shape[:2], (height, width))
+        return height, width
+
+    def in_file(self, detections: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The same in pixels of the file."""
+        boxes = scale_boxes(detections["boxes"], self.image.shape[:2], self.file_size)
         return detections | {"boxes": boxes}
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from detector.datasets import read_dataset, splits
+from detector.datasets.usable import without_unusable
 from detector.errors import UserError
 
 
@@ -18,7 +19,8 @@ def truth_of(picture: str | os.PathLike, data: str, classes: Sequence[str]) -> d
     It is the one with the same file, else the only one with the same name.
 
     Raises:
-        UserError: the data set does not have the picture, or has several of its name.
+        UserError: the data set does not have the picture, has several of its name, or it cannot be
+            used.
     """
     path, named = Path(picture).resolve(), []
     for split in splits(data):
@@ -27,7 +29,11 @@ def truth_of(picture: str | os.PathLike, data: str, classes: Sequence[str]) -> d
         for index, record in enumerate(dataset.images):
             if record.path.name != path.name:
                 continue
-            _, target = dataset.select(known, with_others=True).load(index)
+            one = dataset.select(known, with_others=True).part(np.array([index]))
+            one, problems = without_unusable(one)  # with its sizes as they are decoded
+            if problems:
+                raise UserError(str(problems[0]))
+            target = one.target(0)
             labels = [classes.index(known[label - 1]) + 1 for label in target["labels"].tolist()]
             target["labels"] = np.array(labels, np.int64)
             if record.path.resolve() == path:

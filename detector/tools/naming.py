@@ -187,13 +187,10 @@ class AtNetworkSize(Dataset):
         self.pixels, records, annotations = [], [], part.annotations.copy()
         for index, record in enumerate(part.images):
             pixels, _ = part.load(index)
-            old, size = (
-                pixels.shape[:2],
-                network_size(pixels.shape[:2], image.short_side, image.max_side),
-            )
-            here = annotations["image"] == index
-            annotations["box"][here] = scale_boxes(annotations["box"][here], old, size)
-            records.append(replace(record, height=size[0], width=size[1]))
+            size = network_size(pixels.shape[:2], image.short_side, image.max_side)
+            here, whole = annotations["image"] == index, (record.height, record.width)
+            annotations["box"][here] = scale_boxes(annotations["box"][here], whole, size)
+            records.append(replace(record, height=size[0], width=size[1], reduction=1))
             self.pixels.append(resize(pixels, size))
         super().__init__(part.name, part.classes, part.category_ids, records, annotations)
 
