@@ -31,7 +31,6 @@ from detector.datasets.images import read_image
 from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
 from detector.evaluation.drawing import draw_detections
-from detector.evaluation.threshold import DEFAULT_SCORE
 from detector.evaluation.validation import measure
 from detector.training.loading import LoadedDetector, load_detector
 from detector.training.reports import report
@@ -135,8 +134,7 @@ class Run:
         """
         pixels = image if isinstance(image, np.ndarray) else read_image(image)
         (found,) = self.predictor.predict([pixels])
-        best = self.loaded.score if self.loaded.score is not None else DEFAULT_SCORE
-        sure = found["scores"] >= (best if score is None else score)
+        sure = found["scores"] >= self.loaded.least_score(score)
         return Found(
             pixels, found["boxes"][sure], found["scores"][sure], found["labels"][sure], self.classes
         )

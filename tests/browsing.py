@@ -55,6 +55,12 @@ class Reader:
         """Pixels by which the page is wider than the window."""
         return self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
 
+    def check_whole(self, scheme):
+        """The page fits the window, is as light or dark as the system, and lacks no picture."""
+        assert self.overflow() == 0
+        assert (self.ground() < 128) is (scheme == "dark")
+        assert self.page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+
     def ground(self):
         """Mean of red, green and blue of the page's background."""
         colour = self.page.evaluate("getComputedStyle(document.body).backgroundColor")

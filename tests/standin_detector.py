@@ -16,6 +16,7 @@ import numpy as np
 import detector.training.trainer
 import nn
 from detector.datasets import streams
+from detector.interruption import Interrupted
 from detector.training import checkpoints
 from detector.training.objectives.objective import Objective
 from detector.training.run_folder import RunFolder
@@ -89,6 +90,22 @@ def resumed(folder, steps=STEPS, slow=0.0):
     run = trainer(folder, steps, slow)
     run.resume(checkpoints.read(run.run.last, Noise.task))
     return run
+
+
+def fit_until(run, iteration):
+    """Train up to an iteration, during which somebody asks for an end."""
+    step = run.step
+
+    def step_and_ask(batch):
+        run.watch.requested = run.position.iteration + 1 == iteration
+        return step(batch)
+
+    run.step = step_and_ask
+    try:
+        run.fit()
+    except Interrupted:
+        return
+    raise AssertionError("the training came to its own end")
 
 
 def weights(folder) -> dict[str, np.ndarray]:

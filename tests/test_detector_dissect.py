@@ -181,9 +181,7 @@ def long_page(tmp_path_factory, model):
 def test_it_fits_and_is_whole(browser, long_page, size, scheme):
     someone = Reader(browser, size, scheme)
     page = someone.open(long_page)
-    assert someone.overflow() == 0
-    assert (someone.ground() < 128) is (scheme == "dark")
-    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+    someone.check_whole(scheme)
     for drawing in page.locator(".plots img").all():
         assert drawing.bounding_box()["width"] > 250
     someone.context.close()

@@ -19,6 +19,7 @@ from detector.datasets import write_shapes
 from detector.errors import UserError
 from detector.evaluation import validation
 from detector.training import checkpoints
+from detector.training.loading import LoadedDetector
 from detector.training.run_folder import RunFolder
 from nn.files import write_json
 
@@ -236,7 +237,7 @@ class TestDetect:
 @pytest.mark.parametrize("command", ["detect", "evaluate"])
 def test_where_the_results_cannot_go_is_found_first(capsys, tmp_path, monkeypatch, command):
     """Before the work: nothing has been looked at yet, nor any picture written."""
-    work = SimpleNamespace(model=None, classes=["a"], category_ids=[1], score=None)
+    work = LoadedDetector(model=None, classes=["a"], category_ids=[1], path=tmp_path / "w")
     monkeypatch.setattr(f"detector.commands.{command}.load_detector", lambda _: work)
     photo, out = photograph(tmp_path / "mine" / "photo.jpg"), tmp_path / "out"
     (tmp_path / "file").write_bytes(b"mine")

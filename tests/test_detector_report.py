@@ -178,7 +178,8 @@ def test_a_detector_without_anchors(tmp_path, monkeypatch):
 
 def test_the_worst_are_of_every_kind(tmp_path):
     dataset = open_dataset(str(real_data("bccd")), "val")
-    worst = worst_mistakes(dataset, middling(dataset.coco_ground_truth()), 0.2)
+    truth = dataset.coco_ground_truth()
+    worst = worst_mistakes(truth, middling(truth), 0.2)
     kinds = [mistake.kind for mistake in worst]
     assert len(worst) == COUNT and set(kinds) == set(KINDS)
     assert kinds == sorted(kinds, key=list(KINDS).index)

@@ -55,9 +55,7 @@ def report(tmp_path_factory):
 def test_it_fits_and_is_whole(browser, report, size, scheme):
     someone = Reader(browser, size, scheme)
     page = someone.open(report)
-    assert someone.overflow() == 0
-    assert (someone.ground() < 128) is (scheme == "dark")
-    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+    someone.check_whole(scheme)
     pictures = page.locator(".pictures img")
     assert 0 < pictures.count() <= 24
     assert page.locator("svg").count() == 7

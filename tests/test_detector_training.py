@@ -85,15 +85,7 @@ def test_patience_ends_a_training(tmp_path, monkeypatch, stop_after):
 
     run = measured(standin.trainer(tmp_path, steps))
     if stop_after:
-        step = run.step
-
-        def counted(batch):
-            run.watch.requested = run.position.iteration + 1 == stop_after
-            return step(batch)
-
-        monkeypatch.setattr(run, "step", counted)
-        with pytest.raises(Interrupted):
-            run.fit()
+        standin.fit_until(run, stop_after)
         run = measured(standin.resumed(tmp_path, steps))
     run.fit()
     assert run.position.epoch == 5 and run.position.worse == 3
@@ -103,19 +95,9 @@ def test_patience_ends_a_training(tmp_path, monkeypatch, stop_after):
 
 
 @pytest.mark.parametrize("stop_after", [1, 5, 7, 20])
-def test_stopped_and_resumed_is_the_same(uninterrupted, tmp_path, monkeypatch, stop_after):
+def test_stopped_and_resumed_is_the_same(uninterrupted, tmp_path, stop_after):
     """Stops as a signal does, mid-epoch, at the end of one, and after the last iteration."""
-    run = standin.trainer(tmp_path)
-    step, done = run.step, []
-
-    def counted(batch):
-        done.append(batch)
-        run.watch.requested = len(done) == stop_after
-        return step(batch)
-
-    monkeypatch.setattr(run, "step", counted)
-    with pytest.raises(Interrupted):
-        run.fit()
+    standin.fit_until(standin.trainer(tmp_path), stop_after)
     resumed = standin.resumed(tmp_path)
     assert resumed.position.iteration == stop_after
     resumed.fit()
@@ -158,17 +140,7 @@ def test_rows_after_the_checkpoint_are_cut(uninterrupted, tmp_path):
 @pytest.mark.parametrize("stop_after", [5, 7])
 def test_rows_before_the_checkpoint_are_lost(uninterrupted, tmp_path, stop_after, lost):
     """A power cut takes the end of metrics.csv: the rest of the run is as it would have been."""
-    run = standin.trainer(tmp_path)
-    step, done = run.step, []
-
-    def counted(batch):
-        done.append(batch)
-        run.watch.requested = len(done) == stop_after
-        return step(batch)
-
-    run.step = counted
-    with pytest.raises(Interrupted):
-        run.fit()
+    standin.fit_until(standin.trainer(tmp_path), stop_after)
     path = tmp_path / "metrics.csv"
     content = path.read_bytes()
     lines = content.splitlines(keepends=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_every_network import filled, picture
+from network_cases import filled, picture
 
 import nn
 from nn.models.condensenet import CondenseNet, LearnedConv

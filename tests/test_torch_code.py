@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_every_network import DOUBLE, at_night, family_of, filled
+from network_cases import DOUBLE, at_night, family_of, filled
 
 import nn
 from nn.inference.any_size import NoEquivalentError

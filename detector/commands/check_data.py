@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     recipe, objective = session.recipe, session.objective()
     if line := seen_line(args.data, train, objective.train, objective.val):
         print(printable(line))
-    image, anchors = recipe.model.image, objective.model.rpn.anchor_generator
+    image, anchors = recipe.model.image, objective.model.anchor_generator
     if not problems:
         print(printable(f"no mistakes in {' and '.join(wanted)}"))
     for split in wanted:

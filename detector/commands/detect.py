@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from detector import own_files
-from detector.commands.options import add_threads, add_weights, names
+from detector.commands.options import add_threads, add_weights, check_score, names
 from detector.datasets.dataset import known_classes
 from detector.datasets.video import Frame, is_webcam
 from detector.detectors.compiled import CompiledDetector
@@ -86,8 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.score is not None and not 0 <= args.score <= 1:
-        raise UserError(f"--score is between 0 and 1, not {args.score}")
+    check_score(args.score)
     out = Path(args.out)
     with tempfile.TemporaryDirectory() as spool:
         sources, complaints = find_sources(args.images, out, Path(spool))
@@ -116,7 +115,7 @@ class Finder:
 
     def __init__(self, detector: LoadedDetector, score: float | None, classes: list[str] | None):
         self.detector = detector
-        self.least = next(s for s in (score, detector.score, DEFAULT_SCORE) if s is not None)
+        self.least = detector.least_score(score)
         shown = detector.classes
         if classes is not None:
             shown = known_classes(classes, detector.classes, "the detector")

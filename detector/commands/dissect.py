@@ -11,10 +11,8 @@ from __future__ import annotations
 import argparse
 
 from detector import own_files
-from detector.commands.options import add_data, add_threads, add_weights
+from detector.commands.options import add_data, add_threads, add_weights, check_score
 from detector.datasets import read_image
-from detector.errors import UserError
-from detector.evaluation.threshold import DEFAULT_SCORE
 from detector.tools.dissect import dissect
 from detector.tools.ground_truth import truth_of
 from detector.training.loading import load_detector
@@ -46,12 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.score is not None and not 0 <= args.score <= 1:
-        raise UserError(f"--score is between 0 and 1, not {args.score}")
+    check_score(args.score)
     own_files.check_results_file(args.out, "--out", own_files.is_own_page)
     image = read_image(args.picture)
     detector = load_detector(args.weights)
-    score = next(s for s in (args.score, detector.score, DEFAULT_SCORE) if s is not None)
+    score = detector.least_score(args.score)
     target = truth_of(args.picture, args.data, detector.classes) if args.data else None
     dissect(args.out, detector, args.picture, image, target, score)
     print(printable(f"the page is in {args.out}"))

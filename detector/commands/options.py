@@ -43,6 +43,12 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_score(score: float | None) -> None:
+    """UserError if ``--score`` is no probability."""
+    if score is not None and not 0 <= score <= 1:
+        raise UserError(f"--score is between 0 and 1, not {score}")
+
+
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """The options that ``recipe_of`` understands."""
     group = parser.add_argument_group("how")

@@ -51,7 +51,8 @@ def voc_splits(folder: Path) -> dict[str, Callable[[], Dataset]]:
     if not holders:
         return {}
     (folder,) = holders
-    annotations, pictures = annotations_in(folder), pictures_in(folder)
+    annotations = annotations_in(folder)
+    pictures = pictures_in(folder, annotations)
     xml = by_name(annotations, (".xml",))
     lists = {path.stem: path for path in files_in(folder / "ImageSets" / "Main", (".txt",))}
     whole = {
@@ -78,13 +79,12 @@ def annotations_in(folder: Path) -> Path | None:
     return holders[0] if len(holders) == 1 and not files_below(holders[0], SUFFIXES) else None
 
 
-def pictures_in(folder: Path) -> Path:
+def pictures_in(folder: Path, annotations: Path) -> Path:
     """The folder of pictures beside that of XML files, likewise; or that folder itself.
 
     Raises:
         UserError: there is none.
     """
-    annotations = annotations_in(folder)
     others = [place for place in folders_in(folder) if files_below(place, SUFFIXES)]
     others += [folder] * bool(files_in(folder, SUFFIXES))
     called = folders_called(folder, PICTURES)
@@ -114,7 +114,7 @@ def voc_folders(folder: Path) -> list[Path]:
 def read_folder(folder: Path, split: str) -> Dataset:
     """All images of a folder that is a split of its own."""
     annotations = annotations_in(folder)
-    reader = partial(VocReader, folder, annotations, pictures_in(folder))
+    reader = partial(VocReader, folder, annotations, pictures_in(folder, annotations))
     return read_names(reader, split, list(by_name(annotations, (".xml",))))
 
 

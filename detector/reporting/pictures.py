@@ -37,18 +37,19 @@ class Shown:
     score: float | None
 
 
-def worst_mistakes(dataset: Dataset, detections: Sequence[dict], score: float) -> list[Mistake]:
+def worst_mistakes(ground_truth: dict, detections: Sequence[dict], score: float) -> list[Mistake]:
     """The surest wrong detections of each kind and the largest objects that were missed.
 
     Sorted by kind. Every kind gets as much room as the others, and what one does not need, they
     get.
 
     Args:
+        ground_truth: ``annotations`` as in COCO's JSON.
         score: what detections score at least that somebody would see.
     """
     seen = [entry for entry in detections if entry["score"] >= score]
     kinds: dict[str, list[Mistake]] = defaultdict(list)
-    for found in match(dataset.coco_ground_truth()["annotations"], seen):
+    for found in match(ground_truth["annotations"], seen):
         for mistake in find_mistakes(found):
             kinds[mistake.kind].append(mistake)
     for mistakes in kinds.values():

@@ -94,7 +94,7 @@ def write_report(path: str | os.PathLike, subject: Subject) -> None:
     whole = rows[-1]
     score = whole.best.score if whole.best else DEFAULT_SCORE
     place = {record.id: index for index, record in enumerate(dataset.images)}
-    worst = worst_mistakes(dataset, detections, score)
+    worst = worst_mistakes(truth, detections, score)
     write_page(
         path,
         "report.html",

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from detector.detectors.stages import Stages
 from detector.parts.preprocess import resize
 from detector.reporting.page import embedded
+from detector.results import crops
 
 LONG_SIDE = 720  # pixels of a picture on the page
 MOST_BOXES = 100  # in one of them
@@ -71,10 +72,7 @@ def glowing(seen: np.ndarray, stages: Stages) -> np.ndarray:
 
 def cut_out(seen: np.ndarray, box: np.ndarray, side: int = 140) -> np.ndarray:
     """The picture inside a box, ``side`` pixels in its longer direction."""
-    height, width = seen.shape[:2]
-    x1, y1, x2, y2 = np.rint(box).astype(int).tolist()
-    x1, y1 = min(x1, width - 1), min(y1, height - 1)
-    part = np.ascontiguousarray(seen[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)])
+    part = np.ascontiguousarray(crops.cut_out(seen, box))
     scale = side / max(part.shape[:2])
     return resize(part, tuple(max(1, round(s * scale)) for s in part.shape[:2]))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from detector.detectors import DETECTORS
 from detector.detectors.detector import Detector
+from detector.evaluation.threshold import DEFAULT_SCORE
 from detector.training import checkpoints
 from detector.training.run_folder import RunFolder
 from nn import checkpoint
@@ -27,6 +28,10 @@ class LoadedDetector:
     path: Path
     score: float | None = None
     learned_from: str | None = None
+
+    def least_score(self, wanted: float | None = None) -> float:
+        """From which score on a detection is worth showing, if nothing else is ``wanted``."""
+        return next(s for s in (wanted, self.score, DEFAULT_SCORE) if s is not None)
 
 
 def load_detector(path: str | os.PathLike) -> LoadedDetector:
