@@ -7,6 +7,7 @@ import inspect
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 # 1. Count
 
@@ -289,4 +290,35 @@ every_parameter_once = Exercise(
         "one call itself with a longer prefix.",
     ),
     reference=_named_parameters_reference,
+)
+
+
+# Bug hunt
+
+
+def momentum_path(weight, grads, rates, momentum):
+    """Equation 3-2, a gradient and a learning rate each step -> all weights, from the first on."""
+    velocity, path = 0.0, [weight]
+    for grad, lr in zip(grads, rates, strict=True):
+        velocity = momentum * velocity + lr * grad
+        weight = weight - velocity
+        path.append(weight)
+    return path
+
+
+hunt = Hunt(
+    momentum_path,
+    mistake=(
+        "velocity = momentum * velocity + lr * grad\n        weight = weight - velocity",
+        "velocity = momentum * velocity + grad\n        weight = weight - lr * velocity",
+    ),
+    tests={
+        "a single step": (1.0, [2.0], [0.1], 0.9),
+        "a constant rate": (1.0, [1.0, 1.0, -2.0], [0.1, 0.1, 0.1], 0.9),
+        "a rate that drops": (1.0, [1.0, 1.0, 1.0], [0.1, 0.1, 0.01], 0.9),
+    },
+    hints=(
+        "With one rate it is right, with two it is not: where does the rate come in?",
+        "Section 5 has both ways. Which of them is equation 3-2?",
+    ),
 )

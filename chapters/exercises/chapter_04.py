@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 from exercises.watching import watch
 
 # 1. Multiply-adds
@@ -263,4 +264,33 @@ relu_for_nothing = Exercise(
         "The ReLU reads and writes one map, 2 h w c. All of that disappears.",
     ),
     reference=(2 * 28 * 28 * 116) / (4 * 28 * 28 * 116 + 116 * 116),
+)
+
+
+# Bug hunt
+
+
+def pointwise_in_groups(x, weight, groups):
+    """x (C, P), weight (OC, C / groups) -> (OC, P); each group sees its own channels, in a row."""
+    C, P = x.shape
+    inputs = x.reshape(groups, C // groups, P)
+    weights = weight.reshape(groups, len(weight) // groups, C // groups)
+    return (weights @ inputs).reshape(len(weight), P)
+
+
+hunt = Hunt(
+    pointwise_in_groups,
+    mistake=(
+        "x.reshape(groups, C // groups, P)",
+        "x.reshape(C // groups, groups, P).swapaxes(0, 1)",
+    ),
+    tests={
+        "one group": (np.arange(8.0).reshape(4, 2), np.arange(8.0).reshape(2, 4), 1),
+        "as many groups as channels": (np.arange(8.0).reshape(4, 2), np.arange(4.0)[:, None], 4),
+        "two groups of two": (np.arange(4.0)[:, None], np.array([[1.0, 10.0], [1.0, 10.0]]), 2),
+    },
+    hints=(
+        "Of channels 0, 1, 2, 3 the first group is 0 and 1. Which two does it get here?",
+        "Every second channel. Cut the axis into groups first, then into the channels of a group.",
+    ),
 )

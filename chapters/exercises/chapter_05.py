@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 # 1. As many multiply-adds
 
@@ -257,4 +258,32 @@ faster = Exercise(
         "Mind that not (first < second) is not the same as second < first: they may be equal.",
     ),
     reference=_faster_reference,
+)
+
+
+# Bug hunt
+
+
+def fastest(runs):
+    """runs (rounds, networks, layers), seconds -> (networks,): of each layer the fastest run.
+
+    The first round warms up and does not count.
+    """
+    return runs[1:].min(axis=0).sum(axis=1)
+
+
+hunt = Hunt(
+    fastest,
+    mistake=(".min(axis=0).sum(axis=1)", ".sum(axis=2).min(axis=0)"),
+    tests={
+        "one layer": (np.array([[[9.0], [9.0]], [[3.0], [2.0]], [[1.0], [4.0]]]),),
+        "the same in every round": (np.array([[[9.0, 9.0]], [[1.0, 2.0]], [[1.0, 2.0]]]),),
+        "each round disturbs another layer": (
+            np.array([[[9.0, 9.0]], [[1.0, 8.0]], [[7.0, 2.0]]]),
+        ),
+    },
+    hints=(
+        "The fastest whole run is not made of the fastest layers.",
+        "Two reductions: over the rounds and over the layers. Which comes first?",
+    ),
 )

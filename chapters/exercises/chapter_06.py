@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 from nn.models.shufflenet_v2 import BLOCKS, CHANNELS
 
 
@@ -198,4 +199,30 @@ star_parameters = Exercise(
         "blocks' get 58 each. Go on like that with stages 3 and 4.",
     ),
     reference=_star_parameters(),
+)
+
+
+# Bug hunt
+
+
+def max_pool_of_one(x):
+    """(H, W) -> (OH, OW), the largest of each 3 x 3 window; stride 2, padding 1."""
+    OH, OW = ((size - 1) // 2 + 1 for size in x.shape)
+    padded = np.pad(x, 1, constant_values=-np.inf)
+    taps = [padded[u : u + 2 * OH - 1 : 2, v : v + 2 * OW - 1 : 2] for u, v in np.ndindex(3, 3)]
+    return np.max(taps, axis=0)
+
+
+hunt = Hunt(
+    max_pool_of_one,
+    mistake=("np.pad(x, 1, constant_values=-np.inf)", "np.pad(x, 1)"),
+    tests={
+        "behind a ReLU, where nothing is negative": (np.array([[0.0, 2.0], [1.0, 0.0]]),),
+        "five columns": (np.arange(15.0).reshape(3, 5),),
+        "nothing but negative numbers": (np.array([[-1.0, -2.0], [-3.0, -4.0]]),),
+    },
+    hints=(
+        "Where does the number that comes out stand in the map? Nowhere.",
+        "np.pad fills with zeros, and a zero wins against every negative number.",
+    ),
 )

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 
 def _check_first_loss(answer) -> str:
@@ -178,4 +179,32 @@ precision_and_recall = Exercise(
         "Divide by np.maximum(sum, 1): where the sum is 0, the diagonal is 0 as well.",
     ),
     reference=_precision_and_recall,
+)
+
+
+# Bug hunt
+
+
+def normalised(x, eps):
+    """x (N, C, H, W): each channel with mean 0 and variance 1, over the batch and the map."""
+    mean = x.mean(axis=(0, 2, 3), keepdims=True)
+    variance = ((x - mean) ** 2).mean(axis=(0, 2, 3), keepdims=True)
+    return (x - mean) / np.sqrt(variance + eps)
+
+
+hunt = Hunt(
+    normalised,
+    mistake=(
+        "mean = x.mean(axis=(0, 2, 3), keepdims=True)",
+        "mean = x.mean(axis=(2, 3), keepdims=True)",
+    ),
+    tests={
+        "a batch of one": (np.arange(8.0).reshape(1, 2, 2, 2), 0.01),
+        "the same picture twice": (np.tile(np.arange(4.0).reshape(1, 1, 2, 2), (2, 1, 1, 1)), 0.01),
+        "a dark and a bright picture": (np.array([-1.0, -3.0, 1.0, 3.0]).reshape(2, 1, 1, 2), 0.0),
+    },
+    hints=(
+        "A dark picture should stay darker than a bright one. What removes the difference?",
+        "Mean and variance are taken over the same axes: all but the channels.",
+    ),
 )

@@ -6,6 +6,7 @@ import numpy as np
 
 from detector.boxes import MAX_LOG_SCALE, box_iou, decode
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 
 def _mirror(boxes, width):
@@ -237,4 +238,42 @@ soft_nms = Exercise(
         "threshold by 1 - IoU. Nothing ever acts on a box that has been picked.",
     ),
     reference=_soft_nms,
+)
+
+
+# Bug hunt
+
+
+def suppressed(overlap, scores, threshold):
+    """overlap (M, M), the IoU of each pair; scores (M,) -> the boxes that stay, best first."""
+    kept, dropped = [], set()
+    for box in np.argsort(-scores, kind="stable").tolist():
+        if box in dropped:
+            continue
+        kept.append(box)
+        dropped.update(np.flatnonzero(overlap[box] > threshold).tolist())
+    return kept
+
+
+_row_of_three = np.array([[1.0, 0.6, 0.1], [0.6, 1.0, 0.6], [0.1, 0.6, 1.0]])
+hunt = Hunt(
+    suppressed,
+    mistake=(
+        "if box in dropped:\n            continue\n        kept.append(box)",
+        "if box not in dropped:\n            kept.append(box)",
+    ),
+    tests={
+        "two apart": (np.eye(2), np.array([0.4, 0.9]), 0.5),
+        "two on one object": (np.array([[1.0, 0.8], [0.8, 1.0]]), np.array([0.4, 0.9]), 0.5),
+        "an overlap of exactly the threshold": (
+            np.array([[1.0, 0.5], [0.5, 1.0]]),
+            np.array([0.4, 0.9]),
+            0.5,
+        ),
+        "a row of three, each on the next": (_row_of_three, np.array([0.9, 0.8, 0.7]), 0.5),
+    },
+    hints=(
+        "The first drops the second. May the second still drop the third?",
+        "A box that is dropped must drop nothing: only boxes that are kept do.",
+    ),
 )

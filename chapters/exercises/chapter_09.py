@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 
 def _rpn_multiply_adds(H, W, in_channels, hidden, anchors):
@@ -165,4 +166,28 @@ object_weights = Exercise(
         "by their mean makes the mean 1.",
     ),
     reference=_object_weights,
+)
+
+
+# Bug hunt
+
+
+def box_loss_of(predicted, wanted, beta):
+    """The sum of the smooth L1 losses of two arrays of deltas: a number."""
+    d = np.abs(predicted - wanted)
+    return float(np.where(d < beta, d**2 / (2 * beta), d - beta / 2).sum())
+
+
+hunt = Hunt(
+    box_loss_of,
+    mistake=("d - beta / 2)", "d - 0.5)"),
+    tests={
+        "beta = 1": (np.array([0.5, 2.0, -3.0]), np.zeros(3), 1.0),
+        "beta = 1/4, small differences": (np.array([0.1, 0.2]), np.zeros(2), 0.25),
+        "beta = 1/4, a box far off": (np.array([1.0]), np.zeros(1), 0.25),
+    },
+    hints=(
+        "At |d| = beta the two pieces must meet. Do they?",
+        "The parabola reaches beta / 2 there. What must be taken from |d|?",
+    ),
 )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 # 1
 
@@ -216,4 +217,32 @@ hardest_of_each = Exercise(
         "-losses[mine]; its results are places in mine, not in losses.",
     ),
     reference=_hardest_of_each,
+)
+
+
+# Bug hunt
+
+
+def candidates_of(probabilities, least):
+    """(K, 1 + classes), column 0 the background -> a list of (region, label, probability).
+
+    One for each class of a region with at least ``least``. Labels count from 1, as in the targets.
+    """
+    objects = probabilities[:, 1:]
+    regions, columns = np.nonzero(objects >= least)
+    pairs = zip(regions.tolist(), columns.tolist(), strict=True)
+    return [(region, column + 1, float(objects[region, column])) for region, column in pairs]
+
+
+hunt = Hunt(
+    candidates_of,
+    mistake=("(region, column + 1, float", "(region, column, float"),
+    tests={
+        "nothing but background": (np.array([[0.9, 0.1], [0.8, 0.2]]), 0.5),
+        "two classes in one region": (np.array([[0.1, 0.5, 0.4], [1.0, 0.0, 0.0]]), 0.3),
+    },
+    hints=(
+        "Which label has the first class, and which column, once the background is cut off?",
+        "Without the background's column each label is one more than its column.",
+    ),
 )

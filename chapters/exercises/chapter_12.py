@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 # 1
 
@@ -232,4 +233,37 @@ kind = Exercise(
         "Which error does one see at 0.75 but not at 0.50?",
     ),
     reference="place",
+)
+
+
+# Bug hunt
+
+
+def taken_by(overlap, threshold):
+    """overlap (D, G), the surest detection first -> the object that each takes, or -1.
+
+    COCO's rule: of the objects still free, the one it overlaps most.
+    """
+    free, taken = np.ones(overlap.shape[1], bool), []
+    for row in overlap:
+        best = int(np.argmax(np.where(free, row, -1)))
+        found = free[best] and row[best] >= threshold
+        free[best] &= not found
+        taken.append(best if found else -1)
+    return taken
+
+
+hunt = Hunt(
+    taken_by,
+    mistake=("np.argmax(np.where(free, row, -1))", "np.argmax(row)"),
+    tests={
+        "an object each": (np.array([[0.9, 0.0], [0.0, 0.8]]), 0.5),
+        "a duplicate": (np.array([[0.9], [0.8]]), 0.5),
+        "askew": (np.array([[0.4, 0.1]]), 0.5),
+        "two objects close together": (np.array([[0.9, 0.5], [0.7, 0.6]]), 0.5),
+    },
+    hints=(
+        "The second detection overlaps both objects well enough. Which of them is still free?",
+        "Look for the best of the free ones, not for the best and then whether it is free.",
+    ),
 )

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 # 1
 
@@ -230,4 +231,52 @@ best_block = Exercise(
         "Try 5 x 5 and its neighbours; or let two loops try all.",
     ),
     reference=(5, 5),
+)
+
+
+# Bug hunt
+
+
+def fold_both(weight, bias, gain, shift, mean, variance, eps):
+    """weight (OC, K), the others (OC,) -> weight and bias of what does convolution and norm."""
+    scale = gain / np.sqrt(variance + eps)
+    return weight * scale[:, None], (bias - mean) * scale + shift
+
+
+hunt = Hunt(
+    fold_both,
+    mistake=("(bias - mean) * scale + shift", "bias - mean * scale + shift"),
+    tests={
+        "no bias": (
+            np.ones((1, 2)),
+            np.zeros(1),
+            np.full(1, 2.0),
+            np.ones(1),
+            np.ones(1),
+            np.ones(1),
+            0.0,
+        ),
+        "a norm that only shifts": (
+            np.ones((1, 2)),
+            np.ones(1),
+            np.ones(1),
+            np.ones(1),
+            np.full(1, 3.0),
+            np.ones(1),
+            0.0,
+        ),
+        "a bias, and a gain of 2": (
+            np.ones((1, 2)),
+            np.ones(1),
+            np.full(1, 2.0),
+            np.zeros(1),
+            np.zeros(1),
+            np.ones(1),
+            0.0,
+        ),
+    },
+    hints=(
+        "For an input of zero the convolution says bias. What does the norm make of that?",
+        "The bias of the convolution is scaled with the rest of its output.",
+    ),
 )

@@ -1,11 +1,13 @@
 """The exercises of chapter 14, a parameter server in 100 lines."""
 
 import itertools
+from dataclasses import dataclass
 from unittest import mock
 
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 # 1
 
@@ -293,4 +295,51 @@ choose = Exercise(
         "rng.choice(count, batch, replace=False), or the beginning of rng.permutation(count).",
     ),
     reference=_choose,
+)
+
+
+# Bug hunt
+
+
+def read_message(connection):
+    """Four bytes of length, lowest first, then so many; what follows is the next message's."""
+
+    def exactly(count):
+        data = b""
+        while len(data) < count:
+            piece = connection.recv(count - len(data))
+            if not piece:
+                raise ConnectionError("the other side has hung up")
+            data += piece
+        return data
+
+    return exactly(int.from_bytes(exactly(4), "little"))
+
+
+@dataclass
+class _Wire:
+    """A connection on which these bytes arrive, at most so many at once."""
+
+    bytes_left: bytes
+    at_once: int
+
+    def recv(self, count):
+        piece = self.bytes_left[: min(count, self.at_once)]
+        self.bytes_left = self.bytes_left[len(piece) :]
+        return piece
+
+
+hunt = Hunt(
+    read_message,
+    mistake=("connection.recv(count - len(data))", "connection.recv(count)"),
+    tests={
+        "all at once": (_Wire(b"\x05\0\0\0hello", 100),),
+        "two messages": (_Wire(b"\x02\0\0\0hi\x01\0\0\0!", 100),),
+        "one byte at a time": (_Wire(b"\x01\0\0\0!", 1),),
+        "three bytes at a time": (_Wire(b"\x02\0\0\0hi\x02\0\0\0ho", 3),),
+    },
+    hints=(
+        "Four bytes are wanted and three have come. How many does the next recv ask for?",
+        "Ask only for what is missing: more may be the next message's.",
+    ),
 )

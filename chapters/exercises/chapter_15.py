@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 # 1
 
@@ -202,4 +203,31 @@ letters = Exercise(
         "Three of the four.",
     ),
     reference="abc",
+)
+
+
+# Bug hunt
+
+
+def classes_of_cells(boxes, labels, cells, stride):
+    """boxes (G, 4) in pixels -> (cells, cells): each label in the cell of its box's centre."""
+    classes = np.zeros((cells, cells), int)
+    for (x1, y1, x2, y2), label in zip(boxes, labels, strict=True):
+        row, column = int((y1 + y2) / 2 / stride), int((x1 + x2) / 2 / stride)
+        classes[row, column] = label
+    return classes
+
+
+hunt = Hunt(
+    classes_of_cells,
+    mistake=("classes[row, column]", "classes[column, row]"),
+    tests={
+        "no object": (np.zeros((0, 4)), [], 2, 8),
+        "one in the middle": (np.array([[6.0, 6.0, 18.0, 18.0]]), [2], 3, 8),
+        "one at the upper right": (np.array([[17.0, 1.0, 23.0, 7.0]]), [1], 3, 8),
+    },
+    hints=(
+        "On the diagonal it is right. What is exchanged?",
+        "An array is indexed by row first, and the row comes from y.",
+    ),
 )
