@@ -22,7 +22,7 @@ class Guess:
         print(f"Before you run it: {question}")
         if self.answer is None:
             write = "one of " + ", ".join(map(repr, self.choices)) if choices else "a number"
-            given = "" if answer in (..., None) else f" {answer!r} is none of these."
+            given = "" if answer is ... or answer is None else f" {answer!r} is not."
             print(f"(Write {write} in place of the dots, or just go on.){given}")
         else:
             print(f"You guess {_show(self.answer)}.")
@@ -63,7 +63,7 @@ class Guess:
         times = max(result / self.answer, self.answer / result)
         if times < 1.1:
             return ": within a tenth."
-        return f", {times:,.3g} times as {'much' if result > self.answer else 'little'}."
+        return f", {_show(times)} times as {'much' if result > self.answer else 'little'}."
 
 
 def guess(question: str, answer: object = ..., *choices: str) -> Guess:
@@ -74,4 +74,4 @@ def guess(question: str, answer: object = ..., *choices: str) -> Guess:
 def _show(value: Real | str) -> str:
     if isinstance(value, str):
         return value
-    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:,.3g}"
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"
