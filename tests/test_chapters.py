@@ -230,10 +230,6 @@ def with_a_helper(task, iteration, count, batch):
     return rng.choice(count, batch, replace=False)
 
 
-def from_a_table(*case):
-    return {(116, 28, 20): 28 * 20 * (2 * 58**2 + 9 * 58), (232, 14, 14): 5479376}[case]
-
-
 @pytest.mark.parametrize(
     ("number", "name", "answer", "reply"),
     [
@@ -245,7 +241,6 @@ def from_a_table(*case):
         ("04", "depthwise", of_the_library, "that is the library's"),
         ("05", "price_of_groups", 2.8, "two digits"),
         ("05", "price_of_groups", 2.83, "Right"),
-        ("06", "block_multiply_adds", from_a_table, "Not yet"),
         ("12", "five", "0.57", "without quotation marks"),
         ("12", "kind", " Place", "Right"),
         ("13", "best_block", (5.05, 5.05), "whole rows"),

@@ -82,10 +82,8 @@ class Hunt(Exercise):
             raise Wrong(f"{caught} it stops with {type(error).__name__}: {error}.") from error
         if packages & LIBRARY:
             raise Wrong("that is the library's function; mend the one that is handed out.")
-        for place, got, wanted in [
-            ("it returns", result, right),
-            *((f"it leaves {name} =", *pair) for name, *pair in zip(names, theirs, ours)),  # noqa: B905
-        ]:
+        leaves = zip((f"it leaves {name} =" for name in names), theirs, ours, strict=False)
+        for place, got, wanted in (("it returns", result, right), *leaves):
             difference = first_difference(got, wanted)
             if difference:
                 raise Wrong(f"{caught} {place} {difference}.")
@@ -130,6 +128,8 @@ def _differ(got: object, wanted: object) -> tuple[str | None, object, object]:
         return None, got, wanted
     if isinstance(wanted, float) and isinstance(got, (int, float, np.number)):
         return (None if np.isclose(got, wanted, equal_nan=True) else ""), got, wanted
+    if isinstance(wanted, (bytes, str)):
+        return (None if got == wanted else ""), got, wanted
     return (None if np.array_equal(got, wanted) else ""), got, wanted
 
 
