@@ -114,6 +114,15 @@ def test_prose_can_be_rendered(path):
     assert len(set(titles)) == len(titles)
 
 
+@every_notebook
+def test_open_questions_stand_at_the_end_and_say_that_they_are(path):
+    (cell,) = [c for c in cells(path, "markdown") if c.source.startswith("## Open questions")]
+    assert "Nobody checks these" in cell.source and 3 <= cell.source.count("\n- ") <= 5
+    sources = [each.source for each in read(path).cells]
+    last_check = max(i for i, source in enumerate(sources) if ".check(" in source)
+    assert sources.index(cell.source) > last_check
+
+
 # ---------------------------------------------------------------------------------- exercises
 
 

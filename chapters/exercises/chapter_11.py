@@ -50,8 +50,8 @@ smallest_kernel = FunctionExercise(
         "2 k c_mid (c_in + c_out) < k k c_in c_out. One k goes away on both sides.",
         "Then try 1, 3, 5, ...",
     ),
-    praise=f"Right. From 464 to 490 channels it is {_smallest_kernel(464, 256, 490)} in setting L and "
-    f"{_smallest_kernel(464, 64, 490)} in setting S, where even one cell is cheaper in two steps.",
+    praise=f"Right. From 464 to 490 channels it is {_smallest_kernel(464, 256, 490)} in setting L, "
+    f"and {_smallest_kernel(464, 64, 490)} in setting S: two small steps beat one large.",
 )
 
 
