@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import inspect
 import re
 
 import nbformat
@@ -31,13 +32,13 @@ def compiled(text, hunt):
 def test_the_notebook_hands_out_the_function_with_the_mistake(path, hunt):
     cells = nbformat.read(path, as_version=4).cells
     (cell,) = [c for c in cells if "exercises.hunt.check(" in c.source]
-    assert hunt.handed_out().strip() in cell.source
+    assert hunt.handed_out.strip() in cell.source
     assert cell.source.endswith(f"exercises.hunt.check({hunt.reference.__name__})")
 
 
 @every_hunt
 def test_handed_out_is_not_answered_and_says_what_caught_it(path, hunt, capsys):
-    hunt.check(compiled(hunt.handed_out(), hunt))
+    hunt.check(compiled(hunt.handed_out, hunt))
     said = capsys.readouterr().out
     assert said.startswith("Not answered yet. A mistake is still in it: the test “"), said
     assert "catches it. For " in said and len(said.splitlines()) == 1
@@ -47,7 +48,7 @@ def test_handed_out_is_not_answered_and_says_what_caught_it(path, hunt, capsys):
 @every_hunt
 def test_most_tests_pass_with_the_mistake(path, hunt):
     """Or else there would be nothing to hunt for."""
-    broken, passed = compiled(hunt.handed_out(), hunt), 0
+    broken, passed = compiled(hunt.handed_out, hunt), 0
     for arguments in hunt.tests.values():
         ours, theirs = copy.deepcopy(arguments), copy.deepcopy(arguments)
         try:
@@ -59,19 +60,19 @@ def test_most_tests_pass_with_the_mistake(path, hunt):
 
 @every_hunt
 def test_the_mended_function_is_accepted(path, hunt, capsys):
-    hunt.check(compiled(hunt.handed_out().replace(*hunt.mistake[::-1]), hunt))
+    hunt.check(compiled(inspect.getsource(hunt.reference), hunt))
     assert capsys.readouterr().out == f"Right: all {len(hunt.tests)} tests pass.\n"
 
 
 @every_hunt
 def test_another_change_is_an_answer_and_a_wrong_one(path, hunt, capsys):
-    hunt.check(compiled(hunt.handed_out().replace('"""\n', '"""\n    _ = "a change"\n', 1), hunt))
+    hunt.check(compiled(hunt.handed_out.replace('"""\n', '"""\n    _ = "a change"\n', 1), hunt))
     assert capsys.readouterr().out.startswith("Not yet: the test “")
 
 
 @every_hunt
 def test_a_comment_is_no_answer(path, hunt, capsys):
-    hunt.check(compiled("# I looked at it\n" + hunt.handed_out(), hunt))
+    hunt.check(compiled("# I looked at it\n" + hunt.handed_out, hunt))
     assert capsys.readouterr().out.startswith("Not answered yet.")
 
 
@@ -88,18 +89,19 @@ def test_the_librarys_function_is_refused(capsys):
 
     def suppressed(overlap, scores, threshold):
         nms(np.zeros((len(scores), 4)), scores, threshold)
-        return HUNTS[notebooks()[7]].suppressed(overlap, scores, threshold)
+        return hunt.reference(overlap, scores, threshold)
 
-    HUNTS[notebooks()[7]].hunt.check(suppressed)
+    hunt = HUNTS[notebooks()[7]].hunt
+    hunt.check(suppressed)
     assert "that is the library's" in capsys.readouterr().out
 
 
+DOUBLED = """
 def doubled(x, times):
-    """x (n,) -> (n,)"""
-    return x * 2**times
-
-
-SMALL = Hunt(doubled, ("2**times", "2 * times"), {"a": (np.ones(2), 1), "b": (np.ones(2), 3)}, "?")
+    return x * 2 * times
+"""
+TESTS = {"a": (np.ones(2), 1), "b": (np.ones(2), 3)}
+SMALL = Hunt(DOUBLED, ("2 * times", "2**times"), TESTS, ["Try 3."])
 
 
 @pytest.mark.parametrize(
@@ -125,9 +127,24 @@ def test_what_a_hunt_says(answer, reply, capsys):
     assert reply in capsys.readouterr().out
 
 
-def test_a_mistake_must_be_there_once():
-    with pytest.raises(ValueError, match="0 times in doubled"):
-        Hunt(doubled, ("3**times", ""), {}, "?").handed_out()
+@pytest.mark.parametrize(("piece", "times"), [("3", 0), ("times", 2)])
+def test_what_is_mended_must_be_there_once(piece, times):
+    with pytest.raises(ValueError, match=f"{times} times in the text: '{piece}'"):
+        Hunt(DOUBLED, (piece, ""), TESTS, [])
+
+
+def test_the_answer_is_shown_as_any_other(capsys):
+    SMALL.hint()
+    SMALL.show_answer()
+    assert capsys.readouterr().out.endswith("def doubled(x, times):\n    return x * 2**times\n")
+
+
+def test_the_text_of_the_module_is_not_needed(capsys):
+    """Chapters may be handed out with their answers out of sight."""
+    names = {"Hunt": Hunt, "DOUBLED": DOUBLED, "TESTS": TESTS}
+    exec("hunt = Hunt(DOUBLED, ('2 * times', '2**times'), TESTS, ['Try 3.'])", names)
+    names["hunt"].check(compiled(DOUBLED, SMALL))
+    assert capsys.readouterr().out.startswith("Not answered yet. A mistake is still in it")
 
 
 @pytest.mark.parametrize(

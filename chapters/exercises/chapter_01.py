@@ -491,7 +491,9 @@ from_memory = Exercise(
 
 # Bug hunt
 
-
+_handed_to_both = np.array([1.0, 2.0])  # as the rule of a sum does it
+hunt = Hunt(
+    '''
 def add_shares(shares):
     """[(name, array), ...] in the order of arrival -> {name: the sum of its arrays}.
 
@@ -500,16 +502,12 @@ def add_shares(shares):
     totals = {}
     for name, share in shares:
         if name in totals:
-            totals[name] = totals[name] + share
+            totals[name] += share
         else:
             totals[name] = share
     return totals
-
-
-_handed_to_both = np.array([1.0, 2.0])  # as the rule of a sum does it
-hunt = Hunt(
-    add_shares,
-    mistake=("totals[name] = totals[name] + share", "totals[name] += share"),
+''',
+    mend=("totals[name] += share", "totals[name] = totals[name] + share"),
     tests={
         "one share each": ([("x", np.array([1.0, 2.0])), ("y", np.array([3.0, 4.0]))],),
         "numbers, used three times": ([("x", 1.0), ("x", 2.0), ("x", 4.0)],),

@@ -303,22 +303,20 @@ every_parameter_once = Exercise(
 
 # Bug hunt
 
-
+hunt = Hunt(
+    '''
 def momentum_path(weight, grads, rates, momentum):
     """Equation 3-2, a gradient and a learning rate each step -> all weights, from the first on."""
     velocity, path = 0.0, [weight]
     for grad, lr in zip(grads, rates, strict=True):
-        velocity = momentum * velocity + lr * grad
-        weight = weight - velocity
+        velocity = momentum * velocity + grad
+        weight = weight - lr * velocity
         path.append(weight)
     return path
-
-
-hunt = Hunt(
-    momentum_path,
-    mistake=(
-        "velocity = momentum * velocity + lr * grad\n        weight = weight - velocity",
+''',
+    mend=(
         "velocity = momentum * velocity + grad\n        weight = weight - lr * velocity",
+        "velocity = momentum * velocity + lr * grad\n        weight = weight - velocity",
     ),
     tests={
         "a single step": (1.0, [2.0], [0.1], 0.9),

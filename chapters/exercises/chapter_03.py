@@ -300,7 +300,8 @@ one_axis = Exercise(
 
 # Bug hunt
 
-
+hunt = Hunt(
+    '''
 def grad_of_image(grad, weight, stride, padding, H, W):
     """One channel: grad (OH, OW), weight (KH, KW) -> the gradient in the image (H, W)."""
     (OH, OW), (KH, KW) = grad.shape, weight.shape
@@ -309,14 +310,11 @@ def grad_of_image(grad, weight, stride, padding, H, W):
         rows = slice(u, u + (OH - 1) * stride + 1, stride)
         columns = slice(v, v + (OW - 1) * stride + 1, stride)
         padded[rows, columns] += weight[u, v] * grad
-    return padded[padding : padding + H, padding : padding + W]
-
-
-hunt = Hunt(
-    grad_of_image,
-    mistake=(
-        "padded[padding : padding + H, padding : padding + W]",
+    return padded[padding:-padding, padding:-padding]
+''',
+    mend=(
         "padded[padding:-padding, padding:-padding]",
+        "padded[padding : padding + H, padding : padding + W]",
     ),
     tests={
         "padding 1": (np.arange(12.0).reshape(3, 4), np.arange(9.0).reshape(3, 3), 1, 1, 3, 4),

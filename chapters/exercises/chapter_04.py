@@ -245,21 +245,16 @@ relu_for_nothing = Exercise(
 
 # Bug hunt
 
-
+hunt = Hunt(
+    '''
 def pointwise_in_groups(x, weight, groups):
     """x (C, P), weight (OC, C / groups) -> (OC, P); each group sees its own channels, in a row."""
     C, P = x.shape
-    inputs = x.reshape(groups, C // groups, P)
+    inputs = x.reshape(C // groups, groups, P).swapaxes(0, 1)
     weights = weight.reshape(groups, len(weight) // groups, C // groups)
     return (weights @ inputs).reshape(len(weight), P)
-
-
-hunt = Hunt(
-    pointwise_in_groups,
-    mistake=(
-        "x.reshape(groups, C // groups, P)",
-        "x.reshape(C // groups, groups, P).swapaxes(0, 1)",
-    ),
+''',
+    mend=("x.reshape(C // groups, groups, P).swapaxes(0, 1)", "x.reshape(groups, C // groups, P)"),
     tests={
         "one group": (np.arange(8.0).reshape(4, 2), np.arange(8.0).reshape(2, 4), 1),
         "as many groups as channels": (np.arange(8.0).reshape(4, 2), np.arange(4.0)[:, None], 4),

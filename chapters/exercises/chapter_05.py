@@ -233,18 +233,16 @@ faster = Exercise(
 
 # Bug hunt
 
-
+hunt = Hunt(
+    '''
 def fastest(runs):
     """runs (rounds, networks, layers), seconds -> (networks,): of each layer the fastest run.
 
     The first round warms up and does not count.
     """
-    return runs[1:].min(axis=0).sum(axis=1)
-
-
-hunt = Hunt(
-    fastest,
-    mistake=(".min(axis=0).sum(axis=1)", ".sum(axis=2).min(axis=0)"),
+    return runs[1:].sum(axis=2).min(axis=0)
+''',
+    mend=(".sum(axis=2).min(axis=0)", ".min(axis=0).sum(axis=1)"),
     tests={
         "one layer": (np.array([[[9.0], [9.0]], [[3.0], [2.0]], [[1.0], [4.0]]]),),
         "the same in every round": (np.array([[[9.0, 9.0]], [[1.0, 2.0]], [[1.0, 2.0]]]),),

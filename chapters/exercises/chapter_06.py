@@ -201,18 +201,16 @@ star_parameters = Exercise(
 
 # Bug hunt
 
-
+hunt = Hunt(
+    '''
 def max_pool_of_one(x):
     """(H, W) -> (OH, OW), the largest of each 3 x 3 window; stride 2, padding 1."""
     OH, OW = ((size - 1) // 2 + 1 for size in x.shape)
-    padded = np.pad(x, 1, constant_values=-np.inf)
+    padded = np.pad(x, 1)
     taps = [padded[u : u + 2 * OH - 1 : 2, v : v + 2 * OW - 1 : 2] for u, v in np.ndindex(3, 3)]
     return np.max(taps, axis=0)
-
-
-hunt = Hunt(
-    max_pool_of_one,
-    mistake=("np.pad(x, 1, constant_values=-np.inf)", "np.pad(x, 1)"),
+''',
+    mend=("np.pad(x, 1)", "np.pad(x, 1, constant_values=-np.inf)"),
     tests={
         "behind a ReLU, where nothing is negative": (np.array([[0.0, 2.0], [1.0, 0.0]]),),
         "five columns": (np.arange(15.0).reshape(3, 5),),

@@ -260,19 +260,17 @@ layer_norm_backward = FunctionExercise(
 
 # Bug hunt
 
-
+hunt = Hunt(
+    '''
 def normalised(x, eps):
     """x (N, C, H, W): each channel with mean 0 and variance 1, over the batch and the map."""
-    mean = x.mean(axis=(0, 2, 3), keepdims=True)
+    mean = x.mean(axis=(2, 3), keepdims=True)
     variance = ((x - mean) ** 2).mean(axis=(0, 2, 3), keepdims=True)
     return (x - mean) / np.sqrt(variance + eps)
-
-
-hunt = Hunt(
-    normalised,
-    mistake=(
-        "mean = x.mean(axis=(0, 2, 3), keepdims=True)",
+''',
+    mend=(
         "mean = x.mean(axis=(2, 3), keepdims=True)",
+        "mean = x.mean(axis=(0, 2, 3), keepdims=True)",
     ),
     tests={
         "a batch of one": (np.arange(8.0).reshape(1, 2, 2, 2), 0.01),

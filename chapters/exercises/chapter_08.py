@@ -245,24 +245,21 @@ soft_nms = Exercise(
 
 # Bug hunt
 
-
+_row_of_three = np.array([[1.0, 0.6, 0.1], [0.6, 1.0, 0.6], [0.1, 0.6, 1.0]])
+hunt = Hunt(
+    '''
 def suppressed(overlap, scores, threshold):
     """overlap (M, M), the IoU of each pair; scores (M,) -> the boxes that stay, best first."""
     kept, dropped = [], set()
     for box in np.argsort(-scores, kind="stable").tolist():
-        if box in dropped:
-            continue
-        kept.append(box)
+        if box not in dropped:
+            kept.append(box)
         dropped.update(np.flatnonzero(overlap[box] > threshold).tolist())
     return kept
-
-
-_row_of_three = np.array([[1.0, 0.6, 0.1], [0.6, 1.0, 0.6], [0.1, 0.6, 1.0]])
-hunt = Hunt(
-    suppressed,
-    mistake=(
-        "if box in dropped:\n            continue\n        kept.append(box)",
+''',
+    mend=(
         "if box not in dropped:\n            kept.append(box)",
+        "if box in dropped:\n            continue\n        kept.append(box)",
     ),
     tests={
         "two apart": (np.eye(2), np.array([0.4, 0.9]), 0.5),

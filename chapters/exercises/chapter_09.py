@@ -173,16 +173,14 @@ object_weights = Exercise(
 
 # Bug hunt
 
-
+hunt = Hunt(
+    '''
 def box_loss_of(predicted, wanted, beta):
     """The sum of the smooth L1 losses of two arrays of deltas: a number."""
     d = np.abs(predicted - wanted)
-    return float(np.where(d < beta, d**2 / (2 * beta), d - beta / 2).sum())
-
-
-hunt = Hunt(
-    box_loss_of,
-    mistake=("d - beta / 2)", "d - 0.5)"),
+    return float(np.where(d < beta, d**2 / (2 * beta), d - 0.5).sum())
+''',
+    mend=("d - 0.5)", "d - beta / 2)"),
     tests={
         "beta = 1": (np.array([0.5, 2.0, -3.0]), np.zeros(3), 1.0),
         "beta = 1/4, small differences": (np.array([0.1, 0.2]), np.zeros(2), 0.25),

@@ -227,7 +227,8 @@ break_even = Exercise(
 
 # Bug hunt
 
-
+hunt = Hunt(
+    '''
 def bins_of(first, last, size):
     """Cells first..last, both counted, among ``size`` bins: pairs (start, end), end not counted.
 
@@ -235,13 +236,10 @@ def bins_of(first, last, size):
     """
     length = last - first + 1
     starts = [first + i * length // size for i in range(size)]
-    ends = [first - (-(i + 1) * length // size) for i in range(size)]
+    ends = [first + (i + 1) * length // size for i in range(size)]
     return list(zip(starts, ends, strict=True))
-
-
-hunt = Hunt(
-    bins_of,
-    mistake=("first - (-(i + 1) * length // size)", "first + (i + 1) * length // size"),
+''',
+    mend=("first + (i + 1) * length // size", "first - (-(i + 1) * length // size)"),
     tests={
         "six cells, three bins": (2, 7, 3),
         "a bin for each cell": (0, 3, 4),

@@ -227,7 +227,8 @@ hardest_of_each = Exercise(
 
 # Bug hunt
 
-
+hunt = Hunt(
+    '''
 def candidates_of(probabilities, least):
     """(K, 1 + classes), column 0 the background -> a list of (region, label, probability).
 
@@ -236,12 +237,9 @@ def candidates_of(probabilities, least):
     objects = probabilities[:, 1:]
     regions, columns = np.nonzero(objects >= least)
     pairs = zip(regions.tolist(), columns.tolist(), strict=True)
-    return [(region, column + 1, float(objects[region, column])) for region, column in pairs]
-
-
-hunt = Hunt(
-    candidates_of,
-    mistake=("(region, column + 1, float", "(region, column, float"),
+    return [(region, column, float(objects[region, column])) for region, column in pairs]
+''',
+    mend=("(region, column, float", "(region, column + 1, float"),
     tests={
         "nothing but background": (np.array([[0.9, 0.1], [0.8, 0.2]]), 0.5),
         "two classes in one region": (np.array([[0.1, 0.5, 0.4], [1.0, 0.0, 0.0]]), 0.3),

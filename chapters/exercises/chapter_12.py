@@ -267,7 +267,8 @@ kind = Exercise(
 
 # Bug hunt
 
-
+hunt = Hunt(
+    '''
 def taken_by(overlap, threshold):
     """overlap (D, G), the surest detection first -> the object that each takes, or -1.
 
@@ -275,16 +276,13 @@ def taken_by(overlap, threshold):
     """
     free, taken = np.ones(overlap.shape[1], bool), []
     for row in overlap:
-        best = int(np.argmax(np.where(free, row, -1)))
+        best = int(np.argmax(row))
         found = free[best] and row[best] >= threshold
         free[best] &= not found
         taken.append(best if found else -1)
     return taken
-
-
-hunt = Hunt(
-    taken_by,
-    mistake=("np.argmax(np.where(free, row, -1))", "np.argmax(row)"),
+''',
+    mend=("np.argmax(row)", "np.argmax(np.where(free, row, -1))"),
     tests={
         "an object each": (np.array([[0.9, 0.0], [0.0, 0.8]]), 0.5),
         "a duplicate": (np.array([[0.9], [0.8]]), 0.5),

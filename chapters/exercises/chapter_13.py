@@ -242,16 +242,14 @@ best_block = Exercise(
 
 # Bug hunt
 
-
+hunt = Hunt(
+    '''
 def fold_both(weight, bias, gain, shift, mean, variance, eps):
     """weight (OC, K), the others (OC,) -> weight and bias of what does convolution and norm."""
     scale = gain / np.sqrt(variance + eps)
-    return weight * scale[:, None], (bias - mean) * scale + shift
-
-
-hunt = Hunt(
-    fold_both,
-    mistake=("(bias - mean) * scale + shift", "bias - mean * scale + shift"),
+    return weight * scale[:, None], bias - mean * scale + shift
+''',
+    mend=("bias - mean * scale + shift", "(bias - mean) * scale + shift"),
     tests={
         "no bias": (
             np.ones((1, 2)),

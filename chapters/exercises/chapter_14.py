@@ -283,21 +283,6 @@ choose = Exercise(
 # Bug hunt
 
 
-def read_message(connection):
-    """Four bytes of length, lowest first, then so many; what follows is the next message's."""
-
-    def exactly(count):
-        data = b""
-        while len(data) < count:
-            piece = connection.recv(count - len(data))
-            if not piece:
-                raise ConnectionError("the other side has hung up")
-            data += piece
-        return data
-
-    return exactly(int.from_bytes(exactly(4), "little"))
-
-
 @dataclass
 class _Wire:
     """A connection on which these bytes arrive, at most so many at once."""
@@ -312,8 +297,22 @@ class _Wire:
 
 
 hunt = Hunt(
-    read_message,
-    mistake=("connection.recv(count - len(data))", "connection.recv(count)"),
+    '''
+def read_message(connection):
+    """Four bytes of length, lowest first, then so many; what follows is the next message's."""
+
+    def exactly(count):
+        data = b""
+        while len(data) < count:
+            piece = connection.recv(count)
+            if not piece:
+                raise ConnectionError("the other side has hung up")
+            data += piece
+        return data
+
+    return exactly(int.from_bytes(exactly(4), "little"))
+''',
+    mend=("connection.recv(count)", "connection.recv(count - len(data))"),
     tests={
         "all at once": (_Wire(b"\x05\0\0\0hello", 100),),
         "two messages": (_Wire(b"\x02\0\0\0hi\x01\0\0\0!", 100),),

@@ -247,19 +247,17 @@ letters = Exercise(
 
 # Bug hunt
 
-
+hunt = Hunt(
+    '''
 def classes_of_cells(boxes, labels, cells, stride):
     """boxes (G, 4) in pixels -> (cells, cells): each label in the cell of its box's centre."""
     classes = np.zeros((cells, cells), int)
     for (x1, y1, x2, y2), label in zip(boxes, labels, strict=True):
         row, column = int((y1 + y2) / 2 / stride), int((x1 + x2) / 2 / stride)
-        classes[row, column] = label
+        classes[column, row] = label
     return classes
-
-
-hunt = Hunt(
-    classes_of_cells,
-    mistake=("classes[row, column]", "classes[column, row]"),
+''',
+    mend=("classes[column, row]", "classes[row, column]"),
     tests={
         "no object": (np.zeros((0, 4)), [], 2, 8),
         "one in the middle": (np.array([[6.0, 6.0, 18.0, 18.0]]), [2], 3, 8),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import linecache
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
@@ -17,49 +18,38 @@ SHOWN = 110  # letters: a longer result is shown where it goes wrong, and there 
 
 
 class Hunt(Exercise):
-    """A function to mend. A chapter hands out ``handed_out()`` and calls ``check``.
+    """A function to mend.
 
     Args:
-        reference: the function as it should be, complete in itself but for NumPy.
-        mistake: a piece of its text, and what stands in its place when it is handed out.
+        handed_out: its text as the chapter hands it out, with the mistake; it may use NumPy.
+        mend: a piece of that text, and what should stand in its place.
         tests: what each test tries -> the arguments. One at least catches the mistake.
         hints: as in ``Exercise``.
+
+    Raises:
+        ValueError: the piece is not in the text, or not just once.
     """
 
     def __init__(
         self,
-        reference: Callable,
-        mistake: tuple[str, str],
+        handed_out: str,
+        mend: tuple[str, str],
         tests: Mapping[str, tuple],
         hints: Sequence[str],
     ):
-        super().__init__("hunt", self._try_all, hints, reference)
-        self.mistake, self.tests = mistake, dict(tests)
-
-    def handed_out(self) -> str:
-        """The text of the function, with the mistake in it.
-
-        Raises:
-            ValueError: the piece to replace is not there, or not just once.
-        """
-        right, wrong = self.mistake
-        text = inspect.getsource(self.reference)
-        if text.count(right) != 1:
-            raise ValueError(f"{text.count(right)} times in {self.reference.__name__}: {right!r}")
-        return text.replace(right, wrong)
+        self.handed_out, self.tests = handed_out.strip("\n") + "\n", dict(tests)
+        if self.handed_out.count(mend[0]) != 1:
+            raise ValueError(f"{self.handed_out.count(mend[0])} times in the text: {mend[0]!r}")
+        self._broken = _function(self.handed_out)
+        super().__init__("hunt", self._try_all, hints, _function(self.handed_out.replace(*mend)))
 
     def _judge(self, answer: object) -> str:
         try:
             return super()._judge(answer)
         except Wrong as caught:
-            if _same(getattr(answer, "__code__", None), self._broken().__code__):
+            if _same(getattr(answer, "__code__", None), self._broken.__code__):
                 raise Unanswered(f"A mistake is still in it: {caught}") from None
             raise
-
-    def _broken(self) -> Callable:
-        names = dict(self.reference.__globals__)
-        exec(self.handed_out(), names)  # our own text
-        return names[self.reference.__name__]
 
     def _try_all(self, answer: object) -> str:
         if not callable(answer):
@@ -86,6 +76,17 @@ class Hunt(Exercise):
             difference = first_difference(got, wanted)
             if difference:
                 raise Wrong(f"{caught} {place} {difference}.")
+
+
+def _function(text: str) -> Callable:
+    """The function of a text, whose source ``inspect`` finds like that of any other."""
+    file = f"<a function to mend, {hash(text)}>"
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
+    names = {"np": np, "__name__": __name__}
+    before = set(names)
+    exec(compile(text, file, "exec"), names)
+    (name,) = names.keys() - before - {"__builtins__"}
+    return names[name]
 
 
 def first_difference(got: object, wanted: object) -> str:
