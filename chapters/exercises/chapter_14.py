@@ -140,7 +140,7 @@ _TRAFFIC = 3 * 2 * 4 * _PARAMETERS
 
 def _check_traffic(answer):
     if answer == _TRAFFIC:
-        return f"Right: {_TRAFFIC / 1e6:.0f} MB, and no site waits for less than its own share."
+        return f"Right: {_TRAFFIC / 1e6:.0f} MB, one third of it for each site."
     reasons = {
         3 * 2 * _PARAMETERS: "that is the number of numbers; a float32 has four bytes.",
         3 * 4 * _PARAMETERS: "that is one way only: contributions come in, weights go out.",
