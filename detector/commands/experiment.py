@@ -25,7 +25,7 @@ from detector.commands.train import place_of
 from detector.errors import MALFORMED, UserError
 from detector.experiments import EXPERIMENTS
 from detector.experiments.costs import cost_of_backbone, cost_of_detector, seconds_of
-from detector.experiments.experiment import Experiment, Plan, results, train_all
+from detector.experiments.experiment import CROPS, Experiment, Plan, results, train_all
 from detector.experiments.report import Findings, as_markdown, comparisons, draw, table
 from detector.folder_lock import alone_in
 from detector.results.tables import write_table
@@ -145,8 +145,8 @@ def write(findings: Findings, plan: Plan, out: Path) -> None:
     experiment, seeds = findings.experiment, ", ".join(map(str, plan.seeds))
     recipe = (
         f"AP: {Path(plan.session.data).name}, measured on {plan.session.val or 'the same'}; preset "
-        f"{plan.preset}, {plan.iterations} iterations on crops and {plan.iterations} on pictures "
-        f"from random weights, seeds {seeds}: mean ± standard deviation, in percent."
+        f"{plan.preset}, {plan.iterations} iterations, lessons on crops before them {CROPS} times as "
+        f"long, from random weights, seeds {seeds}: mean ± standard deviation, in percent."
     )
     lines = [f"# {experiment.title}", "", text(findings), "", printable(recipe, 500), ""]
     with atomic_file(out / "table.md") as file:
