@@ -145,8 +145,8 @@ def write(findings: Findings, plan: Plan, out: Path) -> None:
     experiment, seeds = findings.experiment, ", ".join(map(str, plan.seeds))
     recipe = (
         f"AP: {Path(plan.session.data).name}, measured on {plan.session.val or 'the same'}; preset "
-        f"{plan.preset}, {plan.iterations} iterations, lessons on crops before them {CROPS} times as "
-        f"long, from random weights, seeds {seeds}: mean ± standard deviation, in percent."
+        f"{plan.preset}, {plan.iterations} iterations, lessons on crops before them {CROPS} times "
+        f"as long, from random weights, seeds {seeds}: mean ± standard deviation, in percent."
     )
     lines = [f"# {experiment.title}", "", text(findings), "", printable(recipe, 500), ""]
     with atomic_file(out / "table.md") as file:
