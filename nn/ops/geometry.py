@@ -10,6 +10,8 @@ Pair = tuple[int, int]
 # What Winograd's way of convolving must have at least to be worth its additions.
 WINOGRAD_CHANNELS = 64
 WINOGRAD_PIXELS = 14 * 14
+# What a convolution with a stride must have at least of them to be worth copies of its input.
+COLUMNS_CHANNELS = 8
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,12 @@ class Geometry:
         """Whether to sort the input by phase first: for a stride, if some tap sees each phase."""
         sizes = zip(self.kernel_size, self.stride, strict=True)
         return self.groups == 1 and self.spacing[0] != (1, 1) and all(k >= s for k, s in sizes)
+
+    @property
+    def reads_by_columns(self) -> bool:
+        """Whether to copy the input for each column of taps first: a stride, many outputs."""
+        is_strided = self.spacing[0] != (1, 1) and not self.is_depthwise
+        return is_strided and self.weight[1] >= COLUMNS_CHANNELS
 
     def is_linear(self, size: Pair) -> bool:
         """A fully connected layer: the window covers all of an input of ``size``."""
