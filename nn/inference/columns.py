@@ -17,7 +17,7 @@ from nn.kernels.program.kinds import NUMBERS
 
 def add_columns(plan, conv, source: Sequence[Plane], target, second) -> None:
     """The rows of ``conv``. Taps whose weights are all 0 are left out."""
-    (SH, SW), (DH, DW), (PH, PW) = conv.stride, conv.dilation, conv.padding
+    (SH, _), (DH, DW), (PH, PW) = conv.stride, conv.dilation, conv.padding
     OH, OW = target[0].shelf.height, target[0].shelf.width
     C, KH, KW = conv.weight.shape[1:]
     taps = [(i, j) for i in range(KH) for j in range(KW) if conv.weight[:, :, i, j].any()]

@@ -33,11 +33,11 @@ def fill_product(table: Table, row: Row, conv) -> None:
 
 
 def fill_depthwise(table: Table, row: Row, conv) -> None:
-    """The stencil of 3 x 3 taps, or any other depthwise convolution."""
+    """The stencil of taps around a pixel, or any other depthwise convolution."""
     _fill(table, row, conv)
     row.weight = table.constant(conv.weight)
     table.share_planes(row)
-    if conv.geometry.is_stencil:
+    if conv.geometry.is_centred:
         row.kind = NUMBERS["stencil"]
         return
     row.kind = NUMBERS["depthwise"]

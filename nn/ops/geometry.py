@@ -58,10 +58,16 @@ class Geometry:
     @property
     def is_stencil(self) -> bool:
         """The commonest depthwise convolution: 3 x 3 taps, padding 1, stride 1 or 2."""
+        return self.kernel_size == (3, 3) and self.is_centred
+
+    @property
+    def is_centred(self) -> bool:
+        """Depthwise, 3 x 3, 5 x 5 or 7 x 7 taps around a pixel, stride 1 or 2."""
+        side = self.kernel_size[0]
         return (
             self.is_depthwise
-            and self.kernel_size == (3, 3)
-            and self.spacing[1:] == ((1, 1), (1, 1))
+            and self.kernel_size in ((3, 3), (5, 5), (7, 7))
+            and self.spacing[1:] == ((side // 2, side // 2), (1, 1))
             and self.spacing[0] in ((1, 1), (2, 2))
         )
 
