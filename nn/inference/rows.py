@@ -106,7 +106,7 @@ def fill_strided(table: Table, row: Row, conv) -> None:
 
 def tiles_size(size: tuple[int, int]) -> tuple[int, int]:
     """Height and width of the planes of tiles for an output of ``size``."""
-    return tiles_of(size[0]), tiles_of(size[1]) + 1
+    return tiles_of(size[0]), tiles_of(size[1])
 
 
 def fill_winograd_input(table: Table, row: Row, conv) -> None:
@@ -114,7 +114,6 @@ def fill_winograd_input(table: Table, row: Row, conv) -> None:
     row.kind = NUMBERS["winograd input"]
     _set_window(row, (3, 3), padding=conv.padding)
     table.share_planes(row)
-    table.need_scratch(4 * (row.out_height + 1) * row.out_width)
 
 
 def fill_winograd(table: Table, row: Row, conv) -> None:

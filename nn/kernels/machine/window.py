@@ -19,15 +19,15 @@ class Window:
     A row is loaded once, in vectors side by side; what each tap sees is picked out of them.
     """
 
-    def __init__(self, vector, plane, H, W, x, stride, beyond=0.0, side=3):
+    def __init__(self, vector, plane, H, W, x, stride, beyond=0.0, side=3, padding=None):
         """``x`` is the first of the output columns; tap j of ``side`` sees column
-        ``x * stride + j - side // 2``.
+        ``x * stride + j - padding``, which is side // 2 unless it is given.
 
         Every pixel beyond the border is ``beyond``.
         """
         self.vector, self.builder, self.stride = vector, vector.builder, stride
         self.plane, self.H, self.W = plane, H, W
-        first = x * stride - side // 2
+        first = x * stride - (side // 2 if padding is None else padding)
         self.columns = [first + j for j in range(side)]
         self.parts = range(0, (stride + 1) * LANES, LANES)
         self.masks = [self.on_the_plane(first + part) for part in self.parts]
@@ -57,7 +57,8 @@ class Window:
         # The tap j + 2 of an output pixel is the tap j of the next.
         halves = [self.pick(*parts[:2], 0), self.pick(*parts[:2], 1)]
         following = [
-            [*range(j // 2, LANES), *range(LANES + j % 2, LANES + j, 2)] for j in range(len(self.columns))
+            [*range(j // 2, LANES), *range(LANES + j % 2, LANES + j, 2)]
+            for j in range(len(self.columns))
         ]
         return halves + [
             self.builder.shuffle_vector(halves[j % 2], parts[2], numbered(following[j]))
