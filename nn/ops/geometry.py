@@ -8,7 +8,7 @@ from dataclasses import dataclass
 Pair = tuple[int, int]
 
 # What Winograd's way of convolving must have at least to be worth its additions.
-WINOGRAD_CHANNELS = 64
+WINOGRAD_CHANNELS = 16
 WINOGRAD_PIXELS = 14 * 14
 # What a convolution with a stride must have at least of them to be worth copies of its input.
 COLUMNS_CHANNELS = 8
@@ -101,8 +101,9 @@ class Geometry:
     @property
     def reads_by_columns(self) -> bool:
         """Whether to copy the input for each column of taps first: a stride, many outputs."""
-        is_strided = self.spacing[0] != (1, 1) and not self.is_depthwise
-        return is_strided and self.weight[1] >= COLUMNS_CHANNELS
+        if self.is_depthwise or self.keeps_pixels:
+            return False
+        return self.groups > 1 or (self.spacing[0] != (1, 1) and self.weight[1] >= COLUMNS_CHANNELS)
 
     def is_linear(self, size: Pair) -> bool:
         """A fully connected layer: the window covers all of an input of ``size``."""

@@ -56,14 +56,11 @@ class Window:
             return [self.pick(*parts, j) for j in range(len(self.columns))]
         # The tap j + 2 of an output pixel is the tap j of the next.
         halves = [self.pick(*parts[:2], 0), self.pick(*parts[:2], 1)]
-        following = [
-            [*range(j // 2, LANES), *range(LANES + j % 2, LANES + j, 2)]
-            for j in range(len(self.columns))
-        ]
-        return halves + [
-            self.builder.shuffle_vector(halves[j % 2], parts[2], numbered(following[j]))
-            for j in range(2, len(self.columns))
-        ]
+        taps = list(halves)
+        for j in range(2, len(self.columns)):
+            lanes = [*range(j // 2, LANES), *range(LANES + j % 2, LANES + j, 2)]
+            taps.append(self.builder.shuffle_vector(halves[j % 2], parts[2], numbered(lanes)))
+        return taps
 
     def pick(self, a, b, first):
         """Pixels ``first``, ``first`` + stride, ... of two vectors side by side."""
