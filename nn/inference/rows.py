@@ -28,7 +28,7 @@ def fill_product(table: Table, row: Row, conv) -> None:
     _fill(table, row, conv)
     row.kind = NUMBERS["product"]
     row.weight = table.constant(_packed(conv.weight, conv.groups))
-    row.pointwise, row.flat = conv.geometry.keeps_pixels, conv.geometry.keeps_size
+    row.pointwise = conv.geometry.keeps_pixels
     table.share_tiles(row, row.out_height * row.out_width)
 
 

@@ -10,8 +10,10 @@ Pair = tuple[int, int]
 # What Winograd's way of convolving must have at least to be worth its additions.
 WINOGRAD_CHANNELS = 16
 WINOGRAD_PIXELS = 14 * 14
-# What a convolution with a stride must have at least of them to be worth copies of its input.
+# A convolution with a stride and fewer of them sorts its input a few rows at a time.
 COLUMNS_CHANNELS = 8
+# More columns of taps are too many copies of the input.
+MOST_COLUMNS = 5
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,14 @@ class Geometry:
 
     @property
     def reads_by_columns(self) -> bool:
-        """Whether to copy the input for each column of taps first: a stride, many outputs."""
+        """Whether to copy the input for each column of taps (``nn.inference.columns``): unless it
+        can be read where it is, taps as wide as the copies are many, or a stride asks for phases.
+        """
         if self.is_depthwise or self.keeps_pixels:
             return False
-        return self.groups > 1 or (self.spacing[0] != (1, 1) and self.weight[1] >= COLUMNS_CHANNELS)
+        if self.spacing[0] != (1, 1) and self.weight[1] < COLUMNS_CHANNELS:
+            return not self.reads_by_phase
+        return self.groups > 1 or not self.keeps_size or self.kernel_size[1] <= MOST_COLUMNS
 
     def is_linear(self, size: Pair) -> bool:
         """A fully connected layer: the window covers all of an input of ``size``."""

@@ -69,7 +69,7 @@ class AveragePooling(Pooling):
         table.share_planes(row)
         table.need_scratch(row.width)
         if self.geometry is not None and self.geometry.is_centred:
-            row.flat, (row.kernel_height, row.kernel_width) = True, self.geometry.kernel_size
+            row.centred, (row.kernel_height, row.kernel_width) = True, self.geometry.kernel_size
             row.stride_y, row.stride_x = self.geometry.stride
             row.bias = table.constant(np.arange(1 + math.prod(self.geometry.kernel_size)) > 0)
 

@@ -107,7 +107,7 @@ def average(step, task, places, weights, source, arena, work):
         n, c = divmod(plane, step.channels)
         at = places[step.source + c] + n * step.source_image
         target = places[step.target + c] + n * step.target_image
-        if step.flat:
+        if step.centred:
             weigh_centred(step, source, at, weights, step.bias + 1, step.bias, arena, target)
             multiply(arena, target, weights, step.weight, 0.0, 0.0, -np.inf, np.inf,
                      arena, target, OH * OW)  # fmt: skip
