@@ -8,10 +8,15 @@ import nn
 from detector.detectors import DETECTORS
 from detector.detectors.detector import Detector
 from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
+from detector.detectors.ssd import SSDSettings
 from detector.heads.light_head import LightHeadSettings
 from detector.heads.rpn import RPNSettings
+from detector.heads.ssd import SSDHeadSettings
+from detector.necks.extra_maps import ExtraMapsSettings
 from detector.necks.thin_map import ThinMapSettings
 from detector.parts.anchors import AnchorSettings
+from detector.parts.default_boxes import DefaultBoxSettings
+from detector.parts.ohem import HardNegatives
 from detector.parts.preprocess import ImageSettings
 from detector.parts.proposals import ProposalSelector
 from detector.parts.sampling import AnchorSampler
@@ -32,6 +37,15 @@ SMALL = {
         thin_map=ThinMapSettings(kernel_size=3, mid_channels=4, init="he"),
         head=LightHeadSettings(
             pooled_size=3, pooled_channels=2, hidden_channels=16, hard_examples=16, init="he"
+        ),
+    ),
+    "ssd": SSDSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        neck=ExtraMapsSettings((8, 16, 32), (16,), unpadded=0, norm="batch"),
+        head=SSDHeadSettings(
+            anchors=DefaultBoxSettings((12, 20, 30, 40, 60), ((2,), (2,), (2,), (2,))),
+            mining=HardNegatives(least=9),
         ),
     ),
 }

@@ -7,5 +7,8 @@ from nn.table import Table
 
 DETECTORS = Table(
     "detector",
-    {"light-head-rcnn": "detector.detectors.light_head_rcnn:LightHeadRCNN"},
+    {
+        "light-head-rcnn": "detector.detectors.light_head_rcnn:LightHeadRCNN",
+        "ssd": "detector.detectors.ssd:SSD",
+    },
 )

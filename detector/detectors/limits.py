@@ -13,10 +13,12 @@ from nn.models import Map, map_of_stride
 
 if TYPE_CHECKING:
     from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
+    from detector.detectors.ssd import SSDSettings
 
 # Each is many times what the thesis's larger setting has: 9 million, 60 thousand, 2 million.
 MOST_WEIGHTS = 2**26  # beside the backbone's
 MOST_ANCHORS = 2**22  # in a picture
+MOST_EXTRA = 16  # maps beside the backbone's
 MOST_SAMPLES = 2**28  # of the thin map, for all proposals of a picture
 
 
@@ -39,10 +41,38 @@ def check_size(settings: LightHeadRCNNSettings, num_classes: int, maps: Mapping[
     cells = min(image.short_side, image.max_side) * image.max_side // rpn.stride**2
     bins = head.pooled_channels * (head.pooled_size * max(head.sampling_ratio, 1)) ** 2
     samples = bins * max(rpn.train_selector.post_nms, rpn.test_selector.post_nms)
-    for what, number, most in (
+    refuse(
         ("weights", weights, MOST_WEIGHTS),
         ("anchors in a picture", anchors * cells, MOST_ANCHORS),
         ("samples of regions in a picture", samples, MOST_SAMPLES),
+    )
+
+
+def check_dense_size(settings: SSDSettings, num_classes: int, maps: Mapping[str, Map]) -> None:
+    """The same of a detector that reads several maps.
+
+    Raises:
+        ValueError: names the number and its limit.
+    """
+    if len(settings.neck.channels) > MOST_EXTRA:
+        raise ValueError(f"neck.channels can be {MOST_EXTRA} at most")
+    image, neck, boxes = settings.image, settings.neck, settings.head.anchors.of_maps()
+    channels = [maps[map_of_stride(maps, stride)].channels for stride in neck.strides]
+    weights, before = 0, channels[-1] if channels else 0
+    for after in neck.channels:
+        weights += before * after // 2 + 9 * after**2 // 2
+        before = after
+    anchors, area = 0, min(image.short_side, image.max_side) * image.max_side
+    for C, stride, shapes in zip(
+        [*channels, *neck.channels], neck.all_strides, boxes, strict=False
     ):
+        weights += 9 * C * len(shapes) * (5 + num_classes)
+        anchors += len(shapes) * (1 + area // stride**2)
+    refuse(("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors, MOST_ANCHORS))
+
+
+def refuse(*limits: tuple[str, int, int]) -> None:
+    """Each is what there is too much of, how much, and the most there may be."""
+    for what, number, most in limits:
         if number > most:
             raise ValueError(f"the detector would have {number:,} {what}, more than {most:,}")
