@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from torchvision_oracle import torchvision_detection
+from torchvision_oracle import torchvision_part
 
 import nn
 from detector.detectors.ssd import SSD
 from detector.heads.dense import DenseAnswers
 from detector.heads.ssd import SSDHead, SSDHeadSettings
-from detector.necks.extra_maps import ExtraMaps, ExtraMapsSettings, L2Norm
+from detector.necks.extra_maps import ExtraMaps, ExtraMapsSettings
 from detector.parts.default_boxes import LEAST_CELLS, DefaultBoxes, DefaultBoxSettings
 from detector.parts.matching import IGNORED, NEGATIVE, POSITIVE
 from detector.parts.ohem import HardNegatives
@@ -60,7 +60,7 @@ def test_boxes_of_a_cell_by_hand():
 
 
 def test_boxes_are_torchvisions():
-    anchor_utils = torchvision_detection().anchor_utils
+    anchor_utils = torchvision_part("models.detection.anchor_utils")
     import torch
 
     settings = DefaultBoxSettings()
@@ -105,14 +105,6 @@ def test_settings_that_make_no_sense_are_told(settings, message):
 
 
 # The maps
-
-
-def test_l2_norm_is_its_formula_and_its_gradient_right():
-    layer, x = L2Norm(3, 20.0).double(), random().normal(size=(2, 3, 2, 4))
-    expected = 20 * x / np.sqrt((x**2).sum(axis=1, keepdims=True))
-    np.testing.assert_allclose(layer(nn.Tensor(x)).data, expected)
-    layer.weight.data[:] = (1, 2, 3)
-    nn.gradcheck(lambda x, _: [layer(x)], [nn.Tensor(x, True), layer.weight])
 
 
 def test_unpadded_maps_end_where_there_is_no_room():
@@ -171,11 +163,10 @@ def test_without_objects_there_is_nothing_to_learn():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_loss_and_gradient_are_torchvisions(seed):
-    detection = torchvision_detection()
+    ssd = torchvision_part("models.detection.ssd")
+    utils, box_iou = torchvision_part("models.detection._utils"), torchvision_part("ops").box_iou
     import torch
-    from torchvision.ops import box_iou
 
-    utils = detection._utils
     head, answers, targets = batch(seed)
     losses = head.loss(answers, head.assign(answers, targets))
     sum(losses.values()).backward()
@@ -197,7 +188,7 @@ def test_loss_and_gradient_are_torchvisions(seed):
     ]
     oracle = SimpleNamespace(box_coder=utils.BoxCoder((10.0, 10, 5, 5)), neg_to_pos_ratio=3.0)
     outputs = {"cls_logits": logits, "bbox_regression": deltas}
-    expected = detection.ssd.SSD.compute_loss(oracle, theirs, outputs, [anchors] * 2, matched)
+    expected = ssd.SSD.compute_loss(oracle, theirs, outputs, [anchors] * 2, matched)
     sum(expected.values()).backward()
     assert losses["class"].item() == pytest.approx(expected["classification"].item(), rel=1e-6)
     assert losses["box"].item() == pytest.approx(expected["bbox_regression"].item(), rel=1e-5)

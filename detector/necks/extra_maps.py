@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import numpy as np
-
 import nn
 from detector.parts.layers import Init, Norm, init_hidden, make_norm
 from detector.settings import Channels, NotNegative, Range, Settings
@@ -50,24 +48,6 @@ class ExtraMapsSettings(Settings):
         return [*self.strides, *(last << k for k in range(1, 1 + len(self.channels)))]
 
 
-class L2Norm(nn.Module):
-    """x / |x| over the channels of each cell, times a learned ``weight`` for each channel.
-
-    SSD's, for a map whose values are much larger than those of the other maps (Liu et al. 2015,
-    "ParseNet", section 3.3).
-    """
-
-    def __init__(self, channels: int, scale: float, eps: float = 1e-10):
-        super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(np.full(channels, scale, np.float32))
-
-    def forward(self, input: nn.Tensor) -> nn.Tensor:
-        """(N, C, H, W) -> the same shape."""
-        length = ((input * input).sum(1, keepdim=True) + self.eps).sqrt()
-        return input / length * self.weight.reshape(1, -1, 1, 1)
-
-
 class ExtraMaps(nn.Module):
     """
     Args:
@@ -89,7 +69,7 @@ class ExtraMaps(nn.Module):
         self.maps = {name: maps[name] for name in self.sources}
         channels = maps[self.sources[-1]].channels
         first = maps[self.sources[0]].channels
-        self.l2_norm = L2Norm(first, settings.l2_scale) if settings.l2_scale else None
+        self.l2_norm = nn.L2Norm(first, settings.l2_scale) if settings.l2_scale else None
         self.padded = len(settings.channels) - settings.unpadded
         self.extra = nn.ModuleList()
         strides = settings.all_strides[len(self.sources) :]
