@@ -8,11 +8,14 @@ import nn
 from detector.detectors import DETECTORS
 from detector.detectors.detector import Detector
 from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
+from detector.detectors.retinanet import RetinaNetSettings
 from detector.detectors.ssd import SSDSettings
 from detector.heads.light_head import LightHeadSettings
+from detector.heads.retina import RetinaHeadSettings
 from detector.heads.rpn import RPNSettings
 from detector.heads.ssd import SSDHeadSettings
 from detector.necks.extra_maps import ExtraMapsSettings
+from detector.necks.fpn import FPNSettings
 from detector.necks.thin_map import ThinMapSettings
 from detector.parts.anchors import AnchorSettings
 from detector.parts.default_boxes import DefaultBoxSettings
@@ -20,6 +23,7 @@ from detector.parts.ohem import HardNegatives
 from detector.parts.preprocess import ImageSettings
 from detector.parts.proposals import ProposalSelector
 from detector.parts.sampling import AnchorSampler
+from detector.parts.selection import DetectionSelector
 
 # For pictures of 64 pixels.
 SMALL = {
@@ -37,6 +41,19 @@ SMALL = {
         thin_map=ThinMapSettings(kernel_size=3, mid_channels=4, init="he"),
         head=LightHeadSettings(
             pooled_size=3, pooled_channels=2, hidden_channels=16, hard_examples=16, init="he"
+        ),
+    ),
+    "retinanet": RetinaNetSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        neck=FPNSettings(8, 16, "convs", "batch"),
+        head=RetinaHeadSettings(
+            AnchorSettings((20, 28), (1,)),
+            convolutions=1,
+            channels=16,
+            norm="batch",
+            init="he",
+            selector=DetectionSelector(0.001),
         ),
     ),
     "ssd": SSDSettings(

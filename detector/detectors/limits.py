@@ -13,6 +13,7 @@ from nn.models import Map, map_of_stride
 
 if TYPE_CHECKING:
     from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
+    from detector.detectors.retinanet import RetinaNetSettings
     from detector.detectors.ssd import SSDSettings
 
 # Each is many times what the thesis's larger setting has: 9 million, 60 thousand, 2 million.
@@ -68,6 +69,24 @@ def check_dense_size(settings: SSDSettings, num_classes: int, maps: Mapping[str,
     ):
         weights += 9 * C * len(shapes) * (5 + num_classes)
         anchors += len(shapes) * (1 + area // stride**2)
+    refuse(("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors, MOST_ANCHORS))
+
+
+def check_pyramid_size(
+    settings: RetinaNetSettings, num_classes: int, maps: Mapping[str, Map]
+) -> None:
+    """The same of a detector with one head for all maps of a pyramid.
+
+    Raises:
+        ValueError: names the number and its limit.
+    """
+    image, neck, head = settings.image, settings.neck, settings.head
+    widest = max(channels for channels, _ in maps.values())
+    weights = neck.channels * (12 * widest + 45 * neck.channels)
+    weights += 9 * head.channels * (neck.channels + 2 * head.convolutions * head.channels)
+    weights += 9 * head.channels * head.anchors.count * (4 + num_classes)
+    cells = min(image.short_side, image.max_side) * image.max_side // neck.finest**2
+    anchors = 2 * head.anchors.count * (1 + cells)
     refuse(("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors, MOST_ANCHORS))
 
 

@@ -18,7 +18,7 @@ from detector.parts.matching import AnchorMatcher
 from detector.parts.proposals import ProposalSelector
 from detector.parts.sampling import RoISampler
 from detector.parts.selection import DetectionSelector
-from detector.training.one_stage_presets import MODELS, one_stage
+from detector.training.one_stage_presets import CHANGES, one_stage
 from detector.training.recipe import Recipe
 from detector.training.steps import Steps
 from nn.table import did_you_mean
@@ -120,7 +120,7 @@ PRESETS = {
 PRESETS |= one_stage(PRESETS["tiny"], PRESETS["laptop"])
 
 # Those for photographs: they start from ImageNet's weights if nothing else is said.
-INITIAL_WEIGHTS = dict.fromkeys(("laptop", *MODELS), "imagenet")
+INITIAL_WEIGHTS = dict.fromkeys(("laptop", *CHANGES), "imagenet")
 # What a preset changes when it starts from random weights instead.
 FROM_RANDOM_WEIGHTS = dict.fromkeys(
     INITIAL_WEIGHTS,
