@@ -10,12 +10,15 @@ from detector.detectors.detector import Detector
 from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
 from detector.detectors.retinanet import RetinaNetSettings
 from detector.detectors.ssd import SSDSettings
+from detector.detectors.yolo_v2 import YOLOv2Settings
 from detector.heads.light_head import LightHeadSettings
 from detector.heads.retina import RetinaHeadSettings
 from detector.heads.rpn import RPNSettings
 from detector.heads.ssd import SSDHeadSettings
+from detector.heads.yolo_v2 import ClusteredAnchors, YOLOv2HeadSettings
 from detector.necks.extra_maps import ExtraMapsSettings
 from detector.necks.fpn import FPNSettings
+from detector.necks.passthrough import PassthroughSettings
 from detector.necks.thin_map import ThinMapSettings
 from detector.parts.anchors import AnchorSettings
 from detector.parts.default_boxes import DefaultBoxSettings
@@ -63,6 +66,15 @@ SMALL = {
         head=SSDHeadSettings(
             anchors=DefaultBoxSettings((12, 20, 30, 40, 60), ((2,), (2,), (2,), (2,))),
             mining=HardNegatives(least=9),
+        ),
+    ),
+    "yolo-v2": YOLOv2Settings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        neck=PassthroughSettings(32, 8),
+        head=YOLOv2HeadSettings(
+            ClusteredAnchors(shapes=((20, 20), (40, 30), (50, 60))),
+            selector=DetectionSelector(0.0001),
         ),
     ),
 }

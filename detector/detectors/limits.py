@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
     from detector.detectors.retinanet import RetinaNetSettings
     from detector.detectors.ssd import SSDSettings
+    from detector.detectors.yolo_v2 import YOLOv2Settings
 
 # Each is many times what the thesis's larger setting has: 9 million, 60 thousand, 2 million.
 MOST_WEIGHTS = 2**26  # beside the backbone's
@@ -88,6 +89,22 @@ def check_pyramid_size(
     cells = min(image.short_side, image.max_side) * image.max_side // neck.finest**2
     anchors = 2 * head.anchors.count * (1 + cells)
     refuse(("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors, MOST_ANCHORS))
+
+
+def check_joined_size(settings: YOLOv2Settings, num_classes: int, maps: Mapping[str, Map]) -> None:
+    """The same of a detector with a single map of stride 32.
+
+    Raises:
+        ValueError: names the number and its limit.
+    """
+    image, C, fine = settings.image, settings.neck.channels, settings.neck.fine_channels
+    widest = max(channels for channels, _ in maps.values())
+    anchors = settings.head.anchors.count
+    weights = 9 * C * (widest + 2 * C + 4 * fine) + fine * widest + C * anchors * (5 + num_classes)
+    cells = 1 + min(image.short_side, image.max_side) * image.max_side // 32**2
+    refuse(
+        ("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors * cells, MOST_ANCHORS)
+    )
 
 
 def refuse(*limits: tuple[str, int, int]) -> None:
