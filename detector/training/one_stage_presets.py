@@ -41,10 +41,21 @@ RETINANET = {
     },
 }
 
+YOLO_V2 = {
+    "backbone": "shufflenet_v2_x0_5",
+    "neck": {"channels": 256, "fine_channels": 32},  # C5 has 192 channels, not 1024
+    "head": {"selector": {"score_threshold": 0.01}},
+}
+
 # What each changes in a recipe.
 CHANGES = {
     "ssd": {"model": SSD},
     "retinanet": {"model": RETINANET, "fit_anchors": (3, 3)},
+    "yolo-v2": {
+        "model": YOLO_V2,
+        "fit_anchors": (5, 1),  # five clusters
+        "augmentation": {"scales": (0.87, 1.0, 1.13)},  # the paper's many sizes, a batch each
+    },
 }
 
 
