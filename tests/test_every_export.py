@@ -80,12 +80,15 @@ def test_other_detectors_find_what_we_find(tmp_path, name):
     model.set_preprocessing((0.5,) * 3, (0.25,) * 3)
     for layer in model.head.modules():
         if isinstance(layer, nn.Conv2d):
-            layer.weight.data *= 8
+            layer.weight.data *= 4
             if layer.bias is not None:
                 layer.bias.data[:] = 0  # RetinaNet's believes in nothing yet
     detector = LoadedDetector(model, ["a", "b", "c"], [1, 2, 3], Path("x"), 0.4)
-    result = EXPORTS["onnx"](detector, tmp_path / "a.onnx", pictures())
-    assert result.pictures == len(SIZES) and result.detections > 20
+    # Of the size that the network sees: so many boxes of noise lie near the limit of suppression
+    # that resizing, which rounds, would decide for some of them.
+    noise = [(str(width), picture(64, width, 20)) for width in (64, 90, 121)]
+    result = EXPORTS["onnx"](detector, tmp_path / "a.onnx", noise)
+    assert result.pictures == 3 and result.detections > 20
 
 
 def test_maps_for_large_pictures_only_cannot_be_said(tmp_path):
