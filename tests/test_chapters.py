@@ -136,7 +136,7 @@ def test_exercises_and_questions_belong_together(path):
         for cell in questions(path)
         for name in re.findall(r"exercises\.(\w+)\.check", cell.source)
     ]
-    assert 3 <= len(asked) <= 6 and sorted(asked) == sorted(exercises(path))
+    assert 4 <= len(asked) <= 8 and sorted(asked) == sorted(exercises(path))
     for name, exercise in exercises(path).items():
         assert exercise.name == name and exercise.hints
 

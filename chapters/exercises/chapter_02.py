@@ -209,6 +209,7 @@ nesterov = Exercise(
         "the new velocity plus alpha times the gradient.",
     ),
     reference=_nesterov_reference,
+    keeps="momentum:nesterov_step",
 )
 
 
@@ -289,4 +290,5 @@ every_parameter_once = Exercise(
         "one call itself with a longer prefix.",
     ),
     reference=_named_parameters_reference,
+    keeps="parameters:named_parameters",
 )

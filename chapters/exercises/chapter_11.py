@@ -3,6 +3,7 @@
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.own_selection import select  # noqa: F401
 
 # 1
 
@@ -216,4 +217,5 @@ hardest_of_each = Exercise(
         "-losses[mine]; its results are places in mine, not in losses.",
     ),
     reference=_hardest_of_each,
+    keeps="mining:hardest_of_each",
 )
