@@ -35,6 +35,7 @@ MISTAKES = {
     "check-data": ("check-data --data nowhere", "no folder nowhere"),
     "doctor": ("doctor --data shapes --pictures 9", "from 1 to 8, not 9"),
     "bench": ("bench trainig", "did you mean 'training'"),
+    "grade": ("grade nowhere.ipynb", "there is no notebook nowhere.ipynb"),
     "serve": ("serve --tasks 0", "at least 1"),
     "site": ("site detection --server 127.0.0.1 --data shapes", "not an address like"),
     "multitask": ("multitask joint --data shapes --seeds 0,1 --out x", "one seed"),

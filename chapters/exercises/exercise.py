@@ -28,6 +28,8 @@ class Exercise:
         reference: an answer that the check accepts.
     """
 
+    answers_out_of_sight = False  # True in the chapters that a teacher hands out
+
     def __init__(
         self,
         name: str,
@@ -64,6 +66,8 @@ class Exercise:
         if left:
             hints = "is one more hint" if left == 1 else f"are {left} more hints"
             print(f"There {hints} before the answer: exercises.{self.name}.hint()")
+        elif self.answers_out_of_sight:
+            print("The answer is with your teacher.")
         elif callable(self.reference):
             print(textwrap.dedent(inspect.getsource(self.reference)).rstrip())
         else:
