@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 from numbers import Real
 
+from exercises import progress
+
 
 class Wrong(Exception):  # noqa: N818 (it is the answer that is wrong)
     """Raised by a check: its message says, in one or two sentences, why the answer is wrong."""
@@ -45,6 +47,7 @@ class Exercise:
         """Print whether a function, class or value is right, and if not, why."""
         try:
             print(self._judge(answer))
+            progress.note(self.name, self._check.__module__)
         except Unanswered:
             print(f"Not answered yet. For a hint: exercises.{self.name}.hint()")
         except Wrong as reason:
