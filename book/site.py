@@ -13,6 +13,7 @@ from string import Template
 import nbformat
 
 from book import cells, reference
+from book.course import COURSE, map_of
 from book.prose import Prose, Section
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -49,6 +50,9 @@ def write_site(paths: Sequence[Path], folder: Path, packages: Sequence[str] = ()
     folder.mkdir(parents=True)
     for name in ASSETS:
         shutil.copyfile(TEMPLATES / name, folder / name)
+    (folder / "map").mkdir()
+    for number in {chapter.number for chapter in chapters} & set(COURSE):
+        (folder / "map" / f"{number}.svg").write_text(map_of(number), encoding="utf-8")
     (folder / "sections.js").write_text(search_index(chapters, pages), encoding="utf-8")
     (folder / "index.html").write_text(contents_page(chapters), encoding="utf-8")
     for before, chapter, after in zip(
