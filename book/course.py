@@ -143,7 +143,7 @@ def heading(number: str) -> str:
         f"![{description(number)}](map/{number}.svg)\n\n"
         f"About {row.reading} minutes to read and {row.exercises} for the exercises · difficulty "
         f"{row.difficulty} of 3 · a good place to pause: before *{row.pause}* · can be skipped: "
-        f"{row.skip}."
+        f"{row.skip}. [Notation](notation.md) · [references](references.md)."
     )
 
 

@@ -33,14 +33,19 @@ class Chapter:
     sections: list[Section]
 
 
-def write_site(paths: Sequence[Path], folder: Path, packages: Sequence[str] = ()) -> None:
-    """Render executed notebooks, and a reference of packages, into a folder.
+def write_site(
+    paths: Sequence[Path],
+    folder: Path,
+    packages: Sequence[str] = (),
+    others: Sequence[Path] = (),
+) -> None:
+    """Render executed notebooks, a reference of packages, and other pages, into a folder.
 
     The folder is emptied before.
 
     Raises:
-        ValueError: a formula cannot be set, a notebook does not begin with "# NN · Title", or the
-            folder holds something else than such a site.
+        ValueError: a formula cannot be set, a notebook does not begin with "# NN · Title", another
+            page (Markdown) not with "# Title", or the folder holds something else than such a site.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / "sections.js").exists():
         raise ValueError(f"{folder} holds no book but other files: move them away")
@@ -60,6 +65,8 @@ def write_site(paths: Sequence[Path], folder: Path, packages: Sequence[str] = ()
     ):
         text = chapter_page(before, chapter, after)
         (folder / chapter.page).write_text(text, encoding="utf-8")
+    for path in others:
+        (folder / f"{path.stem}.html").write_text(other_page(path), encoding="utf-8")
     (folder / "reference.html").write_text(reference_contents(pages), encoding="utf-8")
     for page in pages:
         (folder / page.file).write_text(reference_page(page, pages), encoding="utf-8")
@@ -98,6 +105,16 @@ def chapter_page(before: Chapter | None, chapter: Chapter, after: Chapter | None
         after=_way(after, "next", "", " →"),
     )
     return fill("page.html", title=f"{chapter.number} · {html.escape(chapter.title)}", body=body)
+
+
+def other_page(path: Path) -> str:
+    """A page of Markdown that belongs to all chapters."""
+    text = path.read_text(encoding="utf-8")
+    title = text.splitlines()[0]
+    if not title.startswith("# "):
+        raise ValueError(f'{path} must begin with "# Title", not with {title!r}')
+    body = f'<main class="prose other">{Prose(title[2:]).render(text)}</main>'
+    return fill("page.html", title=html.escape(title[2:]), body=body)
 
 
 def contents_page(chapters: Sequence[Chapter]) -> str:

@@ -15,6 +15,12 @@ from book.folders import CHAPTERS, ROOT, notebooks
 from detector import LightHeadRCNN
 
 TEACHING = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+REFERENCES = (CHAPTERS / "references.md").read_text(encoding="utf-8")
+# "Dai et al. 2016", "Eckart and Young 1936", "He et al. (2015", "McNemar 1947".
+CITED = re.compile(
+    r"([A-Z][\w-]+ (?:et al\.|and [A-Z][\w-]+)|Girshick|Student|McNemar)(?:'s)?,? "
+    r"\(?((?:19|20)\d\d)\b"
+)
 every_notebook = pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
 
 
@@ -67,6 +73,29 @@ def test_the_teachers_page_has_its_row(path):
     ((aims, reading, exercises, mistakes),) = rows
     assert (int(reading), int(exercises)) == (COURSE[number].reading, COURSE[number].exercises)
     assert len(aims) > 20 and mistakes.count(";") == 2
+
+
+@every_notebook
+def test_each_chapter_ends_with_what_you_can_do_now(path):
+    last = read(path)[-1]
+    assert last.id == f"now-{path.name[:2]}" and last.source.startswith("**What you can do now:**")
+    assert last.source.count("\n- ") >= 2
+
+
+@every_notebook
+def test_everything_cited_is_among_the_references(path):
+    text = " ".join(" ".join(cell.source.split()) for cell in read(path))
+    cited = set(CITED.findall(text))
+    assert [names for names in cited if " ".join(names) not in REFERENCES] == []
+
+
+def test_every_reference_can_be_found():
+    entries = re.findall(r"^- (.+)$", REFERENCES, re.MULTILINE)
+    assert len(entries) > 25
+    for entry in entries[2:]:  # the thesis and the slides are on no such page
+        assert re.search(r"\b(19|20)\d\d\b.*\*[^*]+\*.*\]\(https://", entry), entry
+        for shown, address in re.findall(r"\[(?:arXiv|doi):([^]]+)\]\(([^)]+)\)", entry):
+            assert address.endswith(f"/{shown}"), entry
 
 
 @pytest.mark.parametrize("number", COURSE)
