@@ -21,6 +21,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
+from book.folders import ROOT
 from nn.printable import printable
 from teaching.hand_in import HandIn
 from teaching.student import write_student
@@ -135,7 +136,8 @@ async def _within(client: Client, folder: str, seconds: float) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     environment |= {"IPYTHONDIR": folder, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     environment |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    environment |= {"VECLIB_MAXIMUM_THREADS": "1"}
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment |= {"VECLIB_MAXIMUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     try:
         await asyncio.wait_for(client.async_execute(env=environment), seconds)
     finally:

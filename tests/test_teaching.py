@@ -123,9 +123,8 @@ def chapters(tmp_path_factory):
     """A folder of one chapter with two exercises."""
     folder = tmp_path_factory.mktemp("chapters")
     write(folder / "01_small.ipynb", *asked())
-    (folder / "exercises").mkdir()
-    for name in ("__init__.py", "exercise.py"):
-        shutil.copyfile(CHAPTERS / "exercises" / name, folder / "exercises" / name)
+    leave = shutil.ignore_patterns("chapter_*", "__pycache__")
+    shutil.copytree(CHAPTERS / "exercises", folder / "exercises", ignore=leave)
     (folder / "exercises" / "chapter_01.py").write_text(CHECKS.strip() + "\n")
     return folder
 
@@ -231,6 +230,14 @@ def handed_out(tmp_path_factory):
     return folder
 
 
+def python(code, folder):
+    """Run it in a folder, the packages being installed."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True
+    )
+
+
 def test_no_answer_can_be_read(handed_out):
     assert [path.name for path in notebooks(handed_out)] == [path.name for path in notebooks()]
     for path in CHAPTERS.glob("exercises/chapter_*.py"):
@@ -249,9 +256,7 @@ one.paths.show_answer()
 for _ in one.softplus.hints: one.softplus.hint()
 one.softplus.show_answer()
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=handed_out, capture_output=True, text=True
-    )
+    done = python(code, handed_out)
     said = done.stdout.splitlines()
     assert done.stderr == "" and said[0] == "Right."
     assert said[1].startswith("Not yet: ") and said[2].startswith("Not answered yet.")
@@ -267,10 +272,7 @@ def test_what_is_handed_out_is_what_we_check(handed_out, path):
         "print(json.dumps([name for name, each in vars(asked).items() "
         "if isinstance(each, exercise.Exercise)]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=handed_out, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    done = python(code, handed_out)
     assert json.loads(done.stdout) == list(read_chapters(CHAPTERS)[path.name[:2]].answers)
 
 
