@@ -95,6 +95,7 @@ FUNCTIONS = {
     ),
     "GroupNorm": lambda x: F.group_norm(x, 2, *line(4)),
     "LocalResponseNorm": lambda x: F.local_response_norm(x, 3, alpha=0.3, beta=0.7, k=2.0),
+    "Normalize": lambda x: F.normalize(x) + F.normalize(x, -1, eps=1.5),
     "MaxPool2d": lambda x: F.max_pool2d(x, (3, 2), (2, 1), (1, 0), ceil_mode=True),
     "AvgPool2d": lambda x: (
         F.avg_pool2d(x, 3, 2, 1)
@@ -171,6 +172,10 @@ def test_every_network(name):
     network = NETWORKS[name](num_classes=7).eval()
     if name not in DOUBLE | {"efficientnet_b3"}:  # with these they make too much of a rounding
         filled(network)
+    if name == "se_resnet152":  # fifty blocks of full strength make a tenth of a rounding
+        for norm in network.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.weight.data *= np.float32(0.7)
     shapes, shape = [(1, 3, 96, 128), (2, 3, 160, 192)], (2, 3, 128, 96)
     if family_of(name) in FIXED:
         with pytest.raises(NoEquivalentError, match="AdaptiveAvgPool2d"):

@@ -13,18 +13,14 @@ CHAPTERS = Path(__file__).resolve().parent.parent
 CHECK = re.compile(r"\bexercises\.(\w+)\.check\(")
 
 
-def note(name: str, module: str) -> None:
+def note(exercise: object) -> None:
     """Keep that an exercise was answered, and print how many were.
 
     In a notebook only: a test or a program that asks a check has no progress to make. What cannot
     be read or written is left alone; no check fails for it.
-
-    Args:
-        name: of the exercise.
-        module: where its check was defined, "exercises.chapter_NN".
     """
-    number = module.rpartition("exercises.chapter_")[2]
     asked = exercises()
+    number, name = place(exercise)
     if "ipykernel" in sys.modules and name in asked.get(number, ()):
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
             done = answered(asked)
@@ -32,6 +28,16 @@ def note(name: str, module: str) -> None:
             write_json(CHAPTERS / "progress.json", done)
             total = sum(map(len, asked.values()))
             print(f"{sum(map(len, done.values()))} of {total} exercises.")
+
+
+def place(exercise: object) -> tuple[str, str]:
+    """The number of the chapter whose exercise it is, "" if of none, and its name there."""
+    for module, content in list(sys.modules.items()):
+        if module.startswith("exercises.chapter_"):
+            for name, value in vars(content).items():
+                if value is exercise:
+                    return module[-2:], name
+    return "", ""
 
 
 def exercises() -> dict[str, set[str]]:
