@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from numbers import Real
 
-from exercises import keeping
+from exercises import keeping, progress
 
 
 class Wrong(Exception):  # noqa: N818 (it is the answer that is wrong)
@@ -34,6 +34,8 @@ class Exercise:
         keeps: the file of ``mine/`` that an accepted answer becomes, see ``exercises.keeping``.
     """
 
+    answers_out_of_sight = False  # True in the chapters that a teacher hands out
+
     def __init__(
         self,
         name: str,
@@ -51,6 +53,7 @@ class Exercise:
         """Print whether a function, class or value is right, and if not, why."""
         try:
             print(self._judge(answer))
+            progress.note(self)
         except Unanswered as more:
             print("Not answered yet.", *more.args, f"For a hint: exercises.{self.name}.hint()")
         except Wrong as reason:
@@ -79,6 +82,8 @@ class Exercise:
         if left:
             hints = "is one more hint" if left == 1 else f"are {left} more hints"
             print(f"There {hints} before the answer: exercises.{self.name}.hint()")
+        elif self.answers_out_of_sight:
+            print("The answer is with your teacher.")
         elif callable(self.reference):
             print(textwrap.dedent(inspect.getsource(self.reference)).rstrip())
         else:
