@@ -10,6 +10,7 @@ from detector.detectors.detector import Detector
 from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
 from detector.detectors.retinanet import RetinaNetSettings
 from detector.detectors.ssd import SSDSettings
+from detector.detectors.ssdlite import SSDLiteSettings
 from detector.detectors.yolo_v2 import YOLOv2Settings
 from detector.heads.light_head import LightHeadSettings
 from detector.heads.retina import RetinaHeadSettings
@@ -65,6 +66,16 @@ SMALL = {
         neck=ExtraMapsSettings((8, 16, 32), (16,), unpadded=0, norm="batch"),
         head=SSDHeadSettings(
             anchors=DefaultBoxSettings((12, 20, 30, 40, 60), ((2,), (2,), (2,), (2,))),
+            mining=HardNegatives(least=9),
+        ),
+    ),
+    "ssdlite": SSDLiteSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        neck=ExtraMapsSettings((8, 16, 32), (16,), 0, True, 0.0, "batch"),
+        head=SSDHeadSettings(
+            anchors=DefaultBoxSettings((12, 20, 30, 40, 60), ((2,), (2,), (2,), (2,))),
+            separable=True,
             mining=HardNegatives(least=9),
         ),
     ),

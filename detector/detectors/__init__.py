@@ -11,6 +11,7 @@ DETECTORS = Table(
         "light-head-rcnn": "detector.detectors.light_head_rcnn:LightHeadRCNN",
         "retinanet": "detector.detectors.retinanet:RetinaNet",
         "ssd": "detector.detectors.ssd:SSD",
+        "ssdlite": "detector.detectors.ssdlite:SSDLite",
         "yolo-v2": "detector.detectors.yolo_v2:YOLOv2",
     },
 )

@@ -26,6 +26,11 @@ SSD = {
     },
 }
 
+SSDLITE = SSD | {
+    "neck": SSD["neck"] | {"separable": True},
+    "head": SSD["head"] | {"separable": True},
+}
+
 RETINANET = {
     "backbone": "shufflenet_v2_x0_5",
     "neck": {"channels": 64, "norm": "batch"},  # a quarter of the paper's, as wide as C3
@@ -51,6 +56,7 @@ YOLO_V2 = {
 CHANGES = {
     "ssd": {"model": SSD},
     "retinanet": {"model": RETINANET, "fit_anchors": (3, 3)},
+    "ssdlite": {"model": SSDLITE},
     "yolo-v2": {
         "model": YOLO_V2,
         "fit_anchors": (5, 1),  # five clusters
