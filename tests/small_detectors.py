@@ -11,11 +11,13 @@ from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
 from detector.detectors.retinanet import RetinaNetSettings
 from detector.detectors.ssd import SSDSettings
 from detector.detectors.ssdlite import SSDLiteSettings
+from detector.detectors.yolo_v1 import YOLOv1Settings
 from detector.detectors.yolo_v2 import YOLOv2Settings
 from detector.heads.light_head import LightHeadSettings
 from detector.heads.retina import RetinaHeadSettings
 from detector.heads.rpn import RPNSettings
 from detector.heads.ssd import SSDHeadSettings
+from detector.heads.yolo_v1 import YOLOv1HeadSettings
 from detector.heads.yolo_v2 import ClusteredAnchors, YOLOv2HeadSettings
 from detector.necks.extra_maps import ExtraMapsSettings
 from detector.necks.fpn import FPNSettings
@@ -77,6 +79,19 @@ SMALL = {
             anchors=DefaultBoxSettings((12, 20, 30, 40, 60), ((2,), (2,), (2,), (2,))),
             separable=True,
             mining=HardNegatives(least=9),
+        ),
+    ),
+    "yolo-v1": YOLOv1Settings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        head=YOLOv1HeadSettings(
+            cells=4,
+            channels=16,
+            stride=1,
+            norm="batch",
+            hidden_channels=32,
+            dropout=0.1,
+            selector=DetectionSelector(0.0),
         ),
     ),
     "yolo-v2": YOLOv2Settings(

@@ -12,6 +12,7 @@ DETECTORS = Table(
         "retinanet": "detector.detectors.retinanet:RetinaNet",
         "ssd": "detector.detectors.ssd:SSD",
         "ssdlite": "detector.detectors.ssdlite:SSDLite",
+        "yolo-v1": "detector.detectors.yolo_v1:YOLOv1",
         "yolo-v2": "detector.detectors.yolo_v2:YOLOv2",
     },
 )
