@@ -7,6 +7,7 @@ import numpy as np
 import nn
 from detector.detectors import DETECTORS
 from detector.detectors.detector import Detector
+from detector.detectors.dssd import DSSDSettings
 from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
 from detector.detectors.retinanet import RetinaNetSettings
 from detector.detectors.ssd import SSDSettings
@@ -19,6 +20,7 @@ from detector.heads.rpn import RPNSettings
 from detector.heads.ssd import SSDHeadSettings
 from detector.heads.yolo_v1 import YOLOv1HeadSettings
 from detector.heads.yolo_v2 import ClusteredAnchors, YOLOv2HeadSettings
+from detector.necks.deconvolution import DeconvolutionSettings
 from detector.necks.extra_maps import ExtraMapsSettings
 from detector.necks.fpn import FPNSettings
 from detector.necks.passthrough import PassthroughSettings
@@ -47,6 +49,23 @@ SMALL = {
         thin_map=ThinMapSettings(kernel_size=3, mid_channels=4, init="he"),
         head=LightHeadSettings(
             pooled_size=3, pooled_channels=2, hidden_channels=16, hard_examples=16, init="he"
+        ),
+    ),
+    "dssd": DSSDSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        neck=DeconvolutionSettings(
+            (8, 16, 32),
+            (16,),
+            0,
+            l2_scale=0,
+            norm="batch",
+            joined_channels=8,
+            predicted_channels=16,
+        ),
+        head=SSDHeadSettings(
+            anchors=DefaultBoxSettings((12, 20, 30, 40, 60), ((2,), (2,), (2,), (2,))),
+            mining=HardNegatives(least=9),
         ),
     ),
     "retinanet": RetinaNetSettings(

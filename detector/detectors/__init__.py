@@ -9,6 +9,7 @@ DETECTORS = Table(
     "detector",
     {
         "light-head-rcnn": "detector.detectors.light_head_rcnn:LightHeadRCNN",
+        "dssd": "detector.detectors.dssd:DSSD",
         "retinanet": "detector.detectors.retinanet:RetinaNet",
         "ssd": "detector.detectors.ssd:SSD",
         "ssdlite": "detector.detectors.ssdlite:SSDLite",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from nn.models import Map, map_of_stride
 
 if TYPE_CHECKING:
+    from detector.detectors.dssd import DSSDSettings
     from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
     from detector.detectors.retinanet import RetinaNetSettings
     from detector.detectors.ssd import SSDSettings
@@ -73,6 +74,24 @@ def check_dense_size(settings: SSDSettings, num_classes: int, maps: Mapping[str,
         weights += 9 * C * len(shapes) * (5 + num_classes)
         anchors += len(shapes) * (1 + area // stride**2)
     refuse(("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors, MOST_ANCHORS))
+
+
+def check_way_up(settings: DSSDSettings, num_classes: int, maps: Mapping[str, Map]) -> None:
+    """What ``check_dense_size`` does not know of: each of its maps is joined, then looked at anew.
+
+    Raises:
+        ValueError: names the number and its limit.
+    """
+    neck, widest = settings.neck, max(channels for channels, _ in maps.values())
+    C, P, weights = neck.joined_channels, neck.predicted_channels, 0
+    for channels, shapes in zip(
+        (*[widest] * len(neck.strides), *neck.channels),
+        settings.head.anchors.of_maps(),
+        strict=False,
+    ):
+        weights += C * (9 * channels + 22 * C) + P * (2 * C + P)
+        weights += 9 * P * len(shapes) * (5 + num_classes)
+    refuse(("weights", weights, MOST_WEIGHTS))
 
 
 def check_pyramid_size(

@@ -31,6 +31,8 @@ SSDLITE = SSD | {
     "head": SSD["head"] | {"separable": True},
 }
 
+DSSD = SSD | {"neck": SSD["neck"] | {"joined_channels": 64, "predicted_channels": 128}}
+
 RETINANET = {
     "backbone": "shufflenet_v2_x0_5",
     "neck": {"channels": 64, "norm": "batch"},  # a quarter of the paper's, as wide as C3
@@ -66,6 +68,7 @@ YOLO_V1 = {
 # What each changes in a recipe.
 CHANGES = {
     "ssd": {"model": SSD},
+    "dssd": {"model": DSSD},
     "retinanet": {"model": RETINANET, "fit_anchors": (3, 3)},
     "ssdlite": {"model": SSDLITE},
     "yolo-v1": {"model": YOLO_V1, "fit_anchors": None},
