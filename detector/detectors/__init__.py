@@ -9,8 +9,11 @@ DETECTORS = Table(
     "detector",
     {
         "light-head-rcnn": "detector.detectors.light_head_rcnn:LightHeadRCNN",
+        "dssd": "detector.detectors.dssd:DSSD",
         "retinanet": "detector.detectors.retinanet:RetinaNet",
         "ssd": "detector.detectors.ssd:SSD",
+        "ssdlite": "detector.detectors.ssdlite:SSDLite",
+        "yolo-v1": "detector.detectors.yolo_v1:YOLOv1",
         "yolo-v2": "detector.detectors.yolo_v2:YOLOv2",
     },
 )
