@@ -7,32 +7,55 @@ import numpy as np
 import nn
 from detector.detectors import DETECTORS
 from detector.detectors.detector import Detector
+from detector.detectors.faster_rcnn import FasterRCNNSettings
 from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
+from detector.detectors.r_fcn import RFCNSettings
+from detector.heads.fast_rcnn import FastRCNNHeadSettings
 from detector.heads.light_head import LightHeadSettings
+from detector.heads.r_fcn import RFCNHeadSettings
 from detector.heads.rpn import RPNSettings
+from detector.necks.fpn import FPNSettings
+from detector.necks.score_maps import ScoreMapsSettings
 from detector.necks.thin_map import ThinMapSettings
 from detector.parts.anchors import AnchorSettings
 from detector.parts.preprocess import ImageSettings
 from detector.parts.proposals import ProposalSelector
-from detector.parts.sampling import AnchorSampler
+from detector.parts.sampling import AnchorSampler, RoISampler
 
 # For pictures of 64 pixels.
+RPN = RPNSettings(
+    channels=8,
+    init="he",
+    anchors=AnchorSettings((12, 24, 40), (0.5, 1, 2)),
+    sampler=AnchorSampler(32),
+    train_selector=ProposalSelector(12000, 40),
+    test_selector=ProposalSelector(6000, 40),
+)
 SMALL = {
     "light-head-rcnn": LightHeadRCNNSettings(
         backbone="shufflenet_v2_x0_5",
         image=ImageSettings(64, 128),
-        rpn=RPNSettings(
-            channels=8,
-            init="he",
-            anchors=AnchorSettings((12, 24, 40), (0.5, 1, 2)),
-            sampler=AnchorSampler(32),
-            train_selector=ProposalSelector(12000, 40),
-            test_selector=ProposalSelector(6000, 40),
-        ),
+        rpn=RPN,
         thin_map=ThinMapSettings(kernel_size=3, mid_channels=4, init="he"),
         head=LightHeadSettings(
             pooled_size=3, pooled_channels=2, hidden_channels=16, hard_examples=16, init="he"
         ),
+    ),
+    "faster-rcnn": FasterRCNNSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        rpn=RPN,
+        fpn=FPNSettings(finest=16, channels=8, norm="batch"),
+        head=FastRCNNHeadSettings(
+            pooled_size=3, hidden_channels=16, sampler=RoISampler(count=16), init="he"
+        ),
+    ),
+    "r-fcn": RFCNSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        rpn=RPN,
+        score_maps=ScoreMapsSettings(channels=16, init="he"),
+        head=RFCNHeadSettings(pooled_size=3, hard_examples=16),
     ),
 }
 

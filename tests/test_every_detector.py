@@ -38,7 +38,7 @@ KEYS = ("boxes", "scores", "labels")
 
 
 def misspelt(name: str) -> str:
-    return name[1] + name[0] + name[2:]
+    return f"{name[0]}x{name[1:]}"
 
 
 def eight_pictures():

@@ -7,5 +7,9 @@ from nn.table import Table
 
 DETECTORS = Table(
     "detector",
-    {"light-head-rcnn": "detector.detectors.light_head_rcnn:LightHeadRCNN"},
+    {
+        "light-head-rcnn": "detector.detectors.light_head_rcnn:LightHeadRCNN",
+        "faster-rcnn": "detector.detectors.faster_rcnn:FasterRCNN",
+        "r-fcn": "detector.detectors.r_fcn:RFCN",
+    },
 )
