@@ -23,7 +23,7 @@ from nn.kernels.machine.register_blocks import ROWS, outer_tile
 from nn.kernels.matmul import (
     DOT_N_BLOCK,
     K_BLOCK,
-    PITCH,
+    TILE,
     add_dot_products,
     add_sections,
     in_order,
@@ -32,8 +32,9 @@ from nn.kernels.matmul import (
     start_sums,
     stretch_at,
     stretches_of,
-    tile_of,
 )
+
+GATHERED = 2 * TILE  # pixels whose patches are gathered at a time; one tile: a fifth slower
 
 
 def unfold(input, kernel_size, out_size, stride, padding, dilation):
@@ -86,21 +87,20 @@ def conv2d_forward(input, weight, bias, out, stride, padding, dilation, relu):
     flat_weight, matrix, w_group, w_row, w_column = in_order(
         weight.reshape(-1), groups, M, K, K, 1, N * pixels
     )
-    panel_offsets = multiples(PITCH, min(K, K_BLOCK))
+    panel_offsets = multiples(GATHERED, min(K, K_BLOCK))
     out_offsets = multiples(pixels, OC)
 
-    most = tile_of(pixels)
-    tiles = ceil_div(pixels, most)
+    tiles = ceil_div(pixels, GATHERED)
     rows = ROWS * rows_per_task(ceil_div(M, ROWS), N * groups * tiles)
     row_blocks = ceil_div(M, rows)
     for task in prange(N * groups * tiles * row_blocks):
         n = task // (groups * tiles * row_blocks)
         group = task // (tiles * row_blocks) % groups
-        pixel = task // row_blocks % tiles * most
+        pixel = task // row_blocks % tiles * GATHERED
         first = task % row_blocks * rows
         last = min(first + rows, M)
-        count = min(most, pixels - pixel)
-        panel = np.empty((min(K, K_BLOCK), PITCH), input.dtype)
+        count = min(GATHERED, pixels - pixel)
+        panel = np.empty((min(K, K_BLOCK), GATHERED), input.dtype)
         planes = input[n, group * group_C : (group + 1) * group_C]
         for k in range(0, K, K_BLOCK):
             depth = min(K_BLOCK, K - k)
