@@ -10,14 +10,19 @@ from detector.detectors.detector import Detector
 from detector.detectors.faster_rcnn import FasterRCNNSettings
 from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
 from detector.detectors.r_fcn import RFCNSettings
+from detector.detectors.ssd import SSDSettings
 from detector.heads.fast_rcnn import FastRCNNHeadSettings
 from detector.heads.light_head import LightHeadSettings
 from detector.heads.r_fcn import RFCNHeadSettings
 from detector.heads.rpn import RPNSettings
+from detector.heads.ssd import SSDHeadSettings
+from detector.necks.extra_maps import ExtraMapsSettings
 from detector.necks.fpn import FPNSettings
 from detector.necks.score_maps import ScoreMapsSettings
 from detector.necks.thin_map import ThinMapSettings
 from detector.parts.anchors import AnchorSettings
+from detector.parts.default_boxes import DefaultBoxSettings
+from detector.parts.ohem import HardNegatives
 from detector.parts.preprocess import ImageSettings
 from detector.parts.proposals import ProposalSelector
 from detector.parts.sampling import AnchorSampler, RoISampler
@@ -56,6 +61,15 @@ SMALL = {
         rpn=RPN,
         score_maps=ScoreMapsSettings(channels=16, init="he"),
         head=RFCNHeadSettings(pooled_size=3, hard_examples=16),
+    ),
+    "ssd": SSDSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        neck=ExtraMapsSettings((8, 16, 32), (16,), unpadded=0, norm="batch"),
+        head=SSDHeadSettings(
+            anchors=DefaultBoxSettings((12, 20, 30, 40, 60), ((2,), (2,), (2,), (2,))),
+            mining=HardNegatives(least=9),
+        ),
     ),
 }
 

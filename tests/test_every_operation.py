@@ -183,6 +183,10 @@ FUNCTIONS = {
         Row(args=(3, 2, 1, 1, True)),
         Row(args=((2, 3), 1, (1, 0)), options={"dilation": (2, 1)}),
     ],
+    "normalize": [
+        Row(theirs=lambda x: torch_function("normalize")(x)),
+        Row(args=(-1, 9.0), theirs=lambda x, *more: torch_function("normalize")(x, 2.0, *more)),
+    ],
     "pad": [
         Row(args=((1, 2),)),
         Row(args=((0, 1, 2, 0), "constant", -7.5)),

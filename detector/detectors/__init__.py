@@ -11,5 +11,6 @@ DETECTORS = Table(
         "light-head-rcnn": "detector.detectors.light_head_rcnn:LightHeadRCNN",
         "faster-rcnn": "detector.detectors.faster_rcnn:FasterRCNN",
         "r-fcn": "detector.detectors.r_fcn:RFCN",
+        "ssd": "detector.detectors.ssd:SSD",
     },
 )

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from nn.models import Map
+from nn.models import Map, map_of_stride
 
 if TYPE_CHECKING:
+    from detector.detectors.ssd import SSDSettings
     from detector.detectors.two_stage import TwoStageSettings
     from detector.heads.connected_head import ConnectedHeadSettings
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # heaviest head of the papers, Faster R-CNN's on VGG-16, has 121 million weights.
 MOST_WEIGHTS = 2**27  # beside the backbone's
 MOST_ANCHORS = 2**22  # in a picture
+MOST_EXTRA = 16  # maps beside the backbone's
 MOST_SAMPLES = 2**28  # of the maps, for all proposals of a picture
 
 
@@ -55,6 +57,29 @@ def connected_weights(
     """Of a head of so many hidden layers, about."""
     hidden, boxes = head.hidden_channels, 1 + num_classes if head.class_specific_boxes else 1
     return hidden * (in_features + (layers - 1) * hidden + 1 + num_classes + 4 * boxes)
+
+
+def check_dense_size(settings: SSDSettings, num_classes: int, maps: Mapping[str, Map]) -> None:
+    """The same of a detector that reads several maps.
+
+    Raises:
+        ValueError: names the number and its limit.
+    """
+    if len(settings.neck.channels) > MOST_EXTRA:
+        raise ValueError(f"neck.channels can be {MOST_EXTRA} at most")
+    image, neck, boxes = settings.image, settings.neck, settings.head.anchors.of_maps()
+    channels = [maps[map_of_stride(maps, stride)].channels for stride in neck.strides]
+    weights, before = 0, channels[-1] if channels else 0
+    for after in neck.channels:
+        weights += before * after // 2 + 9 * after**2 // 2
+        before = after
+    anchors, area = 0, min(image.short_side, image.max_side) * image.max_side
+    for C, stride, shapes in zip(
+        [*channels, *neck.channels], neck.all_strides, boxes, strict=False
+    ):
+        weights += 9 * C * len(shapes) * (5 + num_classes)
+        anchors += len(shapes) * (1 + area // stride**2)
+    refuse(("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors, MOST_ANCHORS))
 
 
 def refuse(*limits: tuple[str, int, int]) -> None:

@@ -27,8 +27,9 @@ from detector.detectors.stages import Stages
 from detector.heads.connected_head import CompiledHead, ConnectedHead
 from detector.heads.region_head import Features, RegionHead, RegionHeadSettings
 from detector.heads.rpn import AnchorTargets, RegionProposalNetwork, RPNSettings
-from detector.parts.anchors import AnchorGenerator, PyramidAnchors
+from detector.parts.anchors import AnchorGenerator
 from detector.parts.preprocess import network_size, resize, scale_boxes
+from detector.parts.pyramid_anchors import PyramidAnchors
 from nn import functional as F
 from nn.models import NETWORKS, Network, map_of_stride
 

@@ -20,11 +20,12 @@ import numpy as np
 
 import nn
 from detector.boxes import best_scores, encode
-from detector.parts.anchors import AnchorSettings, PyramidAnchors
+from detector.parts.anchors import AnchorSettings
 from detector.parts.layers import Init, Norm, init_hidden, init_output, make_norm
 from detector.parts.losses import BoxNormalizer, box_losses, objectness_loss
 from detector.parts.matching import AnchorMatcher
 from detector.parts.proposals import ProposalSelector
+from detector.parts.pyramid_anchors import PyramidAnchors
 from detector.parts.sampling import AnchorSampler, object_weights
 from detector.settings import Channels, NotNegative, Positive, Range, Settings
 from nn import functional as F

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detector.parts.anchor_fitting import anchor_shapes, spread_anchors
 from detector.settings import Positive, Settings
 
 THESIS_SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)
@@ -45,18 +46,9 @@ class AnchorSettings(Settings):
         """The anchors of a map of this stride."""
         return AnchorGenerator(self.sizes, self.ratios, stride, self.shapes)
 
-
-def anchor_shapes(sizes: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
-    """Widths and heights of every size in every ratio.
-
-    w = size / sqrt(ratio), h = size sqrt(ratio): the area is size^2 whatever the ratio h / w.
-
-    Returns:
-        (len(ratios) * len(sizes), 2) float64: all sizes of the first ratio, then the next ratio.
-    """
-    roots = np.sqrt(np.asarray(ratios, np.float64))[:, None]
-    sizes = np.asarray(sizes, np.float64)[None, :]
-    return np.stack([sizes / roots, sizes * roots], axis=2).reshape(-1, 2)
+    def fit(self, widths_heights: np.ndarray, sizes: int, ratios: int) -> np.ndarray:
+        """The ``shapes`` for boxes (R, 2) of these widths and heights: see ``spread_anchors``."""
+        return spread_anchors(widths_heights, sizes, ratios)
 
 
 class AnchorGenerator:
@@ -106,60 +98,24 @@ class AnchorGenerator:
             (H * W * A, 4) float32, rows of cells first, then cells, then the anchors of a cell in
             the order of ``shapes``: anchor a of cell (y, x) is number (y * W + x) * A + a.
         """
-        H, W = feature_size
-        x = (np.arange(W) + 0.5) * self.stride
-        y = (np.arange(H) + 0.5) * self.stride
-        centres = np.stack(np.meshgrid(x, y), axis=2)[:, :, None, :]  # (H, W, 1, 2)
-        half = self.shapes / 2
-        corners = np.concatenate([centres - half, centres + half], axis=3)  # (H, W, A, 4)
-        return corners.reshape(-1, 4).astype(np.float32)
+        return anchor_grid(self.shapes, feature_size, (self.stride, self.stride))
 
     def grids(self, feature_sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
         """The same for the one map there is: what ``PyramidAnchors`` does for many."""
         return [self.grid(size) for size in feature_sizes]
 
 
-class PyramidAnchors:
-    """The anchors of a feature pyramid: each map has those of its size (Lin et al. 2017, 4.1).
+def anchor_grid(
+    shapes: np.ndarray, feature_size: tuple[int, int], step: tuple[float, float]
+) -> np.ndarray:
+    """Boxes of (A, 2) widths and heights on each of H x W cells, ``step`` (y, x) pixels apart.
 
-    The shapes are dealt out by their areas, as many to each map, the smallest to the finest: five
-    sizes in three ratios are three shapes on each of five maps.
-
-    Args:
-        settings: which shapes there are.
-        strides: of the maps, finest first.
-
-    Attributes:
-        shapes: (A, 2) of all maps, a map's together.
-        stride: (A,) of the map that each lies on.
-
-    Raises:
-        ValueError: there are not as many shapes for each map.
+    Returns:
+        (H * W * A, 4) float32, see ``AnchorGenerator.grid``.
     """
-
-    def __init__(self, settings: AnchorSettings, strides: Sequence[int]):
-        shapes = settings.generator(1).shapes
-        if len(shapes) % len(strides):
-            raise ValueError(
-                f"{len(shapes)} anchors cannot be shared out evenly to {len(strides)} maps"
-            )
-        by_area = np.argsort(shapes.prod(axis=1), kind="stable")
-        parts = np.sort(by_area.reshape(len(strides), -1), axis=1)
-        self.shapes, self.stride = shapes[parts.ravel()], np.repeat(strides, parts.shape[1])
-        self.levels = [
-            AnchorGenerator(shapes=shapes[part], stride=stride)
-            for part, stride in zip(parts, strides, strict=True)
-        ]
-
-    @property
-    def num_anchors_per_cell(self) -> int:
-        """The number of anchors on one cell of each map."""
-        return self.levels[0].num_anchors_per_cell
-
-    def count_text(self) -> str:
-        """How many there are, in words."""
-        return f"{self.num_anchors_per_cell} anchors a cell on each of {len(self.levels)} maps"
-
-    def grids(self, feature_sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-        """All anchors of each map, given its (H, W): see ``AnchorGenerator.grid``."""
-        return [level.grid(size) for level, size in zip(self.levels, feature_sizes, strict=True)]
+    H, W = feature_size
+    y, x = (np.arange(H) + 0.5) * step[0], (np.arange(W) + 0.5) * step[1]
+    centres = np.stack(np.meshgrid(x, y), axis=2)[:, :, None, :]  # (H, W, 1, 2)
+    half = shapes / 2
+    corners = np.concatenate([centres - half, centres + half], axis=3)  # (H, W, A, 4)
+    return corners.reshape(-1, 4).astype(np.float32)
