@@ -64,6 +64,10 @@ COMMANDS = Table(
             "detector.commands.doctor",
             "find out why a detector does not learn a data set, in a few minutes",
         ),
+        "experiment": (
+            "detector.commands.experiment",
+            "fill in a table of the thesis on this machine: costs, speed, precision",
+        ),
         "bench": (
             "benchmarks.command",
             "measure speed and memory, side by side with PyTorch and ONNX Runtime",

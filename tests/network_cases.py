@@ -78,6 +78,7 @@ OPTIONS = {
     "googlenet": {"aux_logits": False, "init_weights": False},
     "inception_v3": {"aux_logits": False, "init_weights": False},
     "mobilenet_v2_x1_4": {"width_mult": 1.4},
+    "mobilenet_v2_x0_56": {"width_mult": 0.56},
     "mobilenet_v3_large_x0_75": {"bn_eps": 1e-3},
     "mobilenet_v3_small_x0_75": {"bn_eps": 1e-3},
 }

@@ -34,6 +34,7 @@ MISTAKES = {
     "networks": ("networks resnet", "did you mean 'resnet50'"),
     "check-data": ("check-data --data nowhere", "no folder nowhere"),
     "doctor": ("doctor --data shapes --pictures 9", "from 1 to 8, not 9"),
+    "experiment": ("experiment table-4.3", "did you mean 'table-4.2'"),
     "bench": ("bench trainig", "did you mean 'training'"),
     "serve": ("serve --tasks 0", "at least 1"),
     "site": ("site detection --server 127.0.0.1 --data shapes", "not an address like"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,7 @@ def made_by(package: str, function: str, name: str):
     """The network of another package, with weights of its own making."""
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)  # its threads would wait for work beside ours
+    declare_missing_operators(torch)
     try:
         if package == "torchvision":
             from torchvision.models import get_model as make
@@ -216,6 +218,17 @@ def made_by(package: str, function: str, name: str):
         if hasattr(module, "final_pool"):  # pytorchcv's, of 7 x 7: for pictures of one size
             module.final_pool = torch.nn.AdaptiveAvgPool2d(1)
     return model
+
+
+@cache
+def declare_missing_operators(torch):
+    """What PyPI's torchvision, made for CUDA, asks for before it can be imported beside PyTorch for
+    processors alone; no network uses it. (What is returned has to be kept.)"""
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
 
 
 def put_into(theirs, state: dict[str, np.ndarray]) -> None:

@@ -38,7 +38,7 @@ detector.detectors
 detector.evaluation
 detector.reporting detector.results
 detector.training
-detector.tools
+detector.tools detector.experiments
 detector.commands
 detector
 multitask.errors

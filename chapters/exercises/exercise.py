@@ -14,7 +14,10 @@ class Wrong(Exception):  # noqa: N818 (it is the answer that is wrong)
 
 
 class Unanswered(BaseException):
-    """The answer is still the stub. No Exception: a check that catches errors must let it pass."""
+    """The answer is still the stub. No Exception: a check that catches errors must let it pass.
+
+    It may say more than that in its message.
+    """
 
 
 class Exercise:
@@ -43,8 +46,8 @@ class Exercise:
         """Print whether a function, class or value is right, and if not, why."""
         try:
             print(self._judge(answer))
-        except Unanswered:
-            print(f"Not answered yet. For a hint: exercises.{self.name}.hint()")
+        except Unanswered as more:
+            print("Not answered yet.", *more.args, f"For a hint: exercises.{self.name}.hint()")
         except Wrong as reason:
             print(f"Not yet: {reason}")
         except Exception as error:

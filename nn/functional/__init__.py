@@ -19,6 +19,7 @@ from nn.functional.activation import (
 from nn.functional.arguments import pair
 from nn.functional.channel_shuffle import channel_shuffle, interleave, pixel_shuffle
 from nn.functional.convolution import conv2d, conv_transpose2d
+from nn.functional.deformable import deform_conv2d, deform_ps_roi_pool
 from nn.functional.dropout import dropout, dropout2d, stochastic_depth
 from nn.functional.elementwise import where
 from nn.functional.interpolation import interpolate
@@ -47,6 +48,8 @@ __all__ = [
     "conv2d",
     "conv_transpose2d",
     "cross_entropy",
+    "deform_conv2d",
+    "deform_ps_roi_pool",
     "dropout",
     "dropout2d",
     "flatten",

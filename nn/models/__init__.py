@@ -44,7 +44,7 @@ FAMILIES = {
         "mobilenet_v1", "mobilenet_v1_x0_75", "mobilenet_v1_x0_5", "mobilenet_v1_x0_25",
         "se_mobilenet_v1",
     ),
-    "mobilenet_v2": ("mobilenet_v2", "mobilenet_v2_x1_4"),
+    "mobilenet_v2": ("mobilenet_v2", "mobilenet_v2_x1_4", "mobilenet_v2_x0_56"),
     "mobilenet_v3": (
         "mobilenet_v3_large", "mobilenet_v3_small",
         "mobilenet_v3_large_x0_75", "mobilenet_v3_small_x0_75",

@@ -76,6 +76,7 @@ PUBLISHED = {
     "se_mobilenet_v1": Published(2017, 25.3, "SENet's table 3"),
     **of_torchvision(2018, mobilenet_v2=71.878),
     "mobilenet_v2_x1_4": Published(2018, 25.3, "MobileNet v2's table 4"),
+    "mobilenet_v2_x0_56": Published(2018),
     **of_torchvision(2019, mobilenet_v3_large=74.042, mobilenet_v3_small=67.668),
     "mobilenet_v3_large_x0_75": Published(2019, 26.7, "MobileNet v3's table 3"),
     "mobilenet_v3_small_x0_75": Published(2019, 34.6, "MobileNet v3's table 3"),

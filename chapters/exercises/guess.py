@@ -1,0 +1,77 @@
+"""Before you run it: a guess that is kept and shown beside the result. None stops a chapter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+
+
+class Guess:
+    """What the reader expects of the next cells.
+
+    Args:
+        question: what is asked; printed.
+        answer: a number, or one of ``choices``. ``...`` is no guess, and nothing is wrong with it.
+        choices: what there is to choose from; none for a number.
+    """
+
+    def __init__(self, question: str, answer: object = ..., choices: Sequence[str] = ()):
+        self.question, self.choices = question, tuple(choices)
+        self.answer = self._read(answer)
+        print(f"Before you run it: {question}")
+        if self.answer is None:
+            write = "one of " + ", ".join(map(repr, self.choices)) if choices else "a number"
+            given = "" if answer is ... or answer is None else f" {answer!r} is not."
+            print(f"(Write {write} in place of the dots, or just go on.){given}")
+        else:
+            print(f"You guess {_show(self.answer)}.")
+
+    def _read(self, answer: object) -> Real | str | None:
+        if self.choices:
+            by_name = {choice.lower(): choice for choice in self.choices}
+            return by_name.get(answer.strip().lower()) if isinstance(answer, str) else None
+        if isinstance(answer, str):
+            try:
+                answer = float(answer.strip().rstrip("%").replace(",", ""))
+            except ValueError:
+                return None
+        number = isinstance(answer, Real) and not isinstance(answer, bool)
+        return answer if number and math.isfinite(answer) else None
+
+    def beside(self, result: Real | str) -> None:
+        """Print the guess beside what came out, a number or one of the choices.
+
+        Raises:
+            ValueError: the result is none of the choices.
+        """
+        if self.choices and result not in self.choices:
+            raise ValueError(f"{result!r} is none of {', '.join(self.choices)}")
+        if self.answer is None:
+            print(f"It is {_show(result)}. (You did not guess.)")
+        else:
+            print(f"You guessed {_show(self.answer)}. It is {_show(result)}{self._verdict(result)}")
+
+    def _verdict(self, result: Real | str) -> str:
+        if self.answer == result:
+            return ": right!"
+        if self.choices:
+            return "."
+        if self.answer <= 0 or result <= 0:
+            more = "more" if result > self.answer else "less"
+            return f", {_show(abs(result - self.answer))} {more}."
+        times = max(result / self.answer, self.answer / result)
+        if times < 1.1:
+            return ": within a tenth."
+        return f", {_show(times)} times as {'much' if result > self.answer else 'little'}."
+
+
+def guess(question: str, answer: object = ..., *choices: str) -> Guess:
+    """Ask; the cell that knows the result says ``.beside(result)``."""
+    return Guess(question, answer, choices)
+
+
+def _show(value: Real | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"
