@@ -10,14 +10,19 @@ from detector.detectors.detector import Detector
 from detector.detectors.faster_rcnn import FasterRCNNSettings
 from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
 from detector.detectors.r_fcn import RFCNSettings
+from detector.detectors.retinanet import RetinaNetSettings
 from detector.detectors.ssd import SSDSettings
+from detector.detectors.yolo_v2 import YOLOv2Settings
 from detector.heads.fast_rcnn import FastRCNNHeadSettings
 from detector.heads.light_head import LightHeadSettings
 from detector.heads.r_fcn import RFCNHeadSettings
+from detector.heads.retina import RetinaHeadSettings
 from detector.heads.rpn import RPNSettings
 from detector.heads.ssd import SSDHeadSettings
+from detector.heads.yolo_v2 import ClusteredAnchors, YOLOv2HeadSettings
 from detector.necks.extra_maps import ExtraMapsSettings
 from detector.necks.fpn import FPNSettings
+from detector.necks.passthrough import PassthroughSettings
 from detector.necks.score_maps import ScoreMapsSettings
 from detector.necks.thin_map import ThinMapSettings
 from detector.parts.anchors import AnchorSettings
@@ -26,6 +31,7 @@ from detector.parts.ohem import HardNegatives
 from detector.parts.preprocess import ImageSettings
 from detector.parts.proposals import ProposalSelector
 from detector.parts.sampling import AnchorSampler, RoISampler
+from detector.parts.selection import DetectionSelector
 
 # For pictures of 64 pixels.
 RPN = RPNSettings(
@@ -62,6 +68,19 @@ SMALL = {
         score_maps=ScoreMapsSettings(channels=16, init="he"),
         head=RFCNHeadSettings(pooled_size=3, hard_examples=16),
     ),
+    "retinanet": RetinaNetSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        neck=FPNSettings(8, 16, "convs", "batch"),
+        head=RetinaHeadSettings(
+            AnchorSettings((20, 28), (1,)),
+            convolutions=1,
+            channels=16,
+            norm="batch",
+            init="he",
+            selector=DetectionSelector(0.001),
+        ),
+    ),
     "ssd": SSDSettings(
         backbone="shufflenet_v2_x0_5",
         image=ImageSettings(64, 128),
@@ -69,6 +88,15 @@ SMALL = {
         head=SSDHeadSettings(
             anchors=DefaultBoxSettings((12, 20, 30, 40, 60), ((2,), (2,), (2,), (2,))),
             mining=HardNegatives(least=9),
+        ),
+    ),
+    "yolo-v2": YOLOv2Settings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        neck=PassthroughSettings(32, 8),
+        head=YOLOv2HeadSettings(
+            ClusteredAnchors(shapes=((20, 20), (40, 30), (50, 60))),
+            selector=DetectionSelector(0.0001),
         ),
     ),
 }

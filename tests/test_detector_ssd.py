@@ -109,10 +109,13 @@ def test_settings_that_make_no_sense_are_told(settings, message):
 
 def test_unpadded_maps_end_where_there_is_no_room():
     neck = ExtraMaps({"c4": Map(4, 16)}, ExtraMapsSettings((16,), (8, 8, 8), 2))
-    sizes = [m.shape[2:] for m in neck({"c4": nn.Tensor(np.ones((1, 4, 10, 10), np.float32))})]
-    assert sizes == [(10, 10), (5, 5), (3, 3), (1, 1)]
-    sizes = [m.shape[2:] for m in neck({"c4": nn.Tensor(np.ones((1, 4, 5, 10), np.float32))})]
-    assert sizes == [(5, 10), (3, 5), (1, 3)]
+
+    def sizes(H, W):
+        maps = neck({"c4": nn.Tensor(np.ones((1, 4, H, W), np.float32))})
+        return [features.shape[2:] for features in maps.values()]
+
+    assert sizes(10, 10) == [(10, 10), (5, 5), (3, 3), (1, 1)]
+    assert sizes(5, 10) == [(5, 10), (3, 5), (1, 3)]
 
 
 def test_ssdlites_maps_are_separable():

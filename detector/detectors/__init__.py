@@ -11,6 +11,8 @@ DETECTORS = Table(
         "light-head-rcnn": "detector.detectors.light_head_rcnn:LightHeadRCNN",
         "faster-rcnn": "detector.detectors.faster_rcnn:FasterRCNN",
         "r-fcn": "detector.detectors.r_fcn:RFCN",
+        "retinanet": "detector.detectors.retinanet:RetinaNet",
         "ssd": "detector.detectors.ssd:SSD",
+        "yolo-v2": "detector.detectors.yolo_v2:YOLOv2",
     },
 )

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from nn.models import Map, map_of_stride
 
 if TYPE_CHECKING:
+    from detector.detectors.retinanet import RetinaNetSettings
     from detector.detectors.ssd import SSDSettings
     from detector.detectors.two_stage import TwoStageSettings
+    from detector.detectors.yolo_v2 import YOLOv2Settings
     from detector.heads.connected_head import ConnectedHeadSettings
 
 # Each is many times what the thesis's larger setting has, 9 million, 60 thousand, 2 million; the
@@ -80,6 +82,40 @@ def check_dense_size(settings: SSDSettings, num_classes: int, maps: Mapping[str,
         weights += 9 * C * len(shapes) * (5 + num_classes)
         anchors += len(shapes) * (1 + area // stride**2)
     refuse(("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors, MOST_ANCHORS))
+
+
+def check_pyramid_size(
+    settings: RetinaNetSettings, num_classes: int, maps: Mapping[str, Map]
+) -> None:
+    """The same of a detector with one head for all maps of a pyramid.
+
+    Raises:
+        ValueError: names the number and its limit.
+    """
+    image, neck, head = settings.image, settings.neck, settings.head
+    widest = max(channels for channels, _ in maps.values())
+    weights = neck.channels * (12 * widest + 45 * neck.channels)
+    weights += 9 * head.channels * (neck.channels + 2 * head.convolutions * head.channels)
+    weights += 9 * head.channels * head.anchors.count * (4 + num_classes)
+    cells = min(image.short_side, image.max_side) * image.max_side // neck.finest**2
+    anchors = 2 * head.anchors.count * (1 + cells)
+    refuse(("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors, MOST_ANCHORS))
+
+
+def check_joined_size(settings: YOLOv2Settings, num_classes: int, maps: Mapping[str, Map]) -> None:
+    """The same of a detector with a single map of stride 32.
+
+    Raises:
+        ValueError: names the number and its limit.
+    """
+    image, C, fine = settings.image, settings.neck.channels, settings.neck.fine_channels
+    widest = max(channels for channels, _ in maps.values())
+    anchors = settings.head.anchors.count
+    weights = 9 * C * (widest + 2 * C + 4 * fine) + fine * widest + C * anchors * (5 + num_classes)
+    cells = 1 + min(image.short_side, image.max_side) * image.max_side // 32**2
+    refuse(
+        ("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors * cells, MOST_ANCHORS)
+    )
 
 
 def refuse(*limits: tuple[str, int, int]) -> None:

@@ -25,8 +25,8 @@ class OneStageDetector(Detector):
         num_classes: without background.
         settings: its numbers.
         backbone: images (N, 3, H, W) -> maps by name.
-        neck: from those to the list of maps that the head reads.
-        head: from that list to answers. It has ``assign``, ``loss`` and ``detect``.
+        neck: from those to the maps that the head reads, in order.
+        head: from their list to answers. It has ``assign``, ``loss`` and ``detect``.
     """
 
     def __init__(
@@ -43,7 +43,8 @@ class OneStageDetector(Detector):
 
     def forward(self, batch: nn.Tensor) -> Any:
         """The head's answers for normalised images (N, 3, H, W), H and W multiples of 32."""
-        return self.head(self.neck(self.backbone.features(batch)), batch.shape[2:])
+        maps = self.neck(self.backbone.features(batch))
+        return self.head(list(maps.values()), batch.shape[2:])
 
     def loss(
         self,

@@ -78,8 +78,8 @@ class ExtraMaps(nn.Module):
             self.maps[f"extra{number + 1}"] = Map(C, stride)
             channels = C
 
-    def forward(self, features: Mapping[str, nn.Tensor]) -> list[nn.Tensor]:
-        """Maps (N, C, H, W) by name -> those of ``maps`` in order.
+    def forward(self, features: Mapping[str, nn.Tensor]) -> dict[str, nn.Tensor]:
+        """Maps (N, C, H, W) by name -> those of ``maps``.
 
         It ends early where a map is too small for a convolution without padding.
         """
@@ -92,7 +92,7 @@ class ExtraMaps(nn.Module):
                 break
             last = layers(last)
             read.append(last)
-        return read
+        return dict(zip(self.maps, read, strict=False))
 
 
 def halving(

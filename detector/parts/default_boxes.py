@@ -83,7 +83,7 @@ class DefaultBoxes:
         strides: of the maps: pixels from one cell to the next.
 
     Attributes:
-        of_maps: the shapes of each map.
+        of_maps, strides: the shapes and the stride of each map.
         shapes, stride: (sum of A, 2) all of them in order, and the stride of each.
     """
 
@@ -95,7 +95,7 @@ class DefaultBoxes:
             )
         if not 0 < max(map(len, shapes)) <= MOST_ANCHORS:
             raise ValueError(f"there must be anchors, and at most {MOST_ANCHORS} on a cell")
-        self.of_maps = list(shapes)
+        self.of_maps, self.strides = list(shapes), list(strides)
         self.shapes = np.concatenate(self.of_maps)
         self.stride = np.repeat(strides, self.counts)
 

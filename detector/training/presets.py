@@ -18,7 +18,7 @@ from detector.parts.matching import AnchorMatcher
 from detector.parts.proposals import ProposalSelector
 from detector.parts.sampling import RoISampler
 from detector.parts.selection import DetectionSelector
-from detector.training.one_stage_presets import MODELS, one_stage
+from detector.training.one_stage_presets import CHANGES, one_stage
 from detector.training.recipe import Recipe
 from detector.training.steps import Steps
 from detector.training.two_stage_presets import CHANGES as TWO_STAGE
@@ -129,7 +129,7 @@ PRESETS |= one_stage(PRESETS["tiny"], PRESETS["laptop"])
 PRESETS |= two_stage(PRESETS["tiny"], PRESETS["laptop"])
 
 # Those for photographs: they start from ImageNet's weights if nothing else is said.
-INITIAL_WEIGHTS = dict.fromkeys(("laptop", *MODELS, *TWO_STAGE), "imagenet")
+INITIAL_WEIGHTS = dict.fromkeys(("laptop", *CHANGES, *TWO_STAGE), "imagenet")
 # What a preset changes when it starts from random weights instead.
 FROM_RANDOM_WEIGHTS = dict.fromkeys(
     INITIAL_WEIGHTS,
