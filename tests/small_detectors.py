@@ -6,6 +6,7 @@ import numpy as np
 
 import nn
 from detector.detectors import DETECTORS
+from detector.detectors.cascade_rcnn import CascadeRCNNSettings
 from detector.detectors.detector import Detector
 from detector.detectors.faster_rcnn import FasterRCNNSettings
 from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
@@ -13,6 +14,7 @@ from detector.detectors.r_fcn import RFCNSettings
 from detector.detectors.retinanet import RetinaNetSettings
 from detector.detectors.ssd import SSDSettings
 from detector.detectors.yolo_v2 import YOLOv2Settings
+from detector.heads.cascade import CascadeHeadSettings
 from detector.heads.fast_rcnn import FastRCNNHeadSettings
 from detector.heads.light_head import LightHeadSettings
 from detector.heads.r_fcn import RFCNHeadSettings
@@ -58,6 +60,15 @@ SMALL = {
         rpn=RPN,
         fpn=FPNSettings(finest=16, channels=8, norm="batch"),
         head=FastRCNNHeadSettings(
+            pooled_size=3, hidden_channels=16, sampler=RoISampler(count=16), init="he"
+        ),
+    ),
+    "cascade-rcnn": CascadeRCNNSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        rpn=RPN,
+        fpn=FPNSettings(finest=16, channels=8, norm="batch"),
+        head=CascadeHeadSettings(
             pooled_size=3, hidden_channels=16, sampler=RoISampler(count=16), init="he"
         ),
     ),

@@ -71,7 +71,8 @@ class FasterRCNN(TwoStageDetector):
             name = map_of_stride(backbone.maps, numbers.rpn.stride)
             channels, size, neck_weights = backbone.maps[name].channels, numbers.head.pooled_size, 0
         weights = connected_weights(numbers.head, num_classes, channels * size**2, layers=2)
-        check_size(numbers, backbone.maps, neck_weights + weights, channels)
+        heads = len(getattr(numbers.head, "foreground_ious", [0]))
+        check_size(numbers, backbone.maps, neck_weights + heads * weights, channels)
         if numbers.neck == "fpn":
             neck = FPN(backbone.maps, numbers.fpn)
             read, strides = list(neck.maps), [stride for _, stride in neck.maps.values()]

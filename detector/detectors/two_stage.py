@@ -10,6 +10,7 @@ proposal network, the neck and the head arrive as objects. The rivals differ in 
     light-head-rcnn    thin map, 490 channels     one fully connected layer
     r-fcn              score maps, 49 a class     a mean
     faster-rcnn        none, or a pyramid         two fully connected layers
+    cascade-rcnn       the same                   three such heads, one after the other
 """
 
 from __future__ import annotations
