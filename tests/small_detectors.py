@@ -10,6 +10,7 @@ from detector.detectors.cascade_rcnn import CascadeRCNNSettings
 from detector.detectors.detector import Detector
 from detector.detectors.faster_rcnn import FasterRCNNSettings
 from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
+from detector.detectors.mask_rcnn import MaskRCNNSettings
 from detector.detectors.r_fcn import RFCNSettings
 from detector.detectors.retinanet import RetinaNetSettings
 from detector.detectors.ssd import SSDSettings
@@ -17,6 +18,7 @@ from detector.detectors.yolo_v2 import YOLOv2Settings
 from detector.heads.cascade import CascadeHeadSettings
 from detector.heads.fast_rcnn import FastRCNNHeadSettings
 from detector.heads.light_head import LightHeadSettings
+from detector.heads.mask import MaskHeadSettings
 from detector.heads.r_fcn import RFCNHeadSettings
 from detector.heads.retina import RetinaHeadSettings
 from detector.heads.rpn import RPNSettings
@@ -71,6 +73,16 @@ SMALL = {
         head=CascadeHeadSettings(
             pooled_size=3, hidden_channels=16, sampler=RoISampler(count=16), init="he"
         ),
+    ),
+    "mask-rcnn": MaskRCNNSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        rpn=RPN,
+        fpn=FPNSettings(finest=16, channels=8, norm="batch"),
+        head=FastRCNNHeadSettings(
+            pooled_size=3, hidden_channels=16, sampler=RoISampler(count=16), init="he"
+        ),
+        mask=MaskHeadSettings(pooled_size=4, convolutions=1, channels=8),
     ),
     "r-fcn": RFCNSettings(
         backbone="shufflenet_v2_x0_5",

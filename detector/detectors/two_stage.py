@@ -11,6 +11,7 @@ proposal network, the neck and the head arrive as objects. The rivals differ in 
     r-fcn              score maps, 49 a class     a mean
     faster-rcnn        none, or a pyramid         two fully connected layers
     cascade-rcnn       the same                   three such heads, one after the other
+    mask-rcnn          the same                   the same, and a mask of every detection
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class BatchPlan(NamedTuple):
 
     anchors: AnchorTargets
     rois: Any  # what the head's ``examples`` are
+    masks: Any = None  # of a detector that has them
 
 
 def backbone_of(name: str, num_classes: int, classifier: int | None = None) -> Network:
@@ -206,11 +208,17 @@ class TwoStageDetector(Detector):
         )
         rois = np.concatenate([np.zeros((len(proposals), 1), proposals.dtype), proposals], axis=1)
         found = self.head.detect(*head(maps.features, rois), proposals, size, objectness)
+        found = self.look_again(maps, found)
         return {
+            **found,
             "boxes": scale_boxes(found["boxes"], size, own_size).astype(np.float32),
             "scores": found["scores"].astype(np.float32),
-            "labels": found["labels"],
         }
+
+    def look_again(self, maps: Maps, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The detections of one image, in pixels of the network's input, with what more there is
+        to say of them: here nothing."""
+        return found
 
     def stages(self, image: np.ndarray, target: dict | None = None) -> Stages:
         own_size, settings = image.shape[:2], self.rpn.settings
