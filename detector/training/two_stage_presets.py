@@ -18,10 +18,14 @@ PYRAMID = {
     "head": {"hidden_channels": 256, "class_specific_boxes": False},
 }
 
+# 28 x 28 cells cost as much as detection itself with two convolutions of 32 channels.
+MASK = {"mask": {"convolutions": 2, "channels": 32, "sampling_ratio": 2}}
+
 # What each changes in both. A pyramid's four maps share out four sizes of anchors.
 CHANGES: dict[str, dict[str, Any]] = {
     "faster-rcnn": {"model": PYRAMID, "fit_anchors": (4, 3)},
     "cascade-rcnn": {"model": PYRAMID, "fit_anchors": (4, 3)},
+    "mask-rcnn": {"model": {**PYRAMID, **MASK}, "fit_anchors": (4, 3)},
     "r-fcn": {"model": {"score_maps": {"source": "fused", "channels": 256, "norm": "batch"}}},
 }
 # And where the pictures are small.
@@ -29,6 +33,9 @@ TINY: dict[str, dict[str, Any]] = {
     # Objects of 24 to 80 pixels belong to the maps of stride 8 and 16.
     "faster-rcnn": {"model": {"head": {"canonical_side": 56.0}}},
     "cascade-rcnn": {"model": {"head": {"canonical_side": 56.0}}},
+    "mask-rcnn": {
+        "model": {"head": {"canonical_side": 56.0}, "mask": {"canonical_side": 56.0}},
+    },
     # A shape covers 2 to 5 cells: there is no more to see in 7 x 7 bins than in 3 x 3.
     "r-fcn": {"model": {"head": {"pooled_size": 3}}},
 }
