@@ -36,6 +36,7 @@ from nn.models.shufflenet_v1 import ShuffleNetV1
 from nn.models.shufflenet_v2 import shufflenet_v2
 from nn.models.squeezenet import SqueezeNet
 from nn.models.vgg import VGG
+from nn.models.vgg_reduced import VGGReduced
 from nn.models.xception import Xception
 from nn.models.xception_like import XceptionLike
 
@@ -163,6 +164,7 @@ FAMILIES = {
     "shufflenet_v2, SE": lambda: shufflenet_v2(0.5, 5, "paper", squeeze=True).eval(),
     "squeezenet": lambda: SqueezeNet("1.1", 5, bypass="complex", dropout=0.0),
     "vgg": lambda: VGG(11, 5, True, dropout=0.0, channels=(4, 4, 8, 8, 8), hidden=16),
+    "vgg_reduced": lambda: VGGReduced(5, channels=(4, 4, 8, 8, 8), hidden=16),
     "xception": lambda: Xception(5),
     "xception_like": lambda: XceptionLike(5, (8, 16, 32, 32), (2, 1, 2)),
 }

@@ -8,13 +8,25 @@ import nn
 from detector.detectors import DETECTORS
 from detector.detectors.detector import Detector
 from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
+from detector.detectors.retinanet import RetinaNetSettings
+from detector.detectors.ssd import SSDSettings
+from detector.detectors.yolo_v2 import YOLOv2Settings
 from detector.heads.light_head import LightHeadSettings
+from detector.heads.retina import RetinaHeadSettings
 from detector.heads.rpn import RPNSettings
+from detector.heads.ssd import SSDHeadSettings
+from detector.heads.yolo_v2 import ClusteredAnchors, YOLOv2HeadSettings
+from detector.necks.extra_maps import ExtraMapsSettings
+from detector.necks.fpn import FPNSettings
+from detector.necks.passthrough import PassthroughSettings
 from detector.necks.thin_map import ThinMapSettings
 from detector.parts.anchors import AnchorSettings
+from detector.parts.default_boxes import DefaultBoxSettings
+from detector.parts.ohem import HardNegatives
 from detector.parts.preprocess import ImageSettings
 from detector.parts.proposals import ProposalSelector
 from detector.parts.sampling import AnchorSampler
+from detector.parts.selection import DetectionSelector
 
 # For pictures of 64 pixels.
 SMALL = {
@@ -32,6 +44,37 @@ SMALL = {
         thin_map=ThinMapSettings(kernel_size=3, mid_channels=4, init="he"),
         head=LightHeadSettings(
             pooled_size=3, pooled_channels=2, hidden_channels=16, hard_examples=16, init="he"
+        ),
+    ),
+    "retinanet": RetinaNetSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        neck=FPNSettings(8, 16, "convs", "batch"),
+        head=RetinaHeadSettings(
+            AnchorSettings((20, 28), (1,)),
+            convolutions=1,
+            channels=16,
+            norm="batch",
+            init="he",
+            selector=DetectionSelector(0.001),
+        ),
+    ),
+    "ssd": SSDSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        neck=ExtraMapsSettings((8, 16, 32), (16,), unpadded=0, norm="batch"),
+        head=SSDHeadSettings(
+            anchors=DefaultBoxSettings((12, 20, 30, 40, 60), ((2,), (2,), (2,), (2,))),
+            mining=HardNegatives(least=9),
+        ),
+    ),
+    "yolo-v2": YOLOv2Settings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        neck=PassthroughSettings(32, 8),
+        head=YOLOv2HeadSettings(
+            ClusteredAnchors(shapes=((20, 20), (40, 30), (50, 60))),
+            selector=DetectionSelector(0.0001),
         ),
     ),
 }

@@ -97,6 +97,7 @@ FACTS = {
     "nn.functional.interpolate": lambda: refuses(
         ValueError, F.interpolate, tensor(1, 1, 2, 2), 4, mode="bicubic"
     ),
+    "nn.functional.normalize": lambda: "p" not in parameters_of(F.normalize),
     "nn.functional.pad": lambda: refuses(ValueError, F.pad, tensor(2), (1, 1), "reflect"),
     "nn.functional.softmax": lambda: parameters_of(F.softmax)["dim"].default == -1,
     "nn.functional.roi_align": lambda: list(parameters_of(F.roi_align))[1] == "rois",

@@ -68,6 +68,7 @@ LAYERS = {
     "Hardsigmoid": [Layer(), Layer((True,))],
     "Hardswish": [Layer(nan_gradient=False), Layer((True,), nan_gradient=False)],
     "Identity": [Layer(), Layer((54, "anything"), {"at": "all"})],
+    "L2Norm": [Layer((4,)), Layer((4, 3.0, 9.0))],
     "LayerNorm": [
         Layer((6,)),
         Layer(((5, 6), 0.1), {"elementwise_affine": False}),
@@ -92,7 +93,7 @@ LAYERS = {
     ],
     "ZeroPad2d": [Layer((2,)), Layer(((1, 0, -1, 2),))],
 }
-NOT_PYTORCHS = {"StochasticDepth"}  # torchvision's
+NOT_PYTORCHS = {"L2Norm", "StochasticDepth"}  # SSD's, torchvision's
 # Arguments of PyTorch's that layers here do not have; "bias" of BatchNorm2d is by keyword and new.
 LEFT_OUT = {
     "device", "dtype", "return_indices", "divisor_override", "recompute_scale_factor", "bias",

@@ -75,6 +75,23 @@ def images_and(*others):
     return lambda N: [spread(N, 4, 5, 6), *(random(*other, seed=1) for other in others)]
 
 
+def deformed(N, weight, groups, mask=False, bias=False, size=(5, 6)):
+    """An image, offsets of up to three pixels (some lead outside), weights, and what is asked for.
+
+    The offsets lie between pixels: on one, a derivative depends on the side.
+    """
+    taps = weight[2] * weight[3]
+    steps = random(N, 2 * groups * taps, *size, seed=2)
+    offset = np.floor(steps * 1.5) + 0.1 + 0.8 / (1 + np.exp(-steps))
+    masks = [random(N, groups * taps, *size, seed=3)] if mask else []
+    biases = [random(weight[0])] if bias else []
+    return [spread(N, 4, 5, 6), offset, random(*weight, seed=1), *biases, *masks]
+
+
+def torch_deform_conv2d(*args, **options):
+    return pytest.importorskip("torchvision").ops.deform_conv2d(*args, **options)
+
+
 ELEMENTWISE = [Row(), Row(arrays=lambda N: [spread(N, 3)])]
 
 FUNCTIONS = {
@@ -132,6 +149,21 @@ FUNCTIONS = {
         Row(lambda N: [spread(N, 4, 3)], ours=with_labels(F.cross_entropy, label_smoothing=0.1),
             theirs=with_labels(torch_function("cross_entropy"), label_smoothing=0.1), empty=0.0),
     ],
+    "deform_conv2d": [
+        Row(lambda N: deformed(N, (6, 2, 3, 3), 2, bias=True), options={"padding": 1},
+            theirs=torch_deform_conv2d),
+        Row(lambda N: deformed(N, (3, 4, 3, 2), 1, mask=True, bias=True, size=(3, 5)),
+            ours=lambda x, o, w, b, m: F.deform_conv2d(
+                x, o, w, b, (2, 1), (2, 1), (2, 3), m),
+            theirs=lambda x, o, w, b, m: torch_deform_conv2d(
+                x, o, w, b, (2, 1), (2, 1), (2, 3), m)),
+    ],
+    "deform_ps_roi_pool": [
+        Row(lambda N: [spread(N, 16, 6, 7), random(N, 4, 2, 2, seed=4)],
+            ours=lambda x, trans: F.deform_ps_roi_pool(
+                x, ROIS[: len(x.data)], trans, 2, spatial_scale=0.3, sampling_ratio=3),
+            theirs=False),
+    ],
     "dropout": [
         Row(ours=seeded(F.dropout, 0.3, True), theirs=masked(0.3, None)),
         Row(args=(0.3, False)),
@@ -182,6 +214,10 @@ FUNCTIONS = {
         Row(args=(2,)),
         Row(args=(3, 2, 1, 1, True)),
         Row(args=((2, 3), 1, (1, 0)), options={"dilation": (2, 1)}),
+    ],
+    "normalize": [
+        Row(theirs=lambda x: torch_function("normalize")(x)),
+        Row(args=(-1, 9.0), theirs=lambda x, *more: torch_function("normalize")(x, 2.0, *more)),
     ],
     "pad": [
         Row(args=((1, 2),)),

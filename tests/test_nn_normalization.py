@@ -223,3 +223,8 @@ def test_sequential_fuses_batch_norm_and_relu_unless_a_hook_wants_to_see_between
     hook.remove()
     assert len(seen) == 1 and seen[0] < 0
     np.testing.assert_allclose(fused.data, plain.data, atol=1e-6)
+
+
+def test_l2_norm_gives_every_pixel_the_length_of_its_weight():
+    x = nn.Tensor(np.float64([[3, 0], [4, 0]]).reshape(1, 2, 1, 2))
+    np.testing.assert_allclose(nn.L2Norm(2)(x).data.ravel(), [12, 0, 16, 0])

@@ -95,6 +95,7 @@ FUNCTIONS = {
     ),
     "GroupNorm": lambda x: F.group_norm(x, 2, *line(4)),
     "LocalResponseNorm": lambda x: F.local_response_norm(x, 3, alpha=0.3, beta=0.7, k=2.0),
+    "Normalize": lambda x: F.normalize(x) + F.normalize(x, -1, eps=1.5),
     "MaxPool2d": lambda x: F.max_pool2d(x, (3, 2), (2, 1), (1, 0), ceil_mode=True),
     "AvgPool2d": lambda x: (
         F.avg_pool2d(x, 3, 2, 1)

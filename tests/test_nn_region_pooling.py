@@ -286,3 +286,22 @@ def test_errors_name_the_region():
         F.ps_roi_align(x, ROIS, 7, 1.0)
     with pytest.raises(ValueError, match="mode is 'avg' or 'max', not 'mean'"):
         F.ps_roi_align(x, ROIS, (2, 3), 1.0, mode="mean")
+
+
+@pytest.mark.parametrize("ratio", [-1, 2])
+def test_torchvision_says_the_same(ratio):
+    torch = pytest.importorskip("torch")
+    ops = pytest.importorskip("torchvision").ops
+    x, rois = features(2, 12, 9, 11), ROIS[:-2]  # it fails for those without size
+
+    def same(ours, theirs, **options):
+        given = torch.tensor(x), torch.tensor(rois)
+        expected = theirs(*given, (2, 3), SCALE, sampling_ratio=ratio, **options)
+        found = ours(nn.Tensor(x), rois, (2, 3), SCALE, sampling_ratio=ratio, **options)
+        np.testing.assert_allclose(found.data, expected.numpy(), rtol=1e-9, atol=1e-9)
+
+    same(F.roi_align, ops.roi_align, aligned=False)
+    same(F.roi_align, ops.roi_align, aligned=True)
+    same(lambda *args, **more: F.ps_roi_align(*args, aligned=True, **more), ops.ps_roi_align)
+    expected = ops.roi_pool(torch.tensor(x), torch.tensor(rois), (2, 3), SCALE).numpy()
+    np.testing.assert_array_equal(F.roi_pool(nn.Tensor(x), rois, (2, 3), SCALE).data, expected)

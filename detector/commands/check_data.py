@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         dataset = open_dataset(args.data, split, args.classes)
         print(
             f"\n{printable(split)}: {len(dataset)} pictures; seen by the network with a shorter "
-            f"side of {image.short_side} pixels; {anchors.num_anchors_per_cell} anchors a cell"
+            f"side of {image.short_side} pixels; {anchors.count_text()}"
         )
         sizes = (image.short_side, image.max_side)
         if split == train.removesuffix(WITHOUT_VAL):

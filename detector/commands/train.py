@@ -12,7 +12,8 @@ a run that was never stopped. --resume needs nothing but --out; where the data s
 
 Presets: tiny is made for the built-in shapes and starts from random weights (its backbone first
 learns to tell apart crops of the objects); laptop is made for photographs and a pretrained backbone
-(--init-from); thesis-s and thesis-l are the thesis's own settings. The learning rate of a preset is
+(--init-from); thesis-s and thesis-l are the thesis's own settings. ssd and retinanet train another
+detector as laptop does, ssd-tiny and retinanet-tiny as tiny does. The learning rate of a preset is
 for its batch and is scaled along with --batch; --lr sets it as it is.
 """
 

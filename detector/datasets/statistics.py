@@ -51,7 +51,7 @@ def network_boxes(dataset: Dataset, short_side: int, max_side: int) -> NetworkBo
     )
 
 
-def anchor_fit(found: NetworkBoxes, shapes: np.ndarray, stride: int) -> np.ndarray:
+def anchor_fit(found: NetworkBoxes, shapes: np.ndarray, stride: int | np.ndarray) -> np.ndarray:
     """The IoU of each box with the best of all anchors on the feature map's grid.
 
     Overlap along an axis never grows with the distance of two centres, so the best anchor of each
@@ -60,17 +60,19 @@ def anchor_fit(found: NetworkBoxes, shapes: np.ndarray, stride: int) -> np.ndarr
     Args:
         found: R boxes.
         shapes: (A, 2) widths and heights of the anchors of a cell, in pixels.
-        stride: pixels from one cell's centre to the next; the first is at stride / 2.
+        stride: pixels from one cell's centre to the next; the first is at stride / 2. One for all
+            shapes, or (A,), where they lie on different maps.
 
     Returns:
         (R,) float64 in [0, 1].
     """
     boxes = found.boxes.astype(np.float64)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    distance = np.abs(centres - (np.floor(centres / stride) + 0.5) * stride)
     box_sides = boxes[:, 2:] - boxes[:, :2]
     best = np.zeros(len(boxes))
-    for sides in np.asarray(shapes, np.float64):
+    shapes = np.asarray(shapes, np.float64)
+    for sides, step in zip(shapes, np.broadcast_to(stride, len(shapes)), strict=True):
+        distance = np.abs(centres - (np.floor(centres / step) + 0.5) * step)
         overlap = np.minimum((box_sides + sides) / 2 - distance, np.minimum(box_sides, sides))
         intersection = np.maximum(overlap, 0).prod(axis=1)
         union = box_sides.prod(axis=1) + sides.prod() - intersection
@@ -95,7 +97,7 @@ class ClassSummary:
 
 
 def summarize(
-    dataset: Dataset, short_side: int, max_side: int, shapes: np.ndarray, stride: int
+    dataset: Dataset, short_side: int, max_side: int, shapes: np.ndarray, stride: int | np.ndarray
 ) -> list[ClassSummary]:
     """A summary of each class, and last of all classes together under the name "all".
 

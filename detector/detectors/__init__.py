@@ -7,5 +7,10 @@ from nn.table import Table
 
 DETECTORS = Table(
     "detector",
-    {"light-head-rcnn": "detector.detectors.light_head_rcnn:LightHeadRCNN"},
+    {
+        "light-head-rcnn": "detector.detectors.light_head_rcnn:LightHeadRCNN",
+        "retinanet": "detector.detectors.retinanet:RetinaNet",
+        "ssd": "detector.detectors.ssd:SSD",
+        "yolo-v2": "detector.detectors.yolo_v2:YOLOv2",
+    },
 )

@@ -13,10 +13,14 @@ from nn.models import Map, map_of_stride
 
 if TYPE_CHECKING:
     from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
+    from detector.detectors.retinanet import RetinaNetSettings
+    from detector.detectors.ssd import SSDSettings
+    from detector.detectors.yolo_v2 import YOLOv2Settings
 
 # Each is many times what the thesis's larger setting has: 9 million, 60 thousand, 2 million.
 MOST_WEIGHTS = 2**26  # beside the backbone's
 MOST_ANCHORS = 2**22  # in a picture
+MOST_EXTRA = 16  # maps beside the backbone's
 MOST_SAMPLES = 2**28  # of the thin map, for all proposals of a picture
 
 
@@ -39,10 +43,72 @@ def check_size(settings: LightHeadRCNNSettings, num_classes: int, maps: Mapping[
     cells = min(image.short_side, image.max_side) * image.max_side // rpn.stride**2
     bins = head.pooled_channels * (head.pooled_size * max(head.sampling_ratio, 1)) ** 2
     samples = bins * max(rpn.train_selector.post_nms, rpn.test_selector.post_nms)
-    for what, number, most in (
+    refuse(
         ("weights", weights, MOST_WEIGHTS),
         ("anchors in a picture", anchors * cells, MOST_ANCHORS),
         ("samples of regions in a picture", samples, MOST_SAMPLES),
+    )
+
+
+def check_dense_size(settings: SSDSettings, num_classes: int, maps: Mapping[str, Map]) -> None:
+    """The same of a detector that reads several maps.
+
+    Raises:
+        ValueError: names the number and its limit.
+    """
+    if len(settings.neck.channels) > MOST_EXTRA:
+        raise ValueError(f"neck.channels can be {MOST_EXTRA} at most")
+    image, neck, boxes = settings.image, settings.neck, settings.head.anchors.of_maps()
+    channels = [maps[map_of_stride(maps, stride)].channels for stride in neck.strides]
+    weights, before = 0, channels[-1] if channels else 0
+    for after in neck.channels:
+        weights += before * after // 2 + 9 * after**2 // 2
+        before = after
+    anchors, area = 0, min(image.short_side, image.max_side) * image.max_side
+    for C, stride, shapes in zip(
+        [*channels, *neck.channels], neck.all_strides, boxes, strict=False
     ):
+        weights += 9 * C * len(shapes) * (5 + num_classes)
+        anchors += len(shapes) * (1 + area // stride**2)
+    refuse(("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors, MOST_ANCHORS))
+
+
+def check_pyramid_size(
+    settings: RetinaNetSettings, num_classes: int, maps: Mapping[str, Map]
+) -> None:
+    """The same of a detector with one head for all maps of a pyramid.
+
+    Raises:
+        ValueError: names the number and its limit.
+    """
+    image, neck, head = settings.image, settings.neck, settings.head
+    widest = max(channels for channels, _ in maps.values())
+    weights = neck.channels * (12 * widest + 45 * neck.channels)
+    weights += 9 * head.channels * (neck.channels + 2 * head.convolutions * head.channels)
+    weights += 9 * head.channels * head.anchors.count * (4 + num_classes)
+    cells = min(image.short_side, image.max_side) * image.max_side // neck.finest**2
+    anchors = 2 * head.anchors.count * (1 + cells)
+    refuse(("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors, MOST_ANCHORS))
+
+
+def check_joined_size(settings: YOLOv2Settings, num_classes: int, maps: Mapping[str, Map]) -> None:
+    """The same of a detector with a single map of stride 32.
+
+    Raises:
+        ValueError: names the number and its limit.
+    """
+    image, C, fine = settings.image, settings.neck.channels, settings.neck.fine_channels
+    widest = max(channels for channels, _ in maps.values())
+    anchors = settings.head.anchors.count
+    weights = 9 * C * (widest + 2 * C + 4 * fine) + fine * widest + C * anchors * (5 + num_classes)
+    cells = 1 + min(image.short_side, image.max_side) * image.max_side // 32**2
+    refuse(
+        ("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors * cells, MOST_ANCHORS)
+    )
+
+
+def refuse(*limits: tuple[str, int, int]) -> None:
+    """Each is what there is too much of, how much, and the most there may be."""
+    for what, number, most in limits:
         if number > most:
             raise ValueError(f"the detector would have {number:,} {what}, more than {most:,}")

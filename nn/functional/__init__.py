@@ -19,12 +19,19 @@ from nn.functional.activation import (
 from nn.functional.arguments import pair
 from nn.functional.channel_shuffle import channel_shuffle, interleave, pixel_shuffle
 from nn.functional.convolution import conv2d, conv_transpose2d
+from nn.functional.deformable import deform_conv2d, deform_ps_roi_pool
 from nn.functional.dropout import dropout, dropout2d, stochastic_depth
 from nn.functional.elementwise import where
 from nn.functional.interpolation import interpolate
 from nn.functional.linear import linear
 from nn.functional.loss import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
-from nn.functional.normalization import batch_norm, group_norm, layer_norm, local_response_norm
+from nn.functional.normalization import (
+    batch_norm,
+    group_norm,
+    layer_norm,
+    local_response_norm,
+    normalize,
+)
 from nn.functional.pooling import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
 from nn.functional.region_pooling import ps_roi_align, ps_roi_pool, roi_align, roi_pool
 from nn.functional.shape import cat, chunk, flatten, pad, split, stack
@@ -41,6 +48,8 @@ __all__ = [
     "conv2d",
     "conv_transpose2d",
     "cross_entropy",
+    "deform_conv2d",
+    "deform_ps_roi_pool",
     "dropout",
     "dropout2d",
     "flatten",
@@ -55,6 +64,7 @@ __all__ = [
     "local_response_norm",
     "log_softmax",
     "max_pool2d",
+    "normalize",
     "pad",
     "pair",
     "pixel_shuffle",

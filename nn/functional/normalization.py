@@ -1,4 +1,4 @@
-"""Normalisation: values to mean 0 and variance 1, or to the size of their neighbours."""
+"""Normalisation: values to mean 0 and variance 1 or to their neighbours', vectors to length 1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nn.functional.arguments import array_of
-from nn.ops.normalization import BatchNorm, GroupNorm, LocalResponseNorm
+from nn.ops.normalization import BatchNorm, GroupNorm, LocalResponseNorm, Normalize
 from nn.tensor import Tensor, apply, as_tensor
 
 
@@ -87,6 +87,11 @@ def local_response_norm(
 ) -> Tensor:
     """x / (k + alpha / size sum over ``size`` channels of x^2)^beta, for (N, C, ...)."""
     return apply(LocalResponseNorm, input, size=size, alpha=alpha, beta=beta, k=k)
+
+
+def normalize(input: Tensor, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """x / max(|x|, eps): the vectors along ``dim`` with the Euclidean length 1."""
+    return apply(Normalize, input, dim=dim, eps=eps)
 
 
 def _affine(input: Tensor, weight, bias) -> tuple:

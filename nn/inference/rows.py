@@ -28,16 +28,16 @@ def fill_product(table: Table, row: Row, conv) -> None:
     _fill(table, row, conv)
     row.kind = NUMBERS["product"]
     row.weight = table.constant(_packed(conv.weight, conv.groups))
-    row.pointwise, row.flat = conv.geometry.keeps_pixels, conv.geometry.keeps_size
+    row.pointwise = conv.geometry.keeps_pixels
     table.share_tiles(row, row.out_height * row.out_width)
 
 
 def fill_depthwise(table: Table, row: Row, conv) -> None:
-    """The stencil of 3 x 3 taps, or any other depthwise convolution."""
+    """The stencil of taps around a pixel, or any other depthwise convolution."""
     _fill(table, row, conv)
     row.weight = table.constant(conv.weight)
     table.share_planes(row)
-    if conv.geometry.is_stencil:
+    if conv.geometry.is_centred:
         row.kind = NUMBERS["stencil"]
         return
     row.kind = NUMBERS["depthwise"]
@@ -106,7 +106,7 @@ def fill_strided(table: Table, row: Row, conv) -> None:
 
 def tiles_size(size: tuple[int, int]) -> tuple[int, int]:
     """Height and width of the planes of tiles for an output of ``size``."""
-    return tiles_of(size[0]), tiles_of(size[1]) + 1
+    return tiles_of(size[0]), tiles_of(size[1])
 
 
 def fill_winograd_input(table: Table, row: Row, conv) -> None:
@@ -114,7 +114,6 @@ def fill_winograd_input(table: Table, row: Row, conv) -> None:
     row.kind = NUMBERS["winograd input"]
     _set_window(row, (3, 3), padding=conv.padding)
     table.share_planes(row)
-    table.need_scratch(4 * (row.out_height + 1) * row.out_width)
 
 
 def fill_winograd(table: Table, row: Row, conv) -> None:

@@ -16,7 +16,7 @@ from nn.layers.convolution import Conv2d, ConvTranspose2d
 from nn.layers.dropout import Dropout, Dropout2d, StochasticDepth
 from nn.layers.interpolation import Upsample
 from nn.layers.linear import Linear
-from nn.layers.normalization import BatchNorm2d, GroupNorm, LayerNorm, LocalResponseNorm
+from nn.layers.normalization import BatchNorm2d, GroupNorm, L2Norm, LayerNorm, LocalResponseNorm
 from nn.layers.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
 from nn.layers.shape import Flatten, Identity, ZeroPad2d
 
@@ -35,6 +35,7 @@ __all__ = [
     "Hardsigmoid",
     "Hardswish",
     "Identity",
+    "L2Norm",
     "LayerNorm",
     "LeakyReLU",
     "Linear",

@@ -1,4 +1,4 @@
-"""Normalisation: values to mean 0 and variance 1, or to the size of their neighbours."""
+"""Normalisation: values to mean 0 and variance 1 or to their neighbours', vectors to length 1."""
 
 from __future__ import annotations
 
@@ -134,6 +134,30 @@ class LocalResponseNorm(Module):
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class L2Norm(Module):
+    """The channels at each pixel as a vector of length 1, then each times its own ``weight``.
+
+    Brings a map whose numbers are large to the size of the others (Liu et al., ParseNet, 2015,
+    section 3.3); SSD normalises VGG's conv4_3 so (Liu et al. 2016, section 3.1).
+
+    Args:
+        num_channels: C of the input (N, C, ...).
+        scale: what ``weight`` (C,) starts with; SSD's 20 by default.
+    """
+
+    def __init__(self, num_channels: int, scale: float = 20.0, eps: float = 1e-12):
+        super().__init__()
+        self.num_channels, self.eps = num_channels, eps
+        self.weight = Parameter(np.full(num_channels, scale, np.float32))
+
+    def forward(self, input: Tensor) -> Tensor:
+        weight = self.weight.reshape(-1, *[1] * (input.ndim - 2))
+        return F.normalize(input, 1, self.eps) * weight
+
+    def extra_repr(self) -> str:
+        return f"{self.num_channels}"
 
 
 def _weight_and_bias(shape, affine: bool) -> tuple[Parameter | None, Parameter | None]:

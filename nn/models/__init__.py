@@ -18,6 +18,7 @@ FAMILIES = {
     "vgg": (
         "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn",
     ),
+    "vgg_reduced": ("vgg16_reduced",),
     "googlenet": ("googlenet", "googlenet_paper"),
     "bn_inception": ("bn_inception", "se_bn_inception", "inception_v2"),
     "inception_v3": ("inception_v3",),

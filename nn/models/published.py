@@ -33,6 +33,7 @@ PUBLISHED = {
         2014, vgg11=69.02, vgg13=69.928, vgg16=71.592, vgg19=72.376,
         vgg11_bn=70.37, vgg13_bn=71.586, vgg16_bn=73.36, vgg19_bn=74.218,
     ),
+    "vgg16_reduced": Published(2014),
     **of_torchvision(2014, googlenet=69.778),
     "googlenet_paper": Published(2014, 31.3, "ShuffleNet's table 6"),
     "bn_inception": Published(2015, 26.48, "Cadene's pretrained-models"),

@@ -1,4 +1,4 @@
-"""Normalisation: of a channel over the batch, of a group of channels, of neighbouring channels."""
+"""Normalisation: of a channel over the batch, of groups or neighbours of channels, of lengths."""
 
 from __future__ import annotations
 
@@ -164,6 +164,29 @@ class LocalResponseNorm(Operation):
         through = grad_output * self.input * self.scale / self.base
         windows = _sum_over_channels(through, *self.around[::-1])
         return grad_output * self.scale - 2 * self.share * self.beta * self.input * windows
+
+
+class Normalize(Operation):
+    """x / max(|x|, eps): vectors along one dimension get the Euclidean length 1.
+
+    Args of forward: input, of any shape; dim, the dimension the vectors lie along; eps, which keeps
+    a vector of zeros what it is.
+
+    Source: Liu et al., ParseNet, 2015, section 3.3.
+    """
+
+    output_shape = staticmethod(same_shape)
+
+    def forward(self, input, *, dim, eps):
+        length = np.sqrt(np.square(input).sum(dim, keepdims=True))
+        self.dim, self.turns = dim, length >= eps  # below eps the divisor is a constant
+        self.length = np.maximum(length, eps)
+        self.unit = input / self.length
+        return self.unit
+
+    def backward(self, grad_output):
+        along = (grad_output * self.unit).sum(self.dim, keepdims=True)
+        return (grad_output - self.turns * along * self.unit) / self.length
 
 
 def _sum_over_channels(array: np.ndarray, before: int, after: int) -> np.ndarray:

@@ -38,7 +38,7 @@ class _Align(Operation):
 
         Returns images (K,), cells (K, 2) of a bin down and across, and the tables of both axes.
         """
-        images, corners = _split(type(self).__name__, input, rois)
+        images, corners = split_rois(type(self).__name__, input, rois)
         corners = corners * spatial_scale - (0.5 if aligned else 0.0)
         sizes = corners[:, 2:] - corners[:, :2]
         if not aligned:
@@ -92,7 +92,7 @@ class RoIAlign(_Align):
     smallest = 1.0
 
     def forward(self, input, rois, *, output_size, spatial_scale, sampling_ratio, aligned):
-        channels = _output_channels("RoIAlign", input, output_size, False)
+        channels = output_channels("RoIAlign", input, output_size, False)
         images, _, rows, columns = self.find_samples(
             input, rois, output_size, spatial_scale, sampling_ratio, aligned
         )
@@ -124,7 +124,7 @@ class PSRoIAlign(_Align):
     ):  # fmt: skip
         if mode not in ("avg", "max"):
             raise ValueError(f"PSRoIAlign: mode is 'avg' or 'max', not {mode!r}")
-        channels = _output_channels("PSRoIAlign", input, output_size, True)
+        channels = output_channels("PSRoIAlign", input, output_size, True)
         use_max = mode == "max"
         samples = self.find_samples(
             input, rois, output_size, spatial_scale, sampling_ratio, aligned, apart=use_max
@@ -153,11 +153,9 @@ class _Pool(Operation):
 
     def forward(self, input, rois, *, output_size, spatial_scale):
         name = type(self).__name__
-        channels = _output_channels(name, input, output_size, self.position_sensitive)
-        images, corners = _split(name, input, rois)
-        # To the nearest integer, halves away from zero (np.round would go to the even one).
-        corners = corners * spatial_scale
-        corners = (np.sign(corners) * np.floor(np.abs(corners) + 0.5)).astype(np.int64)
+        channels = output_channels(name, input, output_size, self.position_sensitive)
+        images, corners = split_rois(name, input, rois)
+        corners = to_nearest(corners * spatial_scale).astype(np.int64)
         rows, columns = (
             self._bins(corners[:, d], corners[:, 2 + d], bins, limit)
             for d, bins, limit in zip((1, 0), output_size, input.shape[2:], strict=True)
@@ -210,7 +208,12 @@ class PSRoIPool(_Pool):
     end_included = 0
 
 
-def _output_channels(
+def to_nearest(corners: np.ndarray) -> np.ndarray:
+    """Whole numbers, halves away from zero (np.round would go to the even one)."""
+    return np.sign(corners) * np.floor(np.abs(corners) + 0.5)
+
+
+def output_channels(
     name: str, input: np.ndarray, output_size: tuple[int, int], position_sensitive: bool
 ) -> int:
     if input.ndim != 4 or min(output_size) < 1:
@@ -229,7 +232,7 @@ def _output_channels(
     return input.shape[1] // bins
 
 
-def _split(name: str, input: np.ndarray, rois: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def split_rois(name: str, input: np.ndarray, rois: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(K, 5) -> batch indices (K,) int64 and corners (K, 4) float64, checked."""
     if rois.ndim != 2 or rois.shape[1] != 5:
         raise ValueError(f"{name}: rois (K, 5) expected, got {rois.shape}")

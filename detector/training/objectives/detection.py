@@ -23,7 +23,6 @@ from detector.evaluation.figures import Evaluation
 from detector.evaluation.fonts import legend
 from detector.evaluation.threshold import DEFAULT_SCORE, best_threshold
 from detector.evaluation.validation import measure, write_examples
-from detector.parts.anchor_fitting import spread_anchors
 from detector.training.initial_weights import load_initial_weights
 from detector.training.loading import keep_score, load_detector
 from detector.training.objectives.crops import learn_from_crops
@@ -165,8 +164,7 @@ def build_model(session: Session, train: Dataset) -> Detector:
     try:
         if recipe.fit_anchors is not None:
             boxes = network_boxes(train, settings.image.short_side, settings.image.max_side)
-            shapes = spread_anchors(boxes.widths_heights, *recipe.fit_anchors)
-            settings = settings.changed(f"{settings.anchors}.shapes", shapes)
+            settings = settings.fitted(boxes.widths_heights, *recipe.fit_anchors)
         nn.manual_seed(session.seed)
         model = DETECTORS[recipe.detector](len(train.classes), **settings.as_dict())
     except (LookupError, ValueError) as error:

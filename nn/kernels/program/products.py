@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nn.kernels.convolution import conv2d_forward_reference
-from nn.kernels.machine.copy_rows import copy_seen, fetch_rows, visible
+from nn.kernels.machine.copy_rows import copy_seen
 from nn.kernels.machine.jit import device
 from nn.kernels.machine.parts import ceil_div
 from nn.kernels.machine.register_blocks import ROWS, outer_tile
@@ -39,7 +39,8 @@ def product(step, task, places, weights, source, arena, panel):
     """A tile of ``tile`` output pixels of ``rows`` channels: target = weight * patches + bias.
 
     The patches of a pointwise convolution are the source's planes themselves; those of any other
-    are gathered into ``panel`` (K_BLOCK, PITCH). Groups of channels take turns.
+    are gathered into ``panel`` (K_BLOCK, PITCH): here, only of one whose pixels follow each other
+    as in the output. Groups of channels take turns.
     """
     n = task // (step.tiles * step.row_blocks)
     pixel = task // step.row_blocks % step.tiles * step.tile
@@ -117,12 +118,8 @@ def gather(step, k, depth, pixel, count, image_at, channels, planes, source, pan
             right = j * step.dilation_x - step.padding_x
             seen = pixels_seen(step, down, right, pixel, count)
         plane = planes[channel] + image_at
-        if step.flat:
-            # Pixels follow each other as in the output; only what is beyond the image is left out.
-            start = plane + pixel + down * step.width + right
-            copy_seen(source, start, panel, r * PITCH, seen)
-        else:
-            gather_strided(step, plane, down, right, pixel, count, source, panel, r * PITCH)
+        start = plane + pixel + down * step.width + right
+        copy_seen(source, start, panel, r * PITCH, seen)
         channel = (channel + 1) % channels
 
 
@@ -137,19 +134,3 @@ def pixels_seen(step, down, right, pixel, count):
         if x == step.out_width:
             x, y = 0, y + 1
     return seen
-
-
-@device
-def gather_strided(step, plane, down, right, pixel, count, source, panel, at):
-    """The same for one tap of any stride: row by row."""
-    inside, outside = visible(step.width, right, step.stride_x, step.out_width)
-    y, x = divmod(pixel, step.out_width)
-    done = 0
-    while done < count:
-        length = min(step.out_width - x, count - done)
-        row = y * step.stride_y + down
-        low, high = (inside - x, outside - x) if 0 <= row < step.height else (0, 0)
-        start = plane + row * step.width + x * step.stride_x + right
-        fetch_rows(source, start, 0, step.stride_x, low, high, panel, at + done, 0, length, 1)
-        done += length
-        x, y = 0, y + 1

@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.ops.convolution import Conv2d, ConvTranspose2d
 from nn.ops.linear import Linear, MatMul
-from nn.ops.normalization import BatchNorm, GroupNorm, LocalResponseNorm
+from nn.ops.normalization import BatchNorm, GroupNorm, LocalResponseNorm, Normalize
 
 UNIT = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
 
@@ -68,6 +68,11 @@ def local_response_norm(graph, seen, x):
     )  # fmt: skip
 
 
+def normalize(graph, seen, x):
+    length = graph.add("ReduceL2", x, [seen.options["dim"]], keepdims=1)
+    return graph.add("Div", x, graph.add("Max", length, np.float32(seen.options["eps"])))
+
+
 EMITTERS = {
     Conv2d: convolution,
     ConvTranspose2d: transposed_convolution,
@@ -76,4 +81,5 @@ EMITTERS = {
     BatchNorm: batch_norm,
     GroupNorm: group_norm,
     LocalResponseNorm: local_response_norm,
+    Normalize: normalize,
 }
