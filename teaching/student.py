@@ -24,7 +24,9 @@ import zlib
 exec(zlib.decompress(base64.b85decode({text!r})))
 '''
 OUT_OF_SIGHT = "\nExercise.answers_out_of_sight = True\n"
-LEFT_OUT = shutil.ignore_patterns("*.ipynb", "__pycache__", ".*", "chapter_[0-9][0-9].py")
+LEFT_OUT = shutil.ignore_patterns(
+    "*.ipynb", "__pycache__", ".*", "progress.json", "chapter_[0-9][0-9].py"
+)
 
 
 def write_student(chapters: Path, folder: Path, with_notebooks: bool = True) -> None:
