@@ -238,3 +238,13 @@ def neurons_seen(layers, kernel, stride):
         y = nn.functional.conv2d(y, ones, stride=(1, stride))
     y[0, 0, 0, 0].backward()
     return int((x.grad != 0).sum())
+
+
+def test_what_an_exercise_says_may_be_broken_into_lines():
+    need_the_extra()
+    from book.cells import printed
+
+    assert printed("Not answered yet. <why>\n") == (
+        '<pre class="output said">Not answered yet. &lt;why&gt;</pre>'
+    )
+    assert printed("2 3\n") == '<pre class="output">2 3</pre>'

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from numbers import Real
 
-from exercises import progress
+from exercises import keeping, progress
 
 
 class Wrong(Exception):  # noqa: N818 (it is the answer that is wrong)
@@ -31,6 +31,7 @@ class Exercise:
             a sentence to print instead of "Right.".
         hints: sentences, each saying a little more than the one before.
         reference: an answer that the check accepts.
+        keeps: the file of ``mine/`` that an accepted answer becomes, see ``exercises.keeping``.
     """
 
     answers_out_of_sight = False  # True in the chapters that a teacher hands out
@@ -41,8 +42,10 @@ class Exercise:
         check: Callable[[object], str | None],
         hints: Sequence[str],
         reference: object,
+        keeps: str = "",
     ):
         self.name, self.hints, self.reference = name, tuple(hints), reference
+        self.keeps = keeps
         self._check = check
         self._hints_seen = 0
 
@@ -57,6 +60,13 @@ class Exercise:
             print(f"Not yet: {reason}")
         except Exception as error:
             print(f"Not yet: {_explain(error, answer)}")
+        else:
+            if self.keeps:
+                print(self.keep(answer))
+
+    def keep(self, answer: object, whose: str = keeping.YOURS) -> str:
+        """Make a right answer a file of ``mine/``; says what became of it."""
+        return keeping.keep(self.keeps, answer, self._judge, whose)
 
     def hint(self) -> None:
         """Print the next hint; after the last, how to see an answer."""
