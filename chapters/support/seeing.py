@@ -10,7 +10,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
-MOST_PANELS, MOST_THINGS, MOST = 6, 6, 700
+MOST_PANELS, MOST_THINGS, MOST_WORDS, MOST = 6, 6, 14, 700
 
 
 def describe(figure: Figure) -> str:
@@ -61,8 +61,9 @@ def _things(axis: Axes) -> list[str]:
     if (patches := len(axis.patches) - barred) > 0:
         found.append(_many(patches, "shape"))
     words = [text.get_text() for text in axis.texts if text.get_text().strip()]
-    if words and len(words) <= MOST_THINGS:
-        found.append("marked " + ", ".join(words))
+    if words:
+        more = f" and {len(words) - MOST_WORDS} more"
+        found.append("marked " + ", ".join(words[:MOST_WORDS]) + more * (len(words) > MOST_WORDS))
     return found
 
 
