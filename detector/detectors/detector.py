@@ -61,8 +61,10 @@ class Detector(nn.Module):
         num_classes: without background.
         settings: its numbers.
         backbone: the network it stands on.
+        has_masks: whether it learns from masks and finds them.
     """
 
+    has_masks: ClassVar[bool] = False
     Settings: ClassVar[type[DetectorSettings]]
     num_classes: int
     settings: DetectorSettings

@@ -22,7 +22,8 @@ from nn.ops.geometry import Geometry
 class Convolution:
     """``output`` = clamp(function(clamp(weight * input + bias, low, high) join ``second``)).
 
-    ``weight`` (OC, C / groups, KH, KW) and ``bias`` (OC,) belong to this object.
+    ``weight`` (OC, C / groups, KH, KW) may be the module's own: it is never written to. ``bias``
+    is (OC,).
 
     Attributes:
         low, high: of the first clamp.

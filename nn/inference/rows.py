@@ -59,7 +59,7 @@ def fill_linear(table: Table, row: Row, conv) -> None:
     _fill(table, row, conv)
     row.kind = NUMBERS["linear"]
     weight = conv.weight.reshape(len(conv.weight), -1)
-    weight = np.pad(weight, ((0, -len(weight) % COLUMNS), (0, 0)))
+    weight = _in_full(weight, COLUMNS)
     K = weight.shape[1]
     row.weight = table.constant(weight.reshape(-1, COLUMNS, K).transpose(0, 2, 1))
     table.share_outputs(row, COLUMNS)
@@ -163,6 +163,13 @@ def _packed(weight: np.ndarray, groups: int = 1) -> np.ndarray:
     """Weights (OC, C, KH, KW) in the order in which they are used: (groups, OC / groups / ROWS,
     KH KW C, ROWS)."""
     taps = weight.transpose(0, 2, 3, 1).reshape(groups, len(weight) // groups, -1)
-    missing = -taps.shape[1] % ROWS
-    taps = np.pad(taps, ((0, 0), (0, missing), (0, 0)))
-    return taps.reshape(groups, -1, ROWS, taps.shape[2]).transpose(0, 1, 3, 2)
+    return _in_full(taps, ROWS).reshape(groups, -1, ROWS, taps.shape[2]).transpose(0, 1, 3, 2)
+
+
+def _in_full(weight: np.ndarray, multiple: int) -> np.ndarray:
+    """(..., OC, K) with zeros behind, so that OC is a multiple; itself if it is one."""
+    missing = -weight.shape[-2] % multiple
+    if not missing:
+        return weight
+    zeros = np.zeros((*weight.shape[:-2], missing, weight.shape[-1]), weight.dtype)
+    return np.concatenate([weight, zeros], -2)
