@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from book.folders import notebooks
-from exercises.hunt import Hunt, first_difference
+from exercises.difference import first_difference
+from exercises.hunt import Hunt
 
 HUNTS = {
     path: importlib.import_module(f"exercises.chapter_{path.name[:2]}") for path in notebooks()
@@ -161,6 +162,8 @@ def test_the_text_of_the_module_is_not_needed(capsys):
         (np.zeros((30, 2)), np.eye(30)[:, :2], "0 at [0, 0], not 1"),
         (np.array(["a"]), np.array(["b"]), "['a'], not ['b']"),
         (float("nan"), float("nan"), ""),
+        (65.97, 65.9657284, "65.97, not 65.9657284"),
+        (np.array([1.0001]), np.array([1.00013]), "[1.0001], not [1.00013]"),
     ],
 )
 def test_the_first_difference(got, wanted, said):

@@ -36,6 +36,7 @@ MISTAKES = {
     "doctor": ("doctor --data shapes --pictures 9", "from 1 to 8, not 9"),
     "experiment": ("experiment table-4.3", "did you mean 'table-4.2'"),
     "bench": ("bench trainig", "did you mean 'training'"),
+    "grade": ("grade nowhere.ipynb", "there is no notebook nowhere.ipynb"),
     "serve": ("serve --tasks 0", "at least 1"),
     "site": ("site detection --server 127.0.0.1 --data shapes", "not an address like"),
     "multitask": ("multitask joint --data shapes --seeds 0,1 --out x", "one seed"),

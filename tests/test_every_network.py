@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +35,7 @@ from network_cases import (
     scores,
     within,
 )
+from torchvision_oracle import torchvision_part
 
 import nn
 from nn.models import NETWORKS, load_weights
@@ -203,7 +203,8 @@ def made_by(package: str, function: str, name: str):
     """The network of another package, with weights of its own making."""
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)  # its threads would wait for work beside ours
-    declare_missing_operators(torch)
+    if package != "pytorchcv":
+        torchvision_part("models")
     try:
         if package == "torchvision":
             from torchvision.models import get_model as make
@@ -218,17 +219,6 @@ def made_by(package: str, function: str, name: str):
         if hasattr(module, "final_pool"):  # pytorchcv's, of 7 x 7: for pictures of one size
             module.final_pool = torch.nn.AdaptiveAvgPool2d(1)
     return model
-
-
-@cache
-def declare_missing_operators(torch):
-    """What PyPI's torchvision, made for CUDA, asks for before it can be imported beside PyTorch for
-    processors alone; no network uses it. (What is returned has to be kept.)"""
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
 
 
 def put_into(theirs, state: dict[str, np.ndarray]) -> None:

@@ -6,8 +6,8 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 
+from exercises.difference import first_difference, show
 from exercises.exercise import Exercise, Wrong
-from exercises.hunt import first_difference, show
 from exercises.watching import by_hand
 
 

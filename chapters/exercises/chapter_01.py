@@ -105,6 +105,7 @@ softplus = Exercise(
         "1 / (1 + e^-|x|), for x < 0 it is e^-|x| / (1 + e^-|x|).",
     ),
     reference=_softplus_reference,
+    keeps="softplus:softplus_backward",
 )
 
 
@@ -486,6 +487,7 @@ from_memory = Exercise(
         "without sources keeps what arrived, added to what it has, in grad.",
     ),
     reference=MyTensor,
+    keeps="tensor:Tensor",
 )
 
 

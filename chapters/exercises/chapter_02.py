@@ -218,6 +218,7 @@ nesterov = Exercise(
         "the new velocity plus alpha times the gradient.",
     ),
     reference=_nesterov_reference,
+    keeps="momentum:nesterov_step",
 )
 
 
@@ -298,6 +299,7 @@ every_parameter_once = Exercise(
         "one call itself with a longer prefix.",
     ),
     reference=_named_parameters_reference,
+    keeps="parameters:named_parameters",
 )
 
 

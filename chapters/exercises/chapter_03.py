@@ -179,6 +179,7 @@ turn = Exercise(
         "Exchange the first two axes, then reverse the last two: a slice with step -1 does that.",
     ),
     reference=_turn_reference,
+    keeps="turn",
 )
 
 

@@ -146,6 +146,7 @@ depthwise = Exercise(
         "The slice of rows is u : u + (OH - 1) * stride + 1 : stride.",
     ),
     reference=_depthwise_reference,
+    keeps="depthwise",
 )
 
 

@@ -228,6 +228,7 @@ faster = Exercise(
         "Mind that not (first < second) is not the same as second < first: they may be equal.",
     ),
     reference=_faster_reference,
+    keeps="faster",
 )
 
 

@@ -143,6 +143,7 @@ shuffle_backward = Exercise(
         "Reshape to (N, C / groups, groups, H, W), swap the axes 1 and 2, reshape back.",
     ),
     reference=_shuffle_backward,
+    keeps="shuffle:shuffle_backward",
 )
 
 widest_branch = FunctionExercise(

@@ -159,6 +159,7 @@ he_std = Exercise(
         "The fan-in is the product of all sizes but the first; the variance is 2 over it.",
     ),
     reference=_he_std,
+    keeps="init:he_std",
 )
 
 batches_until_settled = Exercise(

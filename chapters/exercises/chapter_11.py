@@ -5,6 +5,7 @@ import numpy as np
 from exercises.cases import FunctionExercise
 from exercises.exercise import Exercise, Wrong
 from exercises.hunt import Hunt
+from exercises.own_selection import select  # noqa: F401
 from exercises.watching import by_hand
 
 # 1
@@ -222,6 +223,7 @@ hardest_of_each = Exercise(
         "-losses[mine]; its results are places in mine, not in losses.",
     ),
     reference=_hardest_of_each,
+    keeps="mining:hardest_of_each",
 )
 
 

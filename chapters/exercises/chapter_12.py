@@ -236,6 +236,7 @@ learning_rate = Exercise(
         "min(1, 1/3 + 2/3 iteration / warmup), and (1 + cos(pi iteration / total)) / 2.",
     ),
     reference=_rate,
+    keeps="schedule:learning_rate",
 )
 
 # 5

@@ -165,6 +165,7 @@ tap_offsets = Exercise(
         "Three loops, channel outside and column inside, or np.ogrid.",
     ),
     reference=_tap_offsets,
+    keeps="taps:tap_offsets",
 )
 
 # 4

@@ -277,6 +277,7 @@ choose = Exercise(
         "rng.choice(count, batch, replace=False), or the beginning of rng.permutation(count).",
     ),
     reference=_choose,
+    keeps="choose",
 )
 
 

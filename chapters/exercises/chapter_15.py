@@ -60,6 +60,7 @@ paired_gain = Exercise(
         "np.std has ddof=1 for n - 1.",
     ),
     reference=_paired_gain,
+    keeps="gain:paired_gain",
 )
 
 # 2

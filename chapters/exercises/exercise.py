@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 from numbers import Real
 
+from exercises import keeping, progress
+
 
 class Wrong(Exception):  # noqa: N818 (it is the answer that is wrong)
     """Raised by a check: its message says, in one or two sentences, why the answer is wrong."""
@@ -29,7 +31,10 @@ class Exercise:
             a sentence to print instead of "Right.".
         hints: sentences, each saying a little more than the one before.
         reference: an answer that the check accepts.
+        keeps: the file of ``mine/`` that an accepted answer becomes, see ``exercises.keeping``.
     """
+
+    answers_out_of_sight = False  # True in the chapters that a teacher hands out
 
     def __init__(
         self,
@@ -37,8 +42,10 @@ class Exercise:
         check: Callable[[object], str | None],
         hints: Sequence[str],
         reference: object,
+        keeps: str = "",
     ):
         self.name, self.hints, self.reference = name, tuple(hints), reference
+        self.keeps = keeps
         self._check = check
         self._hints_seen = 0
 
@@ -46,12 +53,20 @@ class Exercise:
         """Print whether a function, class or value is right, and if not, why."""
         try:
             print(self._judge(answer))
+            progress.note(self)
         except Unanswered as more:
             print("Not answered yet.", *more.args, f"For a hint: exercises.{self.name}.hint()")
         except Wrong as reason:
             print(f"Not yet: {reason}")
         except Exception as error:
             print(f"Not yet: {_explain(error, answer)}")
+        else:
+            if self.keeps:
+                print(self.keep(answer))
+
+    def keep(self, answer: object, whose: str = keeping.YOURS) -> str:
+        """Make a right answer a file of ``mine/``; says what became of it."""
+        return keeping.keep(self.keeps, answer, self._judge, whose)
 
     def hint(self) -> None:
         """Print the next hint; after the last, how to see an answer."""
@@ -67,6 +82,8 @@ class Exercise:
         if left:
             hints = "is one more hint" if left == 1 else f"are {left} more hints"
             print(f"There {hints} before the answer: exercises.{self.name}.hint()")
+        elif self.answers_out_of_sight:
+            print("The answer is with your teacher.")
         elif callable(self.reference):
             print(textwrap.dedent(inspect.getsource(self.reference)).rstrip())
         else:

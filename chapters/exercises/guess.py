@@ -11,21 +11,16 @@ class Guess:
     """What the reader expects of the next cells.
 
     Args:
-        question: what is asked; printed.
         answer: a number, or one of ``choices``. ``...`` is no guess, and nothing is wrong with it.
         choices: what there is to choose from; none for a number.
     """
 
-    def __init__(self, question: str, answer: object = ..., choices: Sequence[str] = ()):
-        self.question, self.choices = question, tuple(choices)
+    def __init__(self, answer: object = ..., choices: Sequence[str] = ()):
+        self.choices = tuple(choices)
         self.answer = self._read(answer)
-        print(f"Before you run it: {question}")
-        if self.answer is None:
-            write = "one of " + ", ".join(map(repr, self.choices)) if choices else "a number"
-            given = "" if answer is ... or answer is None else f" {answer!r} is not."
-            print(f"(Write {write} in place of the dots, or just go on.){given}")
-        else:
-            print(f"You guess {_show(self.answer)}.")
+        if self.answer is None and answer is not ...:
+            wanted = "one of " + ", ".join(map(repr, choices)) if choices else "a number"
+            print(f"No guess: {answer!r} is not {wanted}. (You may go on all the same.)")
 
     def _read(self, answer: object) -> Real | str | None:
         if self.choices:
@@ -40,7 +35,7 @@ class Guess:
         return answer if number and math.isfinite(answer) else None
 
     def beside(self, result: Real | str) -> None:
-        """Print the guess beside what came out, a number or one of the choices.
+        """Print what came out, a number or one of the choices, and the guess beside it.
 
         Raises:
             ValueError: the result is none of the choices.
@@ -48,7 +43,7 @@ class Guess:
         if self.choices and result not in self.choices:
             raise ValueError(f"{result!r} is none of {', '.join(self.choices)}")
         if self.answer is None:
-            print(f"It is {_show(result)}. (You did not guess.)")
+            print(f"The answer to the question above: {_show(result)}.")
         else:
             print(f"You guessed {_show(self.answer)}. It is {_show(result)}{self._verdict(result)}")
 
@@ -66,9 +61,9 @@ class Guess:
         return f", {_show(times)} times as {'much' if result > self.answer else 'little'}."
 
 
-def guess(question: str, answer: object = ..., *choices: str) -> Guess:
-    """Ask; the cell that knows the result says ``.beside(result)``."""
-    return Guess(question, answer, choices)
+def guess(answer: object = ..., *choices: str) -> Guess:
+    """Keep a guess; the cell that knows the result says ``.beside(result)``."""
+    return Guess(answer, choices)
 
 
 def _show(value: Real | str) -> str:

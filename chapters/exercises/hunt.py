@@ -5,16 +5,14 @@ from __future__ import annotations
 import copy
 import inspect
 import linecache
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
 
 import numpy as np
 
+from exercises.difference import first_difference, show
 from exercises.exercise import Exercise, Unanswered, Wrong
 from exercises.watching import by_hand
-
-SHOWN = 110  # letters: a longer result is shown where it goes wrong, and there alone
 
 
 class Hunt(Exercise):
@@ -87,68 +85,6 @@ def _function(text: str) -> Callable:
     exec(compile(text, file, "exec"), names)
     (name,) = names.keys() - before - {"__builtins__"}
     return names[name]
-
-
-def first_difference(got: object, wanted: object) -> str:
-    """ "GOT, not WANTED", whole or at the first place where they differ; "" if they are equal."""
-    place, mine, right = _differ(got, wanted)
-    if place is None:
-        return ""
-    whole = f"{show(got)}, not {show(wanted)}"
-    if place and (len(whole) > SHOWN or "an array (" in whole):
-        return f"{show(mine)} at {place}, not {show(right)}"
-    return whole
-
-
-def _differ(got: object, wanted: object) -> tuple[str | None, object, object]:
-    """The place of the first difference, None if there is none, and what is there in both."""
-    if isinstance(wanted, np.ndarray):
-        if np.shape(got) != wanted.shape:
-            return "", got, wanted
-        got = np.asarray(got)
-        try:
-            equal = np.isclose(got, wanted, equal_nan=True)
-        except TypeError:  # no numbers
-            equal = got == wanted
-        if equal.all():
-            return None, got, wanted
-        place = np.unravel_index(np.argmin(equal), wanted.shape)
-        return str(list(map(int, place))), got[place], wanted[place]
-    if isinstance(wanted, (tuple, list, dict)):
-        keys = list(wanted) if isinstance(wanted, dict) else range(len(wanted))
-        kinds = dict if isinstance(wanted, dict) else (tuple, list, np.ndarray)
-        if not isinstance(got, kinds) or len(got) != len(wanted):
-            return "", got, wanted
-        for key in keys:
-            if isinstance(wanted, dict) and key not in got:
-                return "", got, wanted
-            place, mine, right = _differ(got[key], wanted[key])
-            if place is not None:
-                return f"[{key!r}]{place}", mine, right
-        return None, got, wanted
-    if isinstance(wanted, float) and isinstance(got, (int, float, np.number)):
-        return (None if np.isclose(got, wanted, equal_nan=True) else ""), got, wanted
-    if isinstance(wanted, (bytes, str)):
-        return (None if got == wanted else ""), got, wanted
-    return (None if np.array_equal(got, wanted) else ""), got, wanted
-
-
-def show(value: object) -> str:
-    """A value in one line, arrays with four digits, large ones by their shape alone."""
-    if isinstance(value, np.ndarray):
-        if value.size > 24:
-            return f"an array {value.shape}"
-        text = np.array2string(value, precision=4, separator=", ", suppress_small=True)
-    elif isinstance(value, (float, np.floating)):
-        text = f"{value:.4g}"
-    elif isinstance(value, dict):
-        text = "{" + ", ".join(f"{key!r}: {show(item)}" for key, item in value.items()) + "}"
-    elif isinstance(value, (tuple, list)):
-        inside = ", ".join(map(show, value))
-        text = f"[{inside}]" if isinstance(value, list) else f"({inside})"
-    else:
-        text = str(value) if isinstance(value, np.generic) else repr(value)
-    return textwrap.shorten(" ".join(text.split()), 200, placeholder=" ...")
 
 
 def _same(code: CodeType | None, other: CodeType) -> bool:

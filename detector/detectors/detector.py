@@ -39,9 +39,13 @@ class DetectorSettings(Settings):
     def fitted(self, widths_heights: np.ndarray, sizes: int, ratios: int) -> DetectorSettings:
         """A copy with anchors fitted to boxes (R, 2) of these widths and heights.
 
+        Without anchors, the settings as they are.
+
         Raises:
             ValueError: there is no box with an area.
         """
+        if self.anchors is None:
+            return self
         shapes = operator.attrgetter(self.anchors)(self).fit(widths_heights, sizes, ratios)
         return self.changed(f"{self.anchors}.shapes", shapes)
 

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING
 from nn.models import Map, map_of_stride
 
 if TYPE_CHECKING:
+    from detector.detectors.dssd import DSSDSettings
     from detector.detectors.retinanet import RetinaNetSettings
     from detector.detectors.ssd import SSDSettings
     from detector.detectors.two_stage import TwoStageSettings
+    from detector.detectors.yolo_v1 import YOLOv1Settings
     from detector.detectors.yolo_v2 import YOLOv2Settings
     from detector.heads.connected_head import ConnectedHeadSettings
 
 # Each is many times what the thesis's larger setting has, 9 million, 60 thousand, 2 million; the
 # heaviest head of the papers, Faster R-CNN's on VGG-16, has 121 million weights.
 MOST_WEIGHTS = 2**27  # beside the backbone's
+MOST_CONNECTED = 2**28  # where they are in fully connected layers: YOLO v1 has 249 million
 MOST_ANCHORS = 2**22  # in a picture
 MOST_EXTRA = 16  # maps beside the backbone's
 MOST_SAMPLES = 2**28  # of the maps, for all proposals of a picture
@@ -84,6 +87,24 @@ def check_dense_size(settings: SSDSettings, num_classes: int, maps: Mapping[str,
     refuse(("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors, MOST_ANCHORS))
 
 
+def check_way_up(settings: DSSDSettings, num_classes: int, maps: Mapping[str, Map]) -> None:
+    """What ``check_dense_size`` does not know of: each of its maps is joined, then looked at anew.
+
+    Raises:
+        ValueError: names the number and its limit.
+    """
+    neck, widest = settings.neck, max(channels for channels, _ in maps.values())
+    C, P, weights = neck.joined_channels, neck.predicted_channels, 0
+    for channels, shapes in zip(
+        (*[widest] * len(neck.strides), *neck.channels),
+        settings.head.anchors.of_maps(),
+        strict=False,
+    ):
+        weights += C * (9 * channels + 22 * C) + P * (2 * C + P)
+        weights += 9 * P * len(shapes) * (5 + num_classes)
+    refuse(("weights", weights, MOST_WEIGHTS))
+
+
 def check_pyramid_size(
     settings: RetinaNetSettings, num_classes: int, maps: Mapping[str, Map]
 ) -> None:
@@ -116,6 +137,19 @@ def check_joined_size(settings: YOLOv2Settings, num_classes: int, maps: Mapping[
     refuse(
         ("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors * cells, MOST_ANCHORS)
     )
+
+
+def check_grid_size(settings: YOLOv1Settings, num_classes: int, in_channels: int) -> None:
+    """The same of a detector with fully connected layers.
+
+    Raises:
+        ValueError: names the number and its limit.
+    """
+    head = settings.head
+    area, C, hidden = head.cells**2, head.channels, head.hidden_channels
+    weights = 9 * C * (in_channels + 3 * C)
+    weights += hidden * area * (C + num_classes + 5 * head.boxes)
+    refuse(("weights", weights, MOST_CONNECTED))
 
 
 def refuse(*limits: tuple[str, int, int]) -> None:

@@ -49,7 +49,7 @@ def regions_multiply_adds(model: Detector) -> int:
     rpn = getattr(model.settings, "rpn", None)
     if rpn is None:
         return 0
-    each = sum(layer.weight.numel() for layer in model.head.children())
+    each = sum(weight.numel() for weight in model.head.parameters() if weight.ndim > 1)
     return rpn.test_selector.post_nms * each
 
 

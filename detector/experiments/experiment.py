@@ -26,6 +26,7 @@ from detector.training.run_folder import RunFolder
 from detector.training.sessions import Session, run_session
 from nn.files import read_json
 
+LIGHT_HEAD = "light-head-rcnn"
 CLASSES = 80  # COCO's, for what a detector costs
 FIGURES = ("AP", "AP50")
 CROPS = 3  # iterations on crops for one on pictures, which takes about four times as long
@@ -39,10 +40,10 @@ class Row:
         name: its folder, and what the picture calls it.
         model, network: what the table calls the detector and its backbone.
         backbone: a name in ``NETWORKS``.
+        learner: the backbone with which it is trained here; None: the same.
         detector: a name in ``DETECTORS``.
         size: (height, width) of the pictures that it is timed with.
         settings: of the detector when it is timed, where they are not its defaults.
-        preset: what it is trained by; None for the one that the whole experiment is.
         fps, mmap: what was published, frames a second and percent; None: nothing was.
     """
 
@@ -50,10 +51,10 @@ class Row:
     model: str
     network: str
     backbone: str
-    detector: str = "light-head-rcnn"
+    learner: str | None = None
+    detector: str = LIGHT_HEAD
     size: tuple[int, int] = (800, 1200)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    preset: str | None = None
     fps: float | None = None
     mmap: float | None = None
 
@@ -89,7 +90,7 @@ class Plan:
 
     Attributes:
         session: the data; its recipe and seed do not count.
-        preset: the recipe that rows without one of their own follow.
+        preset: the light head's recipe; those of the other detectors are made of it.
         iterations: of each training.
     """
 
@@ -100,19 +101,28 @@ class Plan:
 
     def session_of(self, row: Row, seed: int) -> Session:
         """The options of one training."""
-        name = row.preset or self.preset
-        return replace(
-            self.session,
-            preset=name,
-            seed=seed,
-            recipe=recipe_of(row, name, self.iterations),
-        )
+        recipe = recipe_of(row, self.preset, self.iterations)
+        return replace(self.session, preset=preset_of(row, self.preset), seed=seed, recipe=recipe)
 
     def as_dict(self) -> dict:
         """As JSON keeps it."""
         session = {**self.session.as_dict(), "seed": None}
         own = {"preset": self.preset, "iterations": self.iterations, "seeds": list(self.seeds)}
         return {**own, "session": session}
+
+
+def preset_of(row: Row, name: str) -> str:
+    """The detector's own form of ``tiny`` or ``laptop``; see ``training.one_stage_presets``.
+
+    Raises:
+        UserError: there is none of any other preset.
+    """
+    if row.detector == LIGHT_HEAD:
+        return name
+    own = {"tiny": f"{row.detector}-tiny", "laptop": row.detector}
+    if name not in own:
+        raise UserError(f"{row.detector} has no preset like {name}: choose tiny or laptop")
+    return own[name]
 
 
 def recipe_of(row: Row, name: str, iterations: int) -> Recipe:
@@ -122,8 +132,9 @@ def recipe_of(row: Row, name: str, iterations: int) -> Recipe:
     Raises:
         UserError: there is no such preset.
     """
+    name = preset_of(row, name)
     recipe = preset(name).updated(FROM_RANDOM_WEIGHTS.get(name, {}))
-    recipe = recipe.updated({"detector": row.detector}).changed("model.backbone", row.backbone)
+    recipe = recipe.changed("model.backbone", row.learner or row.backbone)
     if recipe.crops.iterations:
         recipe = recipe.changed("crops.iterations", CROPS * iterations)
     length = {"epochs": 10**6, "evaluate_every": 10**6, "least_iterations": 0}

@@ -108,7 +108,7 @@ class Detection(Objective):
     def changes(self, then: Mapping[str, Any]) -> list[str]:
         changes, recipe = super().changes(then), self.session.recipe
         expected, found = recipe.model, self.model.settings
-        if recipe.fit_anchors is not None:
+        if recipe.fit_anchors is not None and found.anchors is not None:
             shapes = operator.attrgetter(found.anchors)(found).shapes
             expected = expected.changed(f"{found.anchors}.shapes", shapes)
         if self.session.init_from is not None:
