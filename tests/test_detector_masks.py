@@ -17,6 +17,7 @@ from detector.datasets.transforms import cut_out, flip_horizontally, flip_vertic
 from detector.detectors.mask_rcnn import MaskRCNN
 from detector.errors import UserError
 from detector.evaluation.detections import to_coco
+from detector.evaluation.drawing import class_colour, draw_detections
 from detector.evaluation.figures import coco_evaluation
 from detector.heads.mask import MaskHead, MaskHeadSettings, MaskTargets
 from detector.heads.region_head import HeadTargets
@@ -371,3 +372,13 @@ def test_results_hold_masks_as_runs():
     (entry,) = to_coco(7, found, [3], (10, 12))
     mask = decode(unpacked(entry["segmentation"]["counts"]), entry["segmentation"]["size"])
     assert mask[2:6, 2:6].all() and mask.sum() == 16 and mask.shape == (10, 12)
+
+
+def test_masks_are_drawn_in_the_colour_of_their_class():
+    image = np.zeros((480, 480, 3), np.uint8)
+    box, mask = np.float32([[100, 100, 300, 300]]), np.zeros((1, 4, 4), np.float32)
+    mask[0, :, :2] = 1
+    drawn = draw_detections(image, box, np.array([2]), None, ["a", "b"], mask)
+    colour = np.array(class_colour(2)) // 2
+    np.testing.assert_allclose(drawn[200, 150], colour, atol=2)
+    assert not drawn[200, 250].any() and not drawn[400, 150].any()
