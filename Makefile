@@ -6,6 +6,7 @@
 #   make notebooks open the chapters in JupyterLab
 #   make chapters  execute every chapter and every exercise's own answer (under 25 minutes)
 #   make book      the chapters, executed, and a reference, as a web site in build/book
+#   make student   the chapters to hand out, the answers out of sight, in build/student
 #   make wheel     a wheel and the sources to install, in dist
 #   make lint      style
 #   make clean     remove the environment and everything that was generated
@@ -18,7 +19,7 @@ else
 BIN := $(VENV)/bin
 endif
 
-.PHONY: demo test nightly notebooks chapters book wheel lint clean
+.PHONY: demo test nightly notebooks chapters book student wheel lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/lighthead demo --out demo
@@ -41,6 +42,9 @@ book: $(patsubst chapters/%,build/chapters/%,$(wildcard chapters/*.ipynb))
 
 build/chapters/%.ipynb: chapters/%.ipynb | $(VENV)/installed-book
 	$(BIN)/python -m book.execute $<
+
+student: $(VENV)/installed-test
+	$(BIN)/python -m teaching.student
 
 lint: $(VENV)/installed-test
 	$(BIN)/python -m pip install --quiet ruff

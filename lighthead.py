@@ -22,6 +22,7 @@ from nn.table import Table
 
 __version__ = "0.1.0"
 MOST = 2000  # characters of a message
+REPOSITORY = {"benchmarks": "bench", "teaching": "notebooks"}  # folders, and the extras they need
 
 COMMANDS = Table(
     "command",
@@ -64,9 +65,17 @@ COMMANDS = Table(
             "detector.commands.doctor",
             "find out why a detector does not learn a data set, in a few minutes",
         ),
+        "experiment": (
+            "detector.commands.experiment",
+            "fill in a table of the thesis on this machine: costs, speed, precision",
+        ),
         "bench": (
             "benchmarks.command",
             "measure speed and memory, side by side with PyTorch and ONNX Runtime",
+        ),
+        "grade": (
+            "teaching.grade",
+            "grade what students handed in: notebooks of the chapters",
         ),
         "serve": (
             "multitask.commands.serve",
@@ -182,11 +191,11 @@ def find_command(name: str):
     except LookupError as error:
         raise UserError(f"{error}{command_for(name)}") from None
     except ModuleNotFoundError as error:
-        if error.name != "benchmarks":
+        if error.name not in REPOSITORY:
             raise
         raise UserError(
-            f"{name} needs the folder benchmarks of the repository, which is not installed: clone "
-            "it, and there run: pip install -e '.[bench]'"
+            f"{name} needs the folder {error.name} of the repository, which is not installed: "
+            f"clone it, and there run: pip install -e '.[{REPOSITORY[error.name]}]'"
         ) from None
 
 

@@ -57,8 +57,9 @@ def richest(data: dict[str, str]) -> str:
 
 
 def printed(text: str) -> str:
-    """Plain text as it was printed."""
-    return f'<pre class="output">{html.escape(ANSI.sub("", text).rstrip())}</pre>'
+    """Plain text as it was printed. What an exercise says is prose, whose lines may be broken."""
+    kind = "output said" if text.startswith("Not answered yet") else "output"
+    return f'<pre class="{kind}">{html.escape(ANSI.sub("", text).rstrip())}</pre>'
 
 
 def picture(png: str) -> str:

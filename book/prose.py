@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
@@ -73,4 +74,4 @@ def plain(token) -> str:
 
 def _page(link: str) -> str:
     """Where a link of a notebook leads on the site."""
-    return re.sub(r"^(\d\d_\w+)\.ipynb", r"\1.html", link)
+    return re.sub(r"^(\d\d_\w+\.ipynb|\w+\.md)", lambda match: f"{Path(match[1]).stem}.html", link)

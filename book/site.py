@@ -13,6 +13,7 @@ from string import Template
 import nbformat
 
 from book import cells, reference
+from book.course import COURSE, map_of
 from book.prose import Prose, Section
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -32,14 +33,19 @@ class Chapter:
     sections: list[Section]
 
 
-def write_site(paths: Sequence[Path], folder: Path, packages: Sequence[str] = ()) -> None:
-    """Render executed notebooks, and a reference of packages, into a folder.
+def write_site(
+    paths: Sequence[Path],
+    folder: Path,
+    packages: Sequence[str] = (),
+    others: Sequence[Path] = (),
+) -> None:
+    """Render executed notebooks, a reference of packages, and other pages, into a folder.
 
     The folder is emptied before.
 
     Raises:
-        ValueError: a formula cannot be set, a notebook does not begin with "# NN · Title", or the
-            folder holds something else than such a site.
+        ValueError: a formula cannot be set, a notebook does not begin with "# NN · Title", another
+            page (Markdown) not with "# Title", or the folder holds something else than such a site.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / "sections.js").exists():
         raise ValueError(f"{folder} holds no book but other files: move them away")
@@ -49,6 +55,9 @@ def write_site(paths: Sequence[Path], folder: Path, packages: Sequence[str] = ()
     folder.mkdir(parents=True)
     for name in ASSETS:
         shutil.copyfile(TEMPLATES / name, folder / name)
+    (folder / "map").mkdir()
+    for number in {chapter.number for chapter in chapters} & set(COURSE):
+        (folder / "map" / f"{number}.svg").write_text(map_of(number), encoding="utf-8")
     (folder / "sections.js").write_text(search_index(chapters, pages), encoding="utf-8")
     (folder / "index.html").write_text(contents_page(chapters), encoding="utf-8")
     for before, chapter, after in zip(
@@ -56,6 +65,8 @@ def write_site(paths: Sequence[Path], folder: Path, packages: Sequence[str] = ()
     ):
         text = chapter_page(before, chapter, after)
         (folder / chapter.page).write_text(text, encoding="utf-8")
+    for path in others:
+        (folder / f"{path.stem}.html").write_text(other_page(path), encoding="utf-8")
     (folder / "reference.html").write_text(reference_contents(pages), encoding="utf-8")
     for page in pages:
         (folder / page.file).write_text(reference_page(page, pages), encoding="utf-8")
@@ -94,6 +105,16 @@ def chapter_page(before: Chapter | None, chapter: Chapter, after: Chapter | None
         after=_way(after, "next", "", " →"),
     )
     return fill("page.html", title=f"{chapter.number} · {html.escape(chapter.title)}", body=body)
+
+
+def other_page(path: Path) -> str:
+    """A page of Markdown that belongs to all chapters."""
+    text = path.read_text(encoding="utf-8")
+    title = text.splitlines()[0]
+    if not title.startswith("# "):
+        raise ValueError(f'{path} must begin with "# Title", not with {title!r}')
+    body = f'<main class="prose other">{Prose(title[2:]).render(text)}</main>'
+    return fill("page.html", title=html.escape(title[2:]), body=body)
 
 
 def contents_page(chapters: Sequence[Chapter]) -> str:

@@ -48,6 +48,8 @@ GRAPH = b"\x08\x08\x12\x09" + SOFTWARE.encode()
 CODE = f"Written by {SOFTWARE} export"
 WEIGHTS = f"{SOFTWARE}-weights-1"
 NETWORKS = f"network ({SOFTWARE}),"
+GRADES = f"hand-in ({SOFTWARE}),"
+EXPERIMENT = f"model ({SOFTWARE}),"
 RESULTS = re.compile(
     rb'\[\n  \{\n    "image_id": \d+,\n    "category_id": \d+,\n    "bbox": \[\n|\[\]\n\Z'
 )
@@ -72,8 +74,8 @@ def is_own_video(path: str | os.PathLike) -> bool:
 
 def is_own_table(path: str | os.PathLike) -> bool:
     """Whether it is a table of ours."""
-    beginnings = tuple(text.encode("utf-8-sig") for text in (TABLE, NETWORKS))
-    return _start(path).startswith(beginnings)
+    tables = (TABLE, NETWORKS, GRADES, EXPERIMENT)
+    return _start(path).startswith(tuple(text.encode("utf-8-sig") for text in tables))
 
 
 def is_own_page(path: str | os.PathLike) -> bool:

@@ -1,8 +1,15 @@
 """What holds for every test."""
 
+import os
+import tempfile
+
 import pytest
 
 import nn
+
+# Right answers are kept in a folder of the reader's; those of the tests are not.
+kept = tempfile.TemporaryDirectory(prefix="lighthead-tests-")
+os.environ["LIGHTHEAD_MINE"] = os.path.join(kept.name, "mine")
 
 
 @pytest.fixture(autouse=True)

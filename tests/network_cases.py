@@ -21,6 +21,7 @@ from nn.models.darknet19 import Darknet19
 from nn.models.densenet import DenseNet
 from nn.models.efficientnet import EfficientNet, Scale
 from nn.models.efficientnet_lite import EfficientNetLite
+from nn.models.extraction import Extraction
 from nn.models.googlenet import GoogLeNet
 from nn.models.inception_resnet import InceptionResNet
 from nn.models.inception_v3 import InceptionV3
@@ -36,6 +37,7 @@ from nn.models.shufflenet_v1 import ShuffleNetV1
 from nn.models.shufflenet_v2 import shufflenet_v2
 from nn.models.squeezenet import SqueezeNet
 from nn.models.vgg import VGG
+from nn.models.vgg_reduced import VGGReduced
 from nn.models.xception import Xception
 from nn.models.xception_like import XceptionLike
 
@@ -77,6 +79,7 @@ OPTIONS = {
     "googlenet": {"aux_logits": False, "init_weights": False},
     "inception_v3": {"aux_logits": False, "init_weights": False},
     "mobilenet_v2_x1_4": {"width_mult": 1.4},
+    "mobilenet_v2_x0_56": {"width_mult": 0.56},
     "mobilenet_v3_large_x0_75": {"bn_eps": 1e-3},
     "mobilenet_v3_small_x0_75": {"bn_eps": 1e-3},
 }
@@ -145,6 +148,9 @@ FAMILIES = {
     "densenet": lambda: DenseNet((2, 1, 2), 5, growth_rate=4),
     "efficientnet": lambda: EfficientNet(Scale(0.25, 1.0, 64, 0.0), 5, stochastic_depth=0.0),
     "efficientnet_lite": lambda: EfficientNetLite(5, dropout=0.0),
+    "extraction": lambda: Extraction(
+        5, (((7, 4),), ((3, 8),), ((1, 4), (3, 8)), ((3, 8),), ((3, 16),))
+    ),
     "googlenet": lambda: GoogLeNet(5, is_paper=True, dropout=0.0),
     "inception_v3": lambda: InceptionV3(5, dropout=0.0).eval(),
     "inception_v4": lambda: InceptionV4(5).eval(),
@@ -162,6 +168,7 @@ FAMILIES = {
     "shufflenet_v2, SE": lambda: shufflenet_v2(0.5, 5, "paper", squeeze=True).eval(),
     "squeezenet": lambda: SqueezeNet("1.1", 5, bypass="complex", dropout=0.0),
     "vgg": lambda: VGG(11, 5, True, dropout=0.0, channels=(4, 4, 8, 8, 8), hidden=16),
+    "vgg_reduced": lambda: VGGReduced(5, channels=(4, 4, 8, 8, 8), hidden=16),
     "xception": lambda: Xception(5),
     "xception_like": lambda: XceptionLike(5, (8, 16, 32, 32), (2, 1, 2)),
 }

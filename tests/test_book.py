@@ -137,3 +137,13 @@ def test_a_site_replaces_a_site_only(tmp_path):
     with pytest.raises(ValueError, match="mine holds no book"):
         write_site([path], tmp_path / "mine")
     assert (tmp_path / "mine" / "index.html").read_text() == "mine"
+
+
+def test_what_an_exercise_says_may_be_broken_into_lines():
+    need_the_extra()
+    from book.cells import printed
+
+    assert printed("Not answered yet. <why>\n") == (
+        '<pre class="output said">Not answered yet. &lt;why&gt;</pre>'
+    )
+    assert printed("2 3\n") == '<pre class="output">2 3</pre>'

@@ -26,7 +26,6 @@ from detector.datasets import ShapesDataset, write_shapes
 from detector.detectors import DETECTORS
 from detector.detectors.compiled import MOST_SIZES
 from detector.detectors.detector import Detector, DetectorSettings
-from detector.parts.anchors import AnchorSettings
 from detector.training import checkpoints
 from detector.training.loading import load_detector
 from detector.training.objectives.detection import describe
@@ -38,7 +37,7 @@ KEYS = ("boxes", "scores", "labels")
 
 
 def misspelt(name: str) -> str:
-    return name[1] + name[0] + name[2:]
+    return f"{name[0]}x{name[1:]}"
 
 
 def eight_pictures():
@@ -87,7 +86,11 @@ def test_a_row_is_a_detector_and_its_settings_know_it(name):
         found = detector.Settings()
         for part in detector.Settings.anchors.split("."):
             found = getattr(found, part)
-        assert isinstance(found, AnchorSettings)
+        fitted = detector.Settings().fitted(np.float32([[20, 40], [30, 30], [90, 60]]), 2, 1)
+        assert detector.Settings.of(json.loads(json.dumps(fitted.as_dict()))) == fitted
+        for part in detector.Settings.anchors.split("."):
+            fitted = getattr(fitted, part)
+        assert fitted.shapes is not None and fitted != found
 
 
 def test_misspelt_names_are_told_the_nearest(name):

@@ -35,6 +35,7 @@ from network_cases import (
     scores,
     within,
 )
+from torchvision_oracle import torchvision_part
 
 import nn
 from nn.models import NETWORKS, load_weights
@@ -202,6 +203,8 @@ def made_by(package: str, function: str, name: str):
     """The network of another package, with weights of its own making."""
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)  # its threads would wait for work beside ours
+    if package != "pytorchcv":
+        torchvision_part("models")
     try:
         if package == "torchvision":
             from torchvision.models import get_model as make

@@ -162,7 +162,7 @@ def test_split_join_and_shuffle_copy_nothing():
         *(nn.Conv2d(4, 4, 1) for _ in range(5)),
     )
     compiled = check(module, (2, 3, 6, 7))
-    assert len(compiled.plan.table) == 6 and len(compiled.plan.stages) == 1
+    assert compiled.plan.kinds == ["columns"] + 6 * ["product"] and len(compiled.plan.stages) == 1
 
 
 def test_a_sum_of_convolutions_and_what_follows():

@@ -21,7 +21,9 @@ def pool(**options):
 
 @pytest.mark.parametrize("include", [False, True])
 @pytest.mark.parametrize("ceil_mode", [False, True])
-@pytest.mark.parametrize("geometry", [(2, 2, 0), (3, 2, 1), ((2, 5), (3, 1), (1, 2))])
+@pytest.mark.parametrize(
+    "geometry", [(2, 2, 0), (3, 2, 1), (3, 1, 1), (5, 1, 2), ((2, 5), (3, 1), (1, 2))]
+)
 def test_average_pooling(geometry, ceil_mode, include):
     options = dict(zip(("kernel_size", "stride", "padding"), geometry, strict=True))
     check(pool(**options, ceil_mode=ceil_mode, count_include_pad=include), (2, 3, 11, 14))
@@ -36,15 +38,42 @@ def test_adaptive_average_pooling(size):
 def test_groups_are_one_step():
     conv = nn.Conv2d(12, 18, 3, padding=1, groups=3)
     assert check(nn.Sequential(nn.Conv2d(3, 12, 1), conv), (2, 3, 9, 8)).plan.kinds == [
-        "product", "product"
+        "product", "columns", "product"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize(
+    "window",
+    [(1, 2, 0, 1), (3, 2, 1, 1), ((3, 4), (2, 3), (0, 2), (2, 1)), ((2, 7), (3, 1), 3, 1)],
+    ids=str,
+)
+def test_copies_for_each_column_of_taps(window, groups):
+    conv = nn.Conv2d(24, 18, *window, groups=groups)
+    conv.weight.data[:, :, 0, -1] = 0  # a tap of zeros is left out
+    compiled = check(nn.Sequential(nn.Conv2d(3, 24, 1), conv), (2, 3, 13, 21))
+    assert compiled.plan.kinds == ["product", "columns", "product"]
+
+
+def test_taps_of_nothing_but_zeros():
+    conv = nn.Conv2d(8, 5, 3, 2)
+    conv.weight.data[:] = 0
+    check(nn.Sequential(nn.Conv2d(3, 8, 1), conv), (1, 3, 9, 8))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (9, 16), (14, 17)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [3, 5, 7])
+def test_stencils(side, stride, size):
+    conv = nn.Conv2d(5, 5, side, stride, side // 2, groups=5)
+    assert check(nn.Sequential(nn.Conv2d(3, 5, 1), conv), (2, 3, *size)).plan.kinds[1] == "stencil"
 
 
 def test_numbers_for_each_channel_go_into_the_weights():
     shift, scale = np.random.default_rng(0).standard_normal((2, 1, 5, 1, 1)).astype(np.float32)
     module = Layers(
         lambda x, conv: F.relu((conv(x) * nn.Tensor(scale) + nn.Tensor(shift)) * 2.0 + 0.5),
-        nn.Conv2d(3, 5, 3),
+        nn.Conv2d(3, 5, 1),
     )
     assert check(module, (2, 3, 9, 8)).plan.kinds == ["product"]
 
@@ -57,6 +86,18 @@ def test_sums_and_products_of_anything():
 
     module = Layers(function, nn.Conv2d(3, 6, 1), nn.Conv2d(3, 6, 3, padding=1, groups=3))
     check(module, (3, 3, 9, 8))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_clamp_of_maps_put_together_is_one_of_each(again):
+    def function(x, first, second):
+        a, b = first(x), second(x)
+        return F.cat((F.relu(F.cat((a, b), 1)), a if again else F.relu6(b * a)), 1)
+
+    module = Layers(function, nn.Conv2d(3, 6, 1), nn.Conv2d(3, 6, 1))
+    check(module, (2, 3, 9, 8))
+    alone = Layers(lambda x, a, b: F.relu(F.cat((a(x), b(x)), 1)), *module.parts)
+    assert check(alone, (2, 3, 9, 8)).plan.kinds == ["product", "product"]
 
 
 def test_two_readers_of_a_flattened_map():
@@ -154,14 +195,20 @@ ROWS = {
 
 
 @pytest.mark.parametrize("operation", ROWS)
-@pytest.mark.parametrize("before", ["pointwise", "depthwise", "strided", "Winograd", "sum", "map"])
+@pytest.mark.parametrize(
+    "before", ["pointwise", "depthwise", "stencil", "phases", "columns", "Winograd", "sum", "map"]
+)
 def test_a_new_activation_is_a_row_of_the_table(operation, before, monkeypatch):
     lowering, options = ROWS[operation]
     monkeypatch.setitem(LOWERINGS, operation, lowering)
     first, conv = nn.Conv2d(3, 64, 1), nn.Conv2d(64, 64, 1)
     if before == "depthwise":
+        conv = nn.Conv2d(64, 64, 5, padding=1, groups=64)
+    elif before == "stencil":
         conv = nn.Conv2d(64, 64, 5, padding=2, groups=64)
-    elif before == "strided":
+    elif before == "phases":
+        first, conv = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 7, 3, 2, 1)
+    elif before == "columns":
         conv = nn.Conv2d(64, 7, 3, 2, 1)
     elif before == "Winograd":
         conv = nn.Conv2d(64, 64, 3, padding=1)

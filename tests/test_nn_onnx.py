@@ -172,6 +172,10 @@ def test_every_network(name):
     network = NETWORKS[name](num_classes=7).eval()
     if name not in DOUBLE | {"efficientnet_b3"}:  # with these they make too much of a rounding
         filled(network)
+    if name == "se_resnet152":  # fifty blocks of full strength make a tenth of a rounding
+        for norm in network.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.weight.data *= np.float32(0.7)
     shapes, shape = [(1, 3, 96, 128), (2, 3, 160, 192)], (2, 3, 128, 96)
     if family_of(name) in FIXED:
         with pytest.raises(NoEquivalentError, match="AdaptiveAvgPool2d"):

@@ -95,7 +95,7 @@ def test_bits_do_not_depend_on_the_threads():
         nn.Conv2d(64, 64, 3, padding=2, dilation=2),
         nn.Conv2d(128, 128, 3, padding=1, groups=2),
         nn.Conv2d(64, 64, 5, padding=2),
-        nn.Conv2d(63, 64, 3, padding=1),
+        nn.Conv2d(15, 64, 3, padding=1),
         nn.Conv2d(64, 64, (3, 1), padding=(1, 0)),
     ],
 )

@@ -89,14 +89,14 @@ def classifier(case, arrays):
 
 
 def network(case, arrays):
-    from detector.heads.compiled_light_head import CompiledLightHead
+    from detector.heads.connected_head import CompiledHead
 
     model = load_detector(arrays)
     maps = fast(model, arrays["images"].shape)
-    head = CompiledLightHead(model.head, len(arrays["pooled"]))
+    head = CompiledHead(model.head, len(arrays["pooled"]))
 
     def run():
-        objectness, deltas, thin, _ = maps(arrays["images"])
+        objectness, deltas, thin, *_ = maps(arrays["images"])
         return [objectness, deltas, thin, *head.connected(arrays["pooled"])]
 
     return run
@@ -176,6 +176,7 @@ BUILDERS = {
     cases.MatrixProduct: matrix_product,
     cases.Convolution: convolution,
     cases.AnyNetwork: any_network,
+    cases.AnyDetector: any_network,
     cases.Classifier: classifier,
     cases.Network: network,
     cases.Detection: detection,

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 # 1. Paths: a = 2, b = 3, c = a + b, d = a c, y = c d, so y = a (a + b)^2.
 
@@ -104,6 +105,7 @@ softplus = Exercise(
         "1 / (1 + e^-|x|), for x < 0 it is e^-|x| / (1 + e^-|x|).",
     ),
     reference=_softplus_reference,
+    keeps="softplus:softplus_backward",
 )
 
 
@@ -485,4 +487,38 @@ from_memory = Exercise(
         "without sources keeps what arrived, added to what it has, in grad.",
     ),
     reference=MyTensor,
+    keeps="tensor:Tensor",
+)
+
+
+# Bug hunt
+
+_handed_to_both = np.array([1.0, 2.0])  # as the rule of a sum does it
+hunt = Hunt(
+    '''
+def add_shares(shares):
+    """[(name, array), ...] in the order of arrival -> {name: the sum of its arrays}.
+
+    The arrays themselves are left as they are: others may hold them, too.
+    """
+    totals = {}
+    for name, share in shares:
+        if name in totals:
+            totals[name] += share
+        else:
+            totals[name] = share
+    return totals
+''',
+    mend=("totals[name] += share", "totals[name] = totals[name] + share"),
+    tests={
+        "one share each": ([("x", np.array([1.0, 2.0])), ("y", np.array([3.0, 4.0]))],),
+        "numbers, used three times": ([("x", 1.0), ("x", 2.0), ("x", 4.0)],),
+        "y = x + z, then x once more": (
+            [("x", _handed_to_both), ("z", _handed_to_both), ("x", np.array([10.0, 20.0]))],
+        ),
+    },
+    hints=(
+        "Only x gets another share, and yet z changes. Which two arrays are one and the same?",
+        "For an array, a += b writes into a; a = a + b makes a new one.",
+    ),
 )

@@ -6,7 +6,9 @@ import inspect
 
 import numpy as np
 
+from exercises.cases import FunctionExercise
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 # 1. Count
 
@@ -42,64 +44,71 @@ count = Exercise(
 )
 
 
-# 2. The backward pass of a linear layer
+# 2. Tied weights
 
 
-def _linear_reference(grad_output, x, weight):
-    return grad_output @ weight, grad_output.T @ x, grad_output.sum(axis=0)
+def _tied(grad_output, x, weight):
+    hidden, grad_hidden = x @ weight.T, grad_output @ weight.T
+    return grad_hidden @ weight, hidden.T @ grad_output + grad_hidden.T @ x
 
 
-def _check_linear(answer):
+def _tied_cases():
     rng = np.random.default_rng(2)
-    # A square case first, where a transposition too many does not change a shape.
-    for N, IN, OUT in ((4, 4, 4), (6, 5, 3), (1, 2, 7)):
-        grad_output, x = rng.standard_normal((N, OUT)), rng.standard_normal((N, IN))
-        weight = rng.standard_normal((OUT, IN))
-        given = answer(grad_output, x, weight)
-        if not isinstance(given, tuple | list) or len(given) != 3:
-            raise Wrong("return three arrays: the gradients in x, in weight and in bias.")
-        right = _linear_reference(grad_output, x, weight)
-        for name, array, wanted in zip(("x", "weight", "bias"), given, right, strict=True):
-            _judge_gradient(name, np.asarray(array), wanted, grad_output, x, weight)
+    for N, IN, OUT in ((1, 1, 1), (4, 3, 3), (5, 4, 2)):
+        yield tuple(rng.standard_normal(s) for s in ((N, IN), (N, IN), (OUT, IN)))
 
 
-def _judge_gradient(name, given, right, grad_output, x, weight):
-    N = len(x)
-    if given.shape == right.shape and np.allclose(given, right):
-        return
-    if given.shape == right.shape and N > 1 and np.allclose(given * N, right):
-        raise Wrong(
-            f"the gradient in {name} is divided by the number of points. A mean belongs to the "
-            "loss, which has already put it into grad_output; here contributions add up."
-        )
-    if name == "bias" and given.ndim == 2:
-        raise Wrong(
-            f"the gradient in bias has shape {given.shape}. The bias was repeated for every point, "
-            "so what comes back is summed over the points."
-        )
-    if name == "bias" and given.shape == (N,) and np.allclose(given, grad_output.sum(axis=1)):
-        raise Wrong("the gradient in bias is summed over the outputs; it has to be the points.")
-    if name == "weight" and given.shape == right.T.shape and np.allclose(given, right.T):
-        raise Wrong("the gradient in weight is transposed: it must have the weight's shape.")
-    if name == "x" and given.shape == right.shape and np.allclose(given, grad_output @ weight.T):
-        raise Wrong(
-            "the gradient in x uses the weight transposed once too often. Forward is x W^T; "
-            "backward is grad_output W."
-        )
-    if given.shape != right.shape:
-        raise Wrong(f"the gradient in {name} has shape {given.shape}, it should be {right.shape}.")
-    raise Wrong(f"the gradient in {name} has the right shape and wrong numbers.")
+def _other_tied(grad_x, grad_weight):
+    """A mistake: what becomes of the two gradients of the reference, or of their parts."""
+
+    def answer(g, x, w):
+        return grad_x(g, x, w), grad_weight(g, x, w)
+
+    return answer
 
 
-linear_backward = Exercise(
-    "linear_backward",
-    check=_check_linear,
+def _right_x(g, x, w):
+    return _tied(g, x, w)[0]
+
+
+def _right_weight(g, x, w):
+    return _tied(g, x, w)[1]
+
+
+tied_backward = FunctionExercise(
+    "tied_backward",
+    reference=_tied,
+    cases=list(_tied_cases()),
+    mistakes={
+        "the gradient in weight comes from its second use alone, as the one that makes y. It is "
+        "used twice, so two gradients add up.": _other_tied(
+            _right_x, lambda g, x, w: (x @ w.T).T @ g
+        ),
+        "the gradient in weight comes from its first use alone, as the one that makes the hidden "
+        "numbers. It is used twice, so two gradients add up.": _other_tied(
+            _right_x, lambda g, x, w: (g @ w.T).T @ x
+        ),
+        "you take the mean of the weight's two gradients. Uses add up.": _other_tied(
+            _right_x, lambda g, x, w: _right_weight(g, x, w) / 2
+        ),
+        "the gradient in x stops at the hidden numbers; they have a weight in front of them.": (
+            _other_tied(lambda g, x, w: g @ w.T, _right_weight)
+        ),
+        "the gradient in weight is transposed: it must have the weight's shape.": _other_tied(
+            _right_x, lambda g, x, w: _right_weight(g, x, w).T
+        ),
+        "a mean belongs to the loss, which has put it into grad_output already.": _other_tied(
+            _right_x, lambda g, x, w: _right_weight(g, x, w) / len(x)
+        ),
+    },
     hints=(
-        "Let the shapes guide you: each gradient has the shape of what it belongs to.",
-        "(N, OUT) and (OUT, IN) make (N, IN); (OUT, N) and (N, IN) make (OUT, IN).",
-        "The bias is added to every row, so its gradient is the sum of the rows of grad_output.",
+        "Give the two uses names of their own: hidden = x A^T and y = hidden B, where A and B are "
+        "weight. Which gradients have A and B?",
+        "B gets hidden^T grad_output. What arrives at hidden is grad_output B^T, and A gets that, "
+        "transposed, times x.",
+        "weight is A and B: its gradient is their sum. x gets what arrived at hidden times A.",
     ),
-    reference=_linear_reference,
+    praise="Right: used twice, so two gradients add up (chapter 01).",
 )
 
 
@@ -209,6 +218,7 @@ nesterov = Exercise(
         "the new velocity plus alpha times the gradient.",
     ),
     reference=_nesterov_reference,
+    keeps="momentum:nesterov_step",
 )
 
 
@@ -289,4 +299,34 @@ every_parameter_once = Exercise(
         "one call itself with a longer prefix.",
     ),
     reference=_named_parameters_reference,
+    keeps="parameters:named_parameters",
+)
+
+
+# Bug hunt
+
+hunt = Hunt(
+    '''
+def momentum_path(weight, grads, rates, momentum):
+    """Equation 3-2, a gradient and a learning rate each step -> all weights, from the first on."""
+    velocity, path = 0.0, [weight]
+    for grad, lr in zip(grads, rates, strict=True):
+        velocity = momentum * velocity + grad
+        weight = weight - lr * velocity
+        path.append(weight)
+    return path
+''',
+    mend=(
+        "velocity = momentum * velocity + grad\n        weight = weight - lr * velocity",
+        "velocity = momentum * velocity + lr * grad\n        weight = weight - velocity",
+    ),
+    tests={
+        "a single step": (1.0, [2.0], [0.1], 0.9),
+        "a constant rate": (1.0, [1.0, 1.0, -2.0], [0.1, 0.1, 0.1], 0.9),
+        "a rate that drops": (1.0, [1.0, 1.0, 1.0], [0.1, 0.1, 0.01], 0.9),
+    },
+    hints=(
+        "With one rate it is right, with two it is not: where does the rate come in?",
+        "Section 5 has both ways. Which of them is equation 3-2?",
+    ),
 )

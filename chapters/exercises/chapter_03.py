@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 from exercises.watching import watch
 
 # 1. The size of the output
@@ -178,6 +179,7 @@ turn = Exercise(
         "Exchange the first two axes, then reverse the last two: a slice with step -1 does that.",
     ),
     reference=_turn_reference,
+    keeps="turn",
 )
 
 
@@ -294,4 +296,34 @@ one_axis = Exercise(
         "grad times the slice.",
     ),
     reference=_one_axis_reference,
+)
+
+
+# Bug hunt
+
+hunt = Hunt(
+    '''
+def grad_of_image(grad, weight, stride, padding, H, W):
+    """One channel: grad (OH, OW), weight (KH, KW) -> the gradient in the image (H, W)."""
+    (OH, OW), (KH, KW) = grad.shape, weight.shape
+    padded = np.zeros((H + 2 * padding, W + 2 * padding))
+    for u, v in np.ndindex(KH, KW):
+        rows = slice(u, u + (OH - 1) * stride + 1, stride)
+        columns = slice(v, v + (OW - 1) * stride + 1, stride)
+        padded[rows, columns] += weight[u, v] * grad
+    return padded[padding:-padding, padding:-padding]
+''',
+    mend=(
+        "padded[padding:-padding, padding:-padding]",
+        "padded[padding : padding + H, padding : padding + W]",
+    ),
+    tests={
+        "padding 1": (np.arange(12.0).reshape(3, 4), np.arange(9.0).reshape(3, 3), 1, 1, 3, 4),
+        "padding 2, stride 2": (np.ones((3, 3)), np.arange(25.0).reshape(5, 5), 2, 2, 5, 6),
+        "no padding": (np.array([[1.0, 2.0]]), np.array([[1.0, 3.0]]), 1, 0, 1, 3),
+    },
+    hints=(
+        "What does the slice in the last line take if padding is 0?",
+        "-0 is 0, so 0:-0 is empty. Say where the slice ends without counting from the end.",
+    ),
 )

@@ -6,72 +6,49 @@ import math
 
 import numpy as np
 
+from exercises.cases import FunctionExercise
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 from exercises.watching import watch
 
-# 1. Multiply-adds
+# 1. When is it worth it?
 
 
-def _count_reference(c1, c2, h, w, kernel, stride, groups):
-    out_h, out_w = -(-h // stride), -(-w // stride)
-    return out_h * out_w * c2 * (c1 // groups) * kernel * kernel
+def _channels_for(factor, kernel):
+    taps, c = kernel * kernel, 1
+    if factor >= taps:
+        return math.inf
+    while taps * c < factor * (taps + c):
+        c += 1
+    return c
 
 
-def _count_mistakes(c1, c2, h, w, kernel, stride, groups):
-    out = -(-h // stride) * -(-w // stride)
-    per_pixel = c2 * c1 // groups * kernel * kernel
-    yield h * w * per_pixel, "you count a window for every pixel of the input. The stride skips."
-    yield (
-        h * w * per_pixel / stride,
-        "the stride skips rows and columns: the outputs are fewer by its square.",
-    )
-    yield out * c1 * c2 * kernel**2, "you ignore the groups: an output sees c1 / groups channels."
-    yield (
-        out * (c1 // groups) * (c2 // groups) * kernel**2,
-        "you divide by the groups twice. That is the count of one group.",
-    )
-    yield out * per_pixel / kernel, "a kernel has kernel x kernel taps."
-    yield 2 * out * per_pixel, "a multiplication and its addition count as one, as in the thesis."
-    yield (
-        (h // stride) * (w // stride) * per_pixel,
-        "the output's size is rounded up: 7 pixels with stride 2 make 4.",
-    )
-    yield h * w * per_pixel / stride**2, "the output's size is rounded up to whole pixels."
-    yield per_pixel, "those are the weights: each is used once for every output pixel."
-
-
-def _check_count(answer):
-    cases = [
-        (3, 24, 224, 224, 3, 2, 1), (24, 58, 56, 56, 1, 1, 1), (58, 58, 56, 56, 3, 2, 58),
-        (240, 60, 28, 28, 1, 1, 3), (12, 6, 7, 9, 3, 2, 3), (8, 8, 5, 5, 5, 1, 2),
-    ]  # fmt: skip
-    given = [answer(*case) for case in cases]
-    right = [_count_reference(*case) for case in cases]
-    if not all(isinstance(count, int | float | np.number) for count in given):
-        raise Wrong("return a number.")
-    if list(given) == right:
-        return
-    for mistake in zip(*(_count_mistakes(*case) for case in cases), strict=True):
-        # A mistake shows only in some cases; it must explain all of them.
-        if all(math.isclose(a, b) for a, (b, _) in zip(given, mistake, strict=True)):
-            raise Wrong(mistake[0][1])
-    case, count, wanted = next(
-        row for row in zip(cases, given, right, strict=True) if row[1] != row[2]
-    )
-    raise Wrong(
-        f"for c1, c2, h, w, kernel, stride, groups = {case} you return {count:,}; it is {wanted:,}."
-    )
-
-
-count = Exercise(
-    "count",
-    check=_check_count,
+channels_for = FunctionExercise(
+    "channels_for",
+    reference=_channels_for,
+    cases=[(8, 3), (4.5, 3), (8.5, 3), (1, 3), (7, 3), (9, 3), (20, 5), (25, 5), (30, 5)],
+    mistakes={
+        "nearly: so many do not quite reach the factor. Round up.": (
+            lambda f, k: math.inf if f >= k * k else int(f * k * k / (k * k - f))
+        ),
+        "nearly: where the division leaves no rest, that is one too many.": (
+            lambda f, k: math.inf if f >= k * k else int(f * k * k / (k * k - f)) + 1
+        ),
+        "that is in depthwise multiply-adds alone; pointwise is most of the pair's work.": (
+            lambda f, k: math.ceil(f)
+        ),
+        "that is against the pointwise convolution alone, k k times its work whatever c is.": (
+            lambda f, k: 1 if f <= k * k else math.inf
+        ),
+        "the window has kernel x kernel taps.": lambda f, k: _channels_for(f, math.sqrt(k)),
+    },
     hints=(
-        "How many numbers does the output hold, and over how many products does each one sum?",
-        "The output is -(-h // stride) x -(-w // stride) pixels (rounded up) of c2 channels.",
-        "Each output number sums over c1 / groups channels and kernel x kernel taps.",
+        "For each pixel an ordinary convolution has k k c c multiply-adds, depthwise k k c, "
+        "pointwise c c.",
+        "Ordinary over pair is k k c / (k k + c). What does that become when c grows without end?",
+        "k k c >= factor (k k + c). If factor >= k k no c is large enough; else solve for c, or "
+        "try 1, 2, 3, ...",
     ),
-    reference=_count_reference,
 )
 
 
@@ -169,58 +146,59 @@ depthwise = Exercise(
         "The slice of rows is u : u + (OH - 1) * stride + 1 : stride.",
     ),
     reference=_depthwise_reference,
+    keeps="depthwise",
 )
 
 
-# 4. Equation 3-1
+# 4. Equation 3-1, with a batch
 
 
-def _excess_reference(c1, c2, h, w):
-    C = h * w * c1 * c2
-    return (h * w * (c1 + c2) + c1 * c2) / (2.0 * math.sqrt(h * w * C) + C / (h * w))
+def _excess(c1, c2, h, w, batch):
+    pixels, weights = batch * h * w, c1 * c2
+    return (pixels * (c1 + c2) + weights) / (2.0 * pixels * math.sqrt(weights) + weights)
 
 
-def _check_excess(answer):
-    cases = [(24, 144, 56, 56), (64, 64, 28, 28), (320, 1280, 7, 7), (10, 1000, 1, 1)]
-    given = np.array([float(answer(*case)) for case in cases])
-    right = np.array([_excess_reference(*case) for case in cases])
-    if np.allclose(given, right):
-        return
-    c1, c2, h, w = np.array(cases, float).T
-    pixels = h * w
-    access = pixels * (c1 + c2) + c1 * c2
-    mistakes = {
-        "you forgot the weights, c1 c2: they have to be moved as well.": (c1 + c2)
-        / (2 * np.sqrt(c1 * c2)),
-        "that is the fraction turned round: the least over the actual.": 1 / right,
-        "that is the memory access itself; divide by the least.": access,
-        "that is the least memory access; it belongs below the actual one.": access / right,
-        "in the bound, C is h w c1 c2, all multiply-adds, not c1 c2.": access
-        / (2 * np.sqrt(pixels * c1 * c2) + c1 * c2 / pixels),
-        "the weights are missing above the line: h w (c1 + c2) + c1 c2.": pixels
-        * (c1 + c2)
-        / (access / right),
-        "the best layer has the same product c1 c2, not the same sum c1 + c2.": access
-        / (pixels * (c1 + c2) + ((c1 + c2) / 2) ** 2),
-    }
-    for reason, mistake in mistakes.items():
-        if np.allclose(given, mistake):
-            raise Wrong(reason)
-    worst = int(np.argmax(np.abs(given / right - 1)))
-    raise Wrong(
-        f"for c1, c2, h, w = {cases[worst]} you return {given[worst]:.4g}; it is "
-        f"{right[worst]:.4g}. With c1 = c2 it must be exactly 1."
-    )
-
-
-excess = Exercise(
+excess = FunctionExercise(
     "excess",
-    check=_check_excess,
+    reference=_excess,
+    cases=[
+        (64, 64, 28, 28, 1),
+        (24, 144, 56, 56, 1),
+        (24, 144, 56, 56, 8),
+        (320, 1280, 7, 7, 1),
+        (320, 1280, 7, 7, 32),
+        (10, 1000, 1, 1, 4),
+    ],
+    mistakes={
+        "that is the ratio for a single image. The weights are read once for the whole batch, the "
+        "maps once for each image.": lambda c1, c2, h, w, n: _excess(c1, c2, h, w, 1),
+        "you read the weights again for each image. Once they are there, they serve all.": (
+            lambda c1, c2, h, w, n: (
+                (n * (h * w * (c1 + c2) + c1 * c2))
+                / (2.0 * n * h * w * math.sqrt(c1 * c2) + c1 * c2)
+            )
+        ),
+        "that is the fraction turned round: the least over the actual.": (
+            lambda *case: 1 / _excess(*case)
+        ),
+        "you forgot the weights, c1 c2: they have to be moved as well.": (
+            lambda c1, c2, h, w, n: (c1 + c2) / (2.0 * math.sqrt(c1 * c2))
+        ),
+        "that is the memory access itself; divide by the least.": (
+            lambda c1, c2, h, w, n: n * h * w * (c1 + c2) + c1 * c2
+        ),
+        "the best layer has the same product c1 c2, not the same sum c1 + c2.": (
+            lambda c1, c2, h, w, n: (
+                (n * h * w * (c1 + c2) + c1 * c2) / (n * h * w * (c1 + c2) + ((c1 + c2) / 2) ** 2)
+            )
+        ),
+    },
     hints=(
-        "Equation 3-1 has both: the memory access on its left side, the least on its right.",
-        "C is the number of multiply-adds, h w c1 c2; the bound is 2 sqrt(h w C) + C / (h w).",
+        "What is moved for a batch of n: which of the three terms of equation 3-1 is needed n "
+        "times, and which once?",
+        "n h w (c1 + c2) + c1 c2. The best layer with the same c1 c2 has both widths sqrt(c1 c2).",
     ),
-    reference=_excess_reference,
+    praise="Right. A batch is a larger map, and there unequal widths cost the most.",
 )
 
 
@@ -263,4 +241,28 @@ relu_for_nothing = Exercise(
         "The ReLU reads and writes one map, 2 h w c. All of that disappears.",
     ),
     reference=(2 * 28 * 28 * 116) / (4 * 28 * 28 * 116 + 116 * 116),
+)
+
+
+# Bug hunt
+
+hunt = Hunt(
+    '''
+def pointwise_in_groups(x, weight, groups):
+    """x (C, P), weight (OC, C / groups) -> (OC, P); each group sees its own channels, in a row."""
+    C, P = x.shape
+    inputs = x.reshape(C // groups, groups, P).swapaxes(0, 1)
+    weights = weight.reshape(groups, len(weight) // groups, C // groups)
+    return (weights @ inputs).reshape(len(weight), P)
+''',
+    mend=("x.reshape(C // groups, groups, P).swapaxes(0, 1)", "x.reshape(groups, C // groups, P)"),
+    tests={
+        "one group": (np.arange(8.0).reshape(4, 2), np.arange(8.0).reshape(2, 4), 1),
+        "as many groups as channels": (np.arange(8.0).reshape(4, 2), np.arange(4.0)[:, None], 4),
+        "two groups of two": (np.arange(4.0)[:, None], np.array([[1.0, 10.0], [1.0, 10.0]]), 2),
+    },
+    hints=(
+        "Of channels 0, 1, 2, 3 the first group is 0 and 1. Which two does it get here?",
+        "Every second channel. Cut the axis into groups first, then into the channels of a group.",
+    ),
 )

@@ -6,64 +6,42 @@ import math
 
 import numpy as np
 
+from exercises.cases import FunctionExercise
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
-# 1. As many multiply-adds
-
-
-def _width_reference(c, groups):
-    return round(c * math.sqrt(groups) / groups) * groups
+# 1. As many numbers moved
 
 
-def _check_width(answer):
-    cases = [(128, 1), (128, 4), (128, 8), (64, 2), (100, 3), (116, 8)]
-    given = [answer(*case) for case in cases]
-    if not all(isinstance(width, int | float | np.number) for width in given):
-        raise Wrong("return a number.")
-    right = [_width_reference(*case) for case in cases]
-    if list(given) == right:
-        return
-    mistakes = {
-        "with c groups times as wide the multiply-adds grow: c'^2 / g must stay c^2.": [
-            c * g for c, g in cases
-        ],
-        "you make the layer narrower. Groups save multiply-adds, so it may become wider.": [
-            round(c / math.sqrt(g) / g) * g for c, g in cases
-        ],
-        "the same width has g times fewer multiply-adds, not as many.": [
-            round(c / g) * g for c, g in cases
-        ],
-        "that is the exact width; round it to the nearest multiple of the groups.": [
-            c * math.sqrt(g) for c, g in cases
-        ],
-        "rounded to a whole number, but the groups must divide it.": [
-            round(c * math.sqrt(g)) for c, g in cases
-        ],
-        "that multiple of the groups lies below the exact width; take the nearest.": [
-            int(c * math.sqrt(g) / g) * g for c, g in cases
-        ],
-        "that multiple of the groups lies above the exact width; take the nearest.": [
-            math.ceil(c * math.sqrt(g) / g) * g for c, g in cases
-        ],
-    }
-    for reason, mistake in mistakes.items():
-        if np.allclose(given, mistake):
-            raise Wrong(reason)
-    case, width, wanted = next(
-        row for row in zip(cases, given, right, strict=True) if row[1] != row[2]
-    )
-    raise Wrong(f"for c, groups = {case} you return {width}; it is {wanted}.")
+def _same_access(c, groups, pixels):
+    # 2 p w + w^2 / g = 2 p c + c^2, the positive solution
+    wanted = 2 * pixels * c + c * c
+    return groups * (math.sqrt(pixels**2 + wanted / groups) - pixels)
 
 
-width_with_groups = Exercise(
-    "width_with_groups",
-    check=_check_width,
+width_with_same_access = FunctionExercise(
+    "width_with_same_access",
+    reference=_same_access,
+    cases=[(64, 1, 784), (64, 4, 784), (128, 8, 3136), (256, 8, 49), (100, 2, 1)],
+    mistakes={
+        "that is as many multiply-adds. Asked for are as many numbers moved.": (
+            lambda c, g, p: c * math.sqrt(g)
+        ),
+        "with the same width the maps are the same, but groups have fewer weights: there is room "
+        "for a little more.": lambda c, g, p: c,
+        "the quadratic equation has another solution, which is positive.": (
+            lambda c, g, p: -g * (math.sqrt(p**2 + (2 * p * c + c * c) / g) + p)
+        ),
+        "the layer reads one map and writes another: the pixels count twice.": (
+            lambda c, g, p: g * (math.sqrt((p / 2) ** 2 + (p * c + c * c) / g) - p / 2)
+        ),
+    },
     hints=(
-        "The dense layer has h w c^2 multiply-adds. How many has one of width c' with g groups?",
-        "h w c'^2 / g. So c' = c sqrt(g).",
-        "The nearest multiple of g: round(c' / g) * g.",
+        "The dense layer moves 2 p c + c^2 numbers for p pixels. And one of width w with g groups?",
+        "2 p w + w^2 / g. Set both equal: a quadratic equation for w.",
+        "w^2 + 2 p g w = g (2 p c + c^2). Add (p g)^2 on both sides, take the root.",
     ),
-    reference=_width_reference,
+    praise="Right. Groups save weights, and on a large map these are few: there is little room.",
 )
 
 
@@ -96,7 +74,7 @@ price_of_groups = Exercise(
     check=_check_price,
     hints=(
         "On a very large map the weights do not count: h w (c1 + c2) is left.",
-        "The layer with groups is sqrt(8) times as wide (exercise 1).",
+        "The layer with groups is sqrt(8) times as wide (section 4).",
     ),
     reference=math.sqrt(8.0),
 )
@@ -140,54 +118,47 @@ more_time = Exercise(
 )
 
 
-# 4. Relative times
+# 4. One figure for a table
 
 
-def _relative_reference(rates):
-    rates = np.asarray(rates, float)
-    return rates[:1] / rates
+def _mean_slowdown(first, second):
+    return float(np.exp(np.mean(np.log(np.asarray(second) / np.asarray(first)))))
 
 
-def _check_relative(answer):
-    rates = np.array([[40.0, 10.0, 2.0], [20.0, 8.0, 1.6], [10.0, 5.0, 2.5]])
-    before = rates.copy()
-    given = np.asarray(answer(rates))
-    if not np.array_equal(rates, before):
-        raise Wrong("your function writes into the table it was given.")
-    if given.shape != rates.shape:
-        raise Wrong(f"for a table {rates.shape} you return {given.shape}.")
-    right = _relative_reference(rates)
-    mistakes = {
-        "those are relative rates: a row with half the rate takes twice the time.": 1 / right,
-        "relative to the first column; it should be the first row.": rates[:, :1] / rates,
-        "relative to the first column, and rates instead of times.": rates / rates[:, :1],
-        "those are the times, not yet relative to the first row.": 1 / rates,
-        "everything is divided by one number; each column has its own first row.": rates[0, 0]
-        / rates,
-        "relative to the row before; it should be the first row.": np.concatenate(
-            [np.ones((1, 3)), rates[:-1] / rates[1:]]
+mean_slowdown = FunctionExercise(
+    "mean_slowdown",
+    reference=_mean_slowdown,
+    cases=[
+        (np.array([2.0]), np.array([4.0])),
+        (np.array([1.0, 1.0]), np.array([2.0, 8.0])),
+        (np.array([1.0, 100.0]), np.array([2.0, 50.0])),
+        (np.array([1.0, 10.0, 4.0, 0.5]), np.array([2.0, 10.0, 1.0, 4.0])),
+    ],
+    mistakes={
+        "that is the mean of the ratios. Of 2 and 1/2 it makes 1.25: each network would be slower "
+        "than the other.": lambda a, b: np.mean(b / a),
+        "that is the ratio of the sums: the row with the longest times decides alone.": (
+            lambda a, b: np.sum(b) / np.sum(a)
         ),
-        "relative to the last row; it should be the first.": rates[-1:] / rates,
-        "that is how much *more* time; add 1.": right - 1,
-    }
-    if np.allclose(given, right):
-        if not np.allclose(answer(np.array([[4, 2], [2, 4]])), [[1, 1], [2, 0.5]]):
-            raise Wrong("right for decimals, but not for a table of whole numbers.")
-        return
-    for reason, mistake in mistakes.items():
-        if np.allclose(given, mistake):
-            raise Wrong(reason)
-    raise Wrong("the first row must become ones, and a row with half the rate twos.")
-
-
-relative_times = Exercise(
-    "relative_times",
-    check=_check_relative,
+        "that is how many times as long the *first* takes: turn it round.": (
+            lambda a, b: 1 / _mean_slowdown(a, b)
+        ),
+        "that is the median of the ratios: how large the others are would not matter.": (
+            lambda a, b: np.median(b / a)
+        ),
+        "that is one over the mean of the inverse ratios, which makes 0.8 of 2 and 1/2.": (
+            lambda a, b: 1 / np.mean(a / b)
+        ),
+        "that is the mean of the logarithms; turn it back into a ratio.": (
+            lambda a, b: np.mean(np.log(b / a))
+        ),
+    },
     hints=(
-        "A time is one over a rate. What is (1 / rate) / (1 / first rate)?",
-        "first rate / rate, where rates[:1] is the first row with its shape (1, columns) kept.",
+        "What should a slowdown of 2 in one row and of 1/2 in another make together?",
+        "1, so that it is a product that counts: ratios are multiplied, and of n ratios the n-th "
+        "root is taken.",
+        "The mean of the logarithms, and e to that: as section 6 does it.",
     ),
-    reference=_relative_reference,
 )
 
 
@@ -257,4 +228,31 @@ faster = Exercise(
         "Mind that not (first < second) is not the same as second < first: they may be equal.",
     ),
     reference=_faster_reference,
+    keeps="faster",
+)
+
+
+# Bug hunt
+
+hunt = Hunt(
+    '''
+def fastest(runs):
+    """runs (rounds, networks, layers), seconds -> (networks,): of each layer the fastest run.
+
+    The first round warms up and does not count.
+    """
+    return runs[1:].sum(axis=2).min(axis=0)
+''',
+    mend=(".sum(axis=2).min(axis=0)", ".min(axis=0).sum(axis=1)"),
+    tests={
+        "one layer": (np.array([[[9.0], [9.0]], [[3.0], [2.0]], [[1.0], [4.0]]]),),
+        "the same in every round": (np.array([[[9.0, 9.0]], [[1.0, 2.0]], [[1.0, 2.0]]]),),
+        "each round disturbs another layer": (
+            np.array([[[9.0, 9.0]], [[1.0, 8.0]], [[7.0, 2.0]]]),
+        ),
+    },
+    hints=(
+        "The fastest whole run is not made of the fastest layers.",
+        "Two reductions: over the rounds and over the layers. Which comes first?",
+    ),
 )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from exercises.cases import FunctionExercise
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
+from exercises.watching import by_hand
 from nn.models.shufflenet_v2 import BLOCKS, CHANNELS
 
 
@@ -20,6 +25,7 @@ def _shuffle_backward(grad_output, groups):
 
 
 def _check_shuffle_backward(answer) -> None:
+    answer = by_hand(answer)
     for channels, groups in ((6, 2), (12, 3), (8, 2)):
         before = np.arange(2.0 * channels * 2 * 3).reshape(2, channels, 2, 3)
         after = _shuffle(before, groups)
@@ -46,43 +52,15 @@ def _check_shuffle_backward(answer) -> None:
         raise Wrong("a shuffle moves numbers: its gradient holds the same numbers, moved back.")
 
 
-def _block_multiply_adds(channels, height, width):
-    half = channels // 2
-    pointwise, depthwise = half * half, 3 * 3 * half
-    return height * width * (pointwise + depthwise + pointwise)
+def _sandwich(channels):
+    return 2 * channels**2 + 9 * channels  # for each pixel
 
 
-def _check_block_multiply_adds(answer) -> None:
-    channels, height, width = 116, 28, 20
-    half, pixels = channels // 2, height * width
-    known = {
-        pixels * (2 * channels**2 + 9 * channels): "the block works on half of its channels, "
-        "the others pass untouched.",
-        pixels * (half**2 + 9 * half): "there are two pointwise convolutions, one before and one "
-        "after the depthwise one.",
-        pixels * 2 * half**2: "the depthwise convolution is missing: 3 x 3 multiply-adds for each "
-        "pixel of each channel.",
-        pixels * (2 * half**2 + 9 * half**2): "a depthwise convolution looks at one channel at a "
-        "time: 9 multiply-adds a pixel and channel, not 9 for each pair of channels.",
-        2 * half**2 + 9 * half: "this is the cost of one pixel; the map has height x width.",
-        2 * pixels * (2 * half**2 + 9 * half): "a multiplication and its addition count as one "
-        "multiply-add, here and in the thesis.",
-        pixels * (2 * half**2 + half): "the depthwise window has 3 x 3 places.",
-    }
-    found = answer(channels, height, width)
-    if found in known:
-        raise Wrong(known[found])
-    if found != _block_multiply_adds(channels, height, width):
-        raise Wrong(
-            f"for {channels} channels on {height} x {width} you count {found}. Add up the three "
-            "convolutions of the right branch; splitting, joining and shuffling cost none."
-        )
-    other = (
-        2 * np.random.default_rng().integers(20, 200),
-        *np.random.default_rng().integers(5, 60, 2),
-    )
-    if answer(*map(int, other)) != _block_multiply_adds(*map(int, other)):
-        raise Wrong("right for one map but not for another: does it use all its arguments?")
+def _widest_branch(channels):
+    width = 0
+    while 2 * _sandwich(width + 1) <= _sandwich(channels):
+        width += 1
+    return width
 
 
 def _untouched_channels(channels, blocks):
@@ -165,17 +143,38 @@ shuffle_backward = Exercise(
         "Reshape to (N, C / groups, groups, H, W), swap the axes 1 and 2, reshape back.",
     ),
     reference=_shuffle_backward,
+    keeps="shuffle:shuffle_backward",
 )
 
-block_multiply_adds = Exercise(
-    "block_multiply_adds",
-    check=_check_block_multiply_adds,
+widest_branch = FunctionExercise(
+    "widest_branch",
+    reference=_widest_branch,
+    cases=[(116,), (232,), (464,), (48,), (24,), (10,), (2,)],
+    mistakes={
+        "half of the channels cost only a quarter. At half the price more can be worked on.": (
+            lambda c: c // 2
+        ),
+        "that leaves out the depthwise convolution, whose price does not grow with the square.": (
+            lambda c: int(c / math.sqrt(2))
+        ),
+        "that many cost a little more than half: take the largest number that does not.": (
+            lambda c: _widest_branch(c) + 1
+        ),
+        "that is how many pass untouched.": lambda c: c - _widest_branch(c),
+        "there are two pointwise convolutions in the sandwich.": (
+            lambda c: max(w for w in range(c) if 2 * (w * w + 9 * w) <= c * c + 9 * c)
+        ),
+        "a depthwise convolution has 9 multiply-adds for each pixel and channel.": (
+            lambda c: max(w for w in range(c) if 2 * (2 * w * w + w) <= 2 * c * c + c)
+        ),
+        "compare with half of the price of all channels, not with all of it.": lambda c: c,
+    },
     hints=(
-        "Which channels does the block work on? The others are free.",
-        "Per pixel: half x half for each of two pointwise convolutions, 3 x 3 x half for the "
-        "depthwise one.",
+        "For each pixel the sandwich on w channels has w w + 9 w + w w multiply-adds.",
+        "Look for the largest w with 2 (2 w w + 9 w) <= 2 c c + 9 c: try them all, or solve the "
+        "quadratic equation and round down.",
     ),
-    reference=_block_multiply_adds,
+    praise="Right: about seven tenths of the channels for half of the price.",
 )
 
 untouched_channels = Exercise(
@@ -198,4 +197,28 @@ star_parameters = Exercise(
         "blocks' get 58 each. Go on like that with stages 3 and 4.",
     ),
     reference=_star_parameters(),
+)
+
+
+# Bug hunt
+
+hunt = Hunt(
+    '''
+def max_pool_of_one(x):
+    """(H, W) -> (OH, OW), the largest of each 3 x 3 window; stride 2, padding 1."""
+    OH, OW = ((size - 1) // 2 + 1 for size in x.shape)
+    padded = np.pad(x, 1)
+    taps = [padded[u : u + 2 * OH - 1 : 2, v : v + 2 * OW - 1 : 2] for u, v in np.ndindex(3, 3)]
+    return np.max(taps, axis=0)
+''',
+    mend=("np.pad(x, 1)", "np.pad(x, 1, constant_values=-np.inf)"),
+    tests={
+        "behind a ReLU, where nothing is negative": (np.array([[0.0, 2.0], [1.0, 0.0]]),),
+        "five columns": (np.arange(15.0).reshape(3, 5),),
+        "nothing but negative numbers": (np.array([[-1.0, -2.0], [-3.0, -4.0]]),),
+    },
+    hints=(
+        "Where does the number that comes out stand in the map? Nowhere.",
+        "np.pad fills with zeros, and a zero wins against every negative number.",
+    ),
 )

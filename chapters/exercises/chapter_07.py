@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 
+from exercises.cases import FunctionExercise
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 
 def _check_first_loss(answer) -> str:
@@ -157,6 +159,7 @@ he_std = Exercise(
         "The fan-in is the product of all sizes but the first; the variance is 2 over it.",
     ),
     reference=_he_std,
+    keeps="init:he_std",
 )
 
 batches_until_settled = Exercise(
@@ -178,4 +181,105 @@ precision_and_recall = Exercise(
         "Divide by np.maximum(sum, 1): where the sum is 0, the diagonal is 0 as well.",
     ),
     reference=_precision_and_recall,
+)
+
+
+# 5. Layer norm
+
+
+def _layer_norm_backward(grad_output, normal, inverse_std, gamma):
+    grad = grad_output * gamma  # arrives at x_hat
+    projected = grad - grad.mean(1, keepdims=True)
+    projected = projected - normal * (grad * normal).mean(1, keepdims=True)
+    return inverse_std * projected
+
+
+def _layer_norm_cases():
+    rng = np.random.default_rng(7)
+    for N, D in ((1, 4), (3, 5), (6, 2)):
+        x, grad = rng.standard_normal((2, N, D))
+        std = np.sqrt(x.var(1, keepdims=True) + 1e-5)
+        yield grad, (x - x.mean(1, keepdims=True)) / std, 1 / std, rng.uniform(0.5, 2, D)
+
+
+def _of_rows(way):
+    """A mistake: what somebody puts into the brackets; g is what arrives at x_hat."""
+
+    def answer(grad_output, normal, inverse_std, gamma):
+        return inverse_std * way(grad_output * gamma, normal)
+
+    return answer
+
+
+layer_norm_backward = FunctionExercise(
+    "layer_norm_backward",
+    reference=_layer_norm_backward,
+    cases=list(_layer_norm_cases()),
+    mistakes={
+        "gamma belongs to the numbers of a row, and differs between them: it cannot be taken out "
+        "of the means. Multiply before you average.": lambda g, n, s, gamma: (
+            gamma * s * (g - g.mean(1, keepdims=True) - n * (g * n).mean(1, keepdims=True))
+        ),
+        "the way through the variance is missing.": _of_rows(
+            lambda g, n: g - g.mean(1, keepdims=True)
+        ),
+        "the way through the mean is missing.": _of_rows(
+            lambda g, n: g - n * (g * n).mean(1, keepdims=True)
+        ),
+        "that is the direct way alone; mean and variance depend on x, too.": _of_rows(
+            lambda g, n: g
+        ),
+        "gamma is missing: what arrives at x_hat is gamma times the gradient.": (
+            lambda g, n, s, gamma: _layer_norm_backward(g, n, s, np.ones_like(gamma))
+        ),
+        "the factor 1 / std in front is missing.": lambda g, n, s, gamma: _layer_norm_backward(
+            g, n, np.ones_like(s), gamma
+        ),
+        "you take sums where means are due: each x is one part in D of the mean.": _of_rows(
+            lambda g, n: g - g.sum(1, keepdims=True) - n * (g * n).sum(1, keepdims=True)
+        ),
+        "the means run over the batch, as in batch norm; here each row is normalised by itself.": (
+            _of_rows(lambda g, n: g - g.mean(0) - n * (g * n).mean(0))
+        ),
+        "the way through the variance has a minus sign.": _of_rows(
+            lambda g, n: g - g.mean(1, keepdims=True) + n * (g * n).mean(1, keepdims=True)
+        ),
+        "the way through the mean has a minus sign.": _of_rows(
+            lambda g, n: g + g.mean(1, keepdims=True) - n * (g * n).mean(1, keepdims=True)
+        ),
+    },
+    hints=(
+        "The three ways of the derivation are the same; what changes is over what is averaged. "
+        "What arrives at x_hat?",
+        "gamma times grad_output arrives, with a gamma of its own for each number of the row. Call "
+        "that g and go through the three ways with s = inverse_std and M = D.",
+        "s (g - mean of g - x_hat times the mean of g x_hat), with means over the row.",
+    ),
+    praise="Right. You have derived it, and not copied it: gamma was in the way.",
+)
+
+
+# Bug hunt
+
+hunt = Hunt(
+    '''
+def normalised(x, eps):
+    """x (N, C, H, W): each channel with mean 0 and variance 1, over the batch and the map."""
+    mean = x.mean(axis=(2, 3), keepdims=True)
+    variance = ((x - mean) ** 2).mean(axis=(0, 2, 3), keepdims=True)
+    return (x - mean) / np.sqrt(variance + eps)
+''',
+    mend=(
+        "mean = x.mean(axis=(2, 3), keepdims=True)",
+        "mean = x.mean(axis=(0, 2, 3), keepdims=True)",
+    ),
+    tests={
+        "a batch of one": (np.arange(8.0).reshape(1, 2, 2, 2), 0.01),
+        "the same picture twice": (np.tile(np.arange(4.0).reshape(1, 1, 2, 2), (2, 1, 1, 1)), 0.01),
+        "a dark and a bright picture": (np.array([-1.0, -3.0, 1.0, 3.0]).reshape(2, 1, 1, 2), 0.0),
+    },
+    hints=(
+        "A dark picture should stay darker than a bright one. What removes the difference?",
+        "Mean and variance are taken over the same axes: all but the channels.",
+    ),
 )

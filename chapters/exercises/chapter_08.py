@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from detector.boxes import MAX_LOG_SCALE, box_iou, decode
+from exercises import own_boxes
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
+from exercises.watching import by_hand
+
+iou, encode, nms = own_boxes.iou, own_boxes.encode, own_boxes.nms  # 5, 6 and 7
 
 
 def _mirror(boxes, width):
@@ -88,6 +93,7 @@ def _decode_second_stage(deltas, proposals, stds=(0.1, 0.1, 0.2, 0.2)):
 
 
 def _check_decode_second_stage(answer) -> None:
+    answer = by_hand(answer)
     stds = np.array([0.1, 0.1, 0.2, 0.2])
     proposals = np.array([[10.0, 20, 50, 100], [0, 0, 30, 10], [5, 5, 25, 65]])
     deltas = np.array([[1.0, -0.5, 0.5, 1], [0, 2, -1, 0.3], [0.2, 0.1, 0, -2]])
@@ -225,6 +231,7 @@ decode_second_stage = Exercise(
         "deltas = deltas * np.asarray(stds), and from there on the chapter's decode.",
     ),
     reference=_decode_second_stage,
+    keeps="decode",
 )
 
 soft_nms = Exercise(
@@ -237,4 +244,39 @@ soft_nms = Exercise(
         "threshold by 1 - IoU. Nothing ever acts on a box that has been picked.",
     ),
     reference=_soft_nms,
+)
+
+
+# Bug hunt
+
+_row_of_three = np.array([[1.0, 0.6, 0.1], [0.6, 1.0, 0.6], [0.1, 0.6, 1.0]])
+hunt = Hunt(
+    '''
+def suppressed(overlap, scores, threshold):
+    """overlap (M, M), the IoU of each pair; scores (M,) -> the boxes that stay, best first."""
+    kept, dropped = [], set()
+    for box in np.argsort(-scores, kind="stable").tolist():
+        if box not in dropped:
+            kept.append(box)
+        dropped.update(np.flatnonzero(overlap[box] > threshold).tolist())
+    return kept
+''',
+    mend=(
+        "if box not in dropped:\n            kept.append(box)",
+        "if box in dropped:\n            continue\n        kept.append(box)",
+    ),
+    tests={
+        "two apart": (np.eye(2), np.array([0.4, 0.9]), 0.5),
+        "two on one object": (np.array([[1.0, 0.8], [0.8, 1.0]]), np.array([0.4, 0.9]), 0.5),
+        "an overlap of exactly the threshold": (
+            np.array([[1.0, 0.5], [0.5, 1.0]]),
+            np.array([0.4, 0.9]),
+            0.5,
+        ),
+        "a row of three, each on the next": (_row_of_three, np.array([0.9, 0.8, 0.7]), 0.5),
+    },
+    hints=(
+        "The first drops the second. May the second still drop the third?",
+        "A box that is dropped must drop nothing: only boxes that are kept do.",
+    ),
 )

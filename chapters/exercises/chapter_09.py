@@ -7,6 +7,9 @@ import math
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
+from exercises.own_matching import match  # noqa: F401
+from exercises.watching import by_hand
 
 
 def _rpn_multiply_adds(H, W, in_channels, hidden, anchors):
@@ -72,6 +75,7 @@ def _smooth_l1_gradient(d, beta):
 
 
 def _check_smooth_l1_gradient(answer) -> None:
+    answer = by_hand(answer)
     beta, d = 0.25, np.array([[-2.0, -0.25, -0.1, 0], [0.05, 0.2, 0.3, 7]])
     found, right = np.asarray(answer(d.copy(), beta)), _smooth_l1_gradient(d, beta)
     if found.shape != d.shape:
@@ -154,6 +158,7 @@ smooth_l1_gradient = Exercise(
         "np.sign knows the side.",
     ),
     reference=_smooth_l1_gradient,
+    keeps="smooth_l1:smooth_l1_gradient",
 )
 
 object_weights = Exercise(
@@ -165,4 +170,26 @@ object_weights = Exercise(
         "by their mean makes the mean 1.",
     ),
     reference=_object_weights,
+)
+
+
+# Bug hunt
+
+hunt = Hunt(
+    '''
+def box_loss_of(predicted, wanted, beta):
+    """The sum of the smooth L1 losses of two arrays of deltas: a number."""
+    d = np.abs(predicted - wanted)
+    return float(np.where(d < beta, d**2 / (2 * beta), d - 0.5).sum())
+''',
+    mend=("d - 0.5)", "d - beta / 2)"),
+    tests={
+        "beta = 1": (np.array([0.5, 2.0, -3.0]), np.zeros(3), 1.0),
+        "beta = 1/4, small differences": (np.array([0.1, 0.2]), np.zeros(2), 0.25),
+        "beta = 1/4, a box far off": (np.array([1.0]), np.zeros(1), 0.25),
+    },
+    hints=(
+        "At |d| = beta the two pieces must meet. Do they?",
+        "The parabola reaches beta / 2 there. What must be taken from |d|?",
+    ),
 )

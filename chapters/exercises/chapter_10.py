@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
+from exercises.own_pooling import pool  # noqa: F401
 
 
 def _bilinear_of_four(plane, y, x):
@@ -221,4 +223,31 @@ break_even = Exercise(
         "quotient rounded down, plus one.",
     ),
     reference=_break_even,
+)
+
+
+# Bug hunt
+
+hunt = Hunt(
+    '''
+def bins_of(first, last, size):
+    """Cells first..last, both counted, among ``size`` bins: pairs (start, end), end not counted.
+
+    Each cell lies in a bin, and none is empty; where they do not divide evenly, two share a cell.
+    """
+    length = last - first + 1
+    starts = [first + i * length // size for i in range(size)]
+    ends = [first + (i + 1) * length // size for i in range(size)]
+    return list(zip(starts, ends, strict=True))
+''',
+    mend=("first + (i + 1) * length // size", "first - (-(i + 1) * length // size)"),
+    tests={
+        "six cells, three bins": (2, 7, 3),
+        "a bin for each cell": (0, 3, 4),
+        "two cells, three bins": (4, 5, 3),
+    },
+    hints=(
+        "Where does the first of the three bins begin, and where does it end?",
+        "A start is rounded down. An end has to be rounded up, or a bin may be empty.",
+    ),
 )

@@ -2,54 +2,60 @@
 
 import numpy as np
 
+from exercises.cases import FunctionExercise
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
+from exercises.own_selection import select  # noqa: F401
+from exercises.watching import by_hand
 
 # 1
 
 
-def _check_separable_cost(answer):
-    h, w, c_in, c_mid, c_out, k = 5, 7, 11, 13, 17, 3
-    got = answer(h, w, c_in, c_mid, c_out, k)
-    branch = h * w * k * (c_in * c_mid + c_mid * c_out)
-    if got == 2 * branch:
-        if answer(25, 38, 464, 64, 490, 15) != _separable_cost(25, 38, 464, 64, 490, 15):
-            raise Wrong("it is right for a small map, but not for the thesis's own numbers.")
-        return None
-    reasons = {
-        branch: "that is one branch; there are two, tall then wide and wide then tall.",
-        2 * branch * k: "a kernel k x 1 has k weights for each pair of channels, not k squared.",
-        branch * k: "a kernel k x 1 has k weights for each pair of channels, not k squared.",
-        2 * h * w * k * c_in * c_mid: "that is only the first convolution of each branch.",
-        2 * h * w * k * c_mid * c_out: "that is only the second convolution of each branch.",
-        h * w * k * k * c_in * c_out: "that is the dense kernel, which we wanted to get rid of.",
-        2 * branch // (h * w): "that is the cost of one cell: the map has h w of them.",
-        2 * h * w * k * c_in * c_mid * c_out: "the two convolutions come one after the other: "
-        "their costs are added, not multiplied.",
-        4 * branch: "a multiplication with its addition counts once here, as in the thesis.",
-    }
-    raise Wrong(
-        reasons.get(
-            got,
-            f"for a map of 5 x 7, channels 11, 13, 17 and k = 3 it is {2 * branch:,}, not {got}.",
-        )
-    )
+def _smallest_kernel(c_in, c_mid, c_out):
+    k = 1
+    while 2 * c_mid * (c_in + c_out) >= k * c_in * c_out:
+        k += 2
+    return k
 
 
-def _separable_cost(h, w, c_in, c_mid, c_out, k):
-    first, second = k * c_in * c_mid, k * c_mid * c_out
-    return 2 * h * w * (first + second)
+def _first_odd(condition):
+    return next(k for k in range(1, 10_000, 2) if condition(k))
 
 
-separable_cost = Exercise(
-    "separable_cost",
-    check=_check_separable_cost,
+smallest_kernel = FunctionExercise(
+    "smallest_kernel",
+    reference=_smallest_kernel,
+    cases=[(464, 64, 490), (464, 256, 490), (4, 3, 4), (100, 1, 100), (8, 40, 32), (6, 5, 6)],
+    mistakes={
+        "that is one branch; there are two, tall then wide and wide then tall.": (
+            lambda i, m, o: _first_odd(lambda k: m * (i + o) < k * i * o)
+        ),
+        "that is the first convolution of each branch alone; the second one has weights, too.": (
+            lambda i, m, o: _first_odd(lambda k: 2 * m < k * o)
+        ),
+        "that is the second convolution of each branch alone.": (
+            lambda i, m, o: _first_odd(lambda k: 2 * m < k * i)
+        ),
+        "a kernel has to have a cell in its middle: only odd sizes.": (
+            lambda i, m, o: 2 * m * (i + o) // (i * o) + 1
+        ),
+        "there it costs just as much; asked for is cheaper.": (
+            lambda i, m, o: _first_odd(lambda k: 2 * m * (i + o) <= k * i * o)
+        ),
+        "that is the size before; it is not yet cheaper.": (
+            lambda i, m, o: max(_smallest_kernel(i, m, o) - 2, 1)
+        ),
+    },
     hints=(
-        "Count one cell of the map first: how many weights does the k x 1 convolution have, how "
-        "many the 1 x k?",
-        "k c_in c_mid + k c_mid c_out for a cell and a branch; h w cells, two branches.",
+        "For each cell: dense k k c_in c_out; a branch k c_in c_mid + k c_mid c_out, and there are "
+        "two of them.",
+        "2 k c_mid (c_in + c_out) < k k c_in c_out. One k goes away on both sides.",
+        "Then try 1, 3, 5, ...",
     ),
-    reference=_separable_cost,
+    praise=f"Right. From 464 to 490 channels it is {_smallest_kernel(464, 256, 490)} in setting L, "
+    f"and {_smallest_kernel(464, 64, 490)} in setting S: two small steps beat one large.",
 )
+
 
 # 2
 
@@ -170,6 +176,7 @@ factor = Exercise(
 
 
 def _check_hardest_of_each(answer):
+    answer = by_hand(answer)
     losses = np.array([0.1, 5.0, 4.0, 3.0, 0.2, 0.3, 0.3, 0.3])
     numbers = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     got = np.asarray(answer(losses.copy(), numbers.copy(), 2))
@@ -216,4 +223,31 @@ hardest_of_each = Exercise(
         "-losses[mine]; its results are places in mine, not in losses.",
     ),
     reference=_hardest_of_each,
+    keeps="mining:hardest_of_each",
+)
+
+
+# Bug hunt
+
+hunt = Hunt(
+    '''
+def candidates_of(probabilities, least):
+    """(K, 1 + classes), column 0 the background -> a list of (region, label, probability).
+
+    One for each class of a region with at least ``least``. Labels count from 1, as in the targets.
+    """
+    objects = probabilities[:, 1:]
+    regions, columns = np.nonzero(objects >= least)
+    pairs = zip(regions.tolist(), columns.tolist(), strict=True)
+    return [(region, column, float(objects[region, column])) for region, column in pairs]
+''',
+    mend=("(region, column, float", "(region, column + 1, float"),
+    tests={
+        "nothing but background": (np.array([[0.9, 0.1], [0.8, 0.2]]), 0.5),
+        "two classes in one region": (np.array([[0.1, 0.5, 0.4], [1.0, 0.0, 0.0]]), 0.3),
+    },
+    hints=(
+        "Which label has the first class, and which column, once the background is cut off?",
+        "Without the background's column each label is one more than its column.",
+    ),
 )

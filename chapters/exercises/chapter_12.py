@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 
+from exercises.cases import FunctionExercise
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 # 1
 
@@ -68,103 +70,131 @@ five = Exercise(
 # 2
 
 
-def _check_smooth(answer):
-    given = np.array([0.5, 1.0, 0.6, 0.7, 0.2])
-    kept = given.copy()
-    got = np.asarray(answer(given))
-    expected = np.array([1.0, 1.0, 0.7, 0.7, 0.2])
-    if not np.array_equal(given, kept):
-        raise Wrong("you have written into the array you were given.")
-    if got.shape != (5,):
-        raise Wrong(f"5 numbers go in and 5 come out; you return {got.shape}.")
-    if np.allclose(got, np.maximum.accumulate(kept)):
-        raise Wrong("that is the best precision up to there: turn the direction round.")
-    if np.allclose(got, expected[::-1]):
-        raise Wrong("the right numbers in the wrong order: turn them back.")
-    if np.allclose(got, kept.max()):
-        raise Wrong("that is the best of all, also of those that lie before.")
-    if not np.allclose(got, expected):
-        raise Wrong(f"of {kept} you make {got}; it should be {expected}.")
-    if not np.allclose(answer(np.array([0.3])), [0.3]):
-        raise Wrong("it fails for a single detection.")
+def _exact_area(is_right, objects):
+    right = np.asarray(is_right, bool)
+    precision = np.cumsum(right) / np.arange(1, len(right) + 1)
+    best_from_here = np.maximum.accumulate(precision[::-1])[::-1]
+    return best_from_here[right].sum() / objects
 
 
-def _smooth(precision):
-    return np.maximum.accumulate(precision[::-1])[::-1]
+def _unsmoothed(is_right, objects):
+    right = np.asarray(is_right, bool)
+    return (np.cumsum(right) / np.arange(1, len(right) + 1))[right].sum() / objects
 
 
-smooth = Exercise(
-    "smooth",
-    check=_check_smooth,
+exact_area = FunctionExercise(
+    "exact_area",
+    reference=_exact_area,
+    cases=[
+        (np.array([True]), 1),
+        (np.array([True, False, True]), 2),
+        (np.array([False, True, True, False, True]), 5),
+        (np.array([False, False]), 3),
+        (np.array([True, False, False, True, True, True]), 4),
+    ],
+    mistakes={
+        "that is the saw itself. The precision at a recall is the best from there on.": _unsmoothed,
+        "recall never reaches 1 if an object is not found: divide by all objects.": (
+            lambda r, n: _exact_area(r, max(1, np.sum(r)))
+        ),
+        "that is the mean over all detections. Recall only grows where one is right, and only "
+        "these steps have a width.": lambda r, n: np.maximum.accumulate(
+            (np.cumsum(r) / np.arange(1, len(r) + 1))[::-1]
+        ).mean(),
+        "that is the best precision up to there; it is from there on.": lambda r, n: (
+            np.maximum.accumulate(np.cumsum(r) / np.arange(1, len(r) + 1))[r].sum() / n
+        ),
+        "that is a sum of precisions; each step of recall is 1 / objects wide.": (
+            lambda r, n: _exact_area(r, 1)
+        ),
+        "that is the recall at the end.": lambda r, n: np.sum(r) / n,
+        "that is the precision at the end.": lambda r, n: np.mean(r),
+        "with 101 recalls the area is only nearly right; asked for is the limit.": (
+            lambda r, n: _average(
+                np.cumsum(r) / np.arange(1, len(r) + 1), np.cumsum(r) / n, np.linspace(0, 1, 101)
+            )
+        ),
+    },
     hints=(
-        "np.maximum.accumulate gives the largest so far, from the left.",
-        "Turn the array round, accumulate, and turn the result back.",
+        "Draw the smoothed curve as steps. At which detections does recall grow, and by how much?",
+        "By 1 / objects at each right one. The height there is the best precision from there on.",
+        "best_from_here[is_right].sum() / objects",
     ),
-    reference=_smooth,
 )
+
 
 # 3
 
 
-def _match(overlap, scores, threshold):
-    taken = np.full(len(overlap), -1)
-    for d in np.argsort(-scores, kind="stable"):
-        free = [g for g in range(overlap.shape[1]) if g not in taken]
-        if free:
-            best = max(free, key=lambda g: overlap[d, g])
-            if overlap[d, best] >= threshold:
-                taken[d] = best
-    return taken
+def _with_crowds(overlap, is_crowd, threshold):
+    free, said = ~np.asarray(is_crowd, bool), []
+    for row in np.asarray(overlap, float):
+        own = np.where(free, row, -1.0)
+        if own.max(initial=-1.0) >= threshold:
+            free[own.argmax()] = False
+            said.append("right")
+        elif row[np.asarray(is_crowd, bool)].max(initial=-1.0) >= threshold:
+            said.append("ignored")
+        else:
+            said.append("wrong")
+    return said
 
 
-def _check_greedy_match(answer):
-    def run(overlap, scores, threshold=0.5):
-        return np.asarray(answer(np.array(overlap), np.array(scores), threshold)).tolist()
+def _crowd_variant(crowd_is_used_up=False, crowd_first=False, crowd_counts=None, duplicates=False):
+    def answer(overlap, is_crowd, threshold):
+        free, said = np.ones(len(is_crowd), bool), []
+        for row in np.asarray(overlap, float):
+            crowd, own = row * is_crowd * free, row * ~is_crowd * (free | duplicates)
+            in_crowd, found = crowd.max(initial=0) >= threshold, own.max(initial=0) >= threshold
+            if found and not (crowd_first and in_crowd):
+                free[own.argmax()] = False
+                said.append("right")
+            elif in_crowd:
+                free[crowd.argmax()] = not crowd_is_used_up
+                said.append(crowd_counts or "ignored")
+            else:
+                said.append("wrong")
+        return said
 
-    got = run([[0.6, 0.0], [0.9, 0.0]], [0.3, 0.8])
-    if got == [0, -1]:
-        raise Wrong(
-            "the second detection is surer than the first and must choose before it: go through "
-            "them by falling score."
-        )
-    if got == [0, 0]:
-        raise Wrong("an object can be taken once only; you give it to both detections.")
-    if got == [-1, 0][::-1]:
-        raise Wrong("the results have to stand in the order of the detections, not of the scores.")
-    if got != [-1, 0]:
-        raise Wrong(f"for overlaps [[.6, 0], [.9, 0]], scores [.3, .8]: [-1, 0], not {got}.")
-    got = run([[0.9, 0.6], [0.8, 0.7]], [0.9, 0.5])
-    if got == [0, -1]:
-        raise Wrong(
-            "a detection whose favourite is taken may still have another object that is free: look "
-            "for the best among the free ones."
-        )
-    if got != [0, 1]:
-        raise Wrong(f"for overlaps [[.9, .6], [.8, .7]], scores [.9, .5]: [0, 1], not {got}.")
-    if run([[0.5]], [1.0]) != [0]:
-        raise Wrong("an overlap equal to the threshold is enough: >=.")
-    if run([[0.4]], [1.0]) != [-1]:
-        raise Wrong("an overlap below the threshold is not enough.")
-    if run(np.zeros((2, 0)), [0.5, 0.6]) != [-1, -1]:
-        raise Wrong("a picture may have no objects: then nothing matches.")
-    if run([[0.7], [0.7]], [0.5, 0.5]) != [0, -1]:
-        raise Wrong("of equal scores the earlier detection comes first: sort in a stable way.")
-    rng = np.random.default_rng(0)
-    overlap, scores = rng.random((30, 8)), rng.random(30)
-    if run(overlap, scores, 0.3) != _match(overlap, scores, 0.3).tolist():
-        raise Wrong("right in the small cases, but not for 30 detections and 8 objects.")
+    return answer
 
 
-greedy_match = Exercise(
-    "greedy_match",
-    check=_check_greedy_match,
+_CROWD = np.array([False, True])
+with_crowds = FunctionExercise(
+    "with_crowds",
+    reference=_with_crowds,
+    cases=[
+        (np.array([[0.9, 0.0], [0.2, 0.1]]), _CROWD, 0.5),
+        (np.array([[0.1, 0.7], [0.0, 0.8], [0.6, 0.0]]), _CROWD, 0.5),
+        (np.array([[0.6, 0.9], [0.7, 0.6], [0.8, 0.3]]), _CROWD, 0.5),
+        (np.array([[0.9, 0.6, 0.0], [0.8, 0.7, 0.0]]), np.array([False, False, True]), 0.5),
+        (np.array([[0.5, 0.0], [0.0, 0.5]]), _CROWD, 0.5),
+        (np.zeros((2, 0)), np.zeros(0, bool), 0.5),
+    ],
+    mistakes={
+        "a crowd holds many objects: it is not used up by the first detection in it.": (
+            _crowd_variant(crowd_is_used_up=True)
+        ),
+        "an object that is free comes first, even if the crowd is overlapped more.": (
+            _crowd_variant(crowd_first=True)
+        ),
+        "a detection in a crowd is not wrong: it does not count.": _crowd_variant(
+            crowd_counts="wrong"
+        ),
+        "a detection in a crowd is not right either: it does not count.": _crowd_variant(
+            crowd_counts="right"
+        ),
+        "an object can be taken once only; a second box on it is wrong.": _crowd_variant(
+            duplicates=True
+        ),
+    },
     hints=(
-        "for d in np.argsort(-scores, kind='stable'): the surest first, and d is still its place.",
-        "Keep a list of the objects that are free; take the best of those, if it reaches the "
-        "threshold.",
+        "First the objects that are no crowd, as in step 1 of the chapter.",
+        "Only a detection that has taken none of them looks at the crowds; these are never taken.",
+        "row[is_crowd].max(initial=-1) works where there is no crowd, too.",
     ),
-    reference=_match,
 )
+
 
 # 4
 
@@ -206,6 +236,7 @@ learning_rate = Exercise(
         "min(1, 1/3 + 2/3 iteration / warmup), and (1 + cos(pi iteration / total)) / 2.",
     ),
     reference=_rate,
+    keeps="schedule:learning_rate",
 )
 
 # 5
@@ -232,4 +263,35 @@ kind = Exercise(
         "Which error does one see at 0.75 but not at 0.50?",
     ),
     reference="place",
+)
+
+
+# Bug hunt
+
+hunt = Hunt(
+    '''
+def taken_by(overlap, threshold):
+    """overlap (D, G), the surest detection first -> the object that each takes, or -1.
+
+    COCO's rule: of the objects still free, the one it overlaps most.
+    """
+    free, taken = np.ones(overlap.shape[1], bool), []
+    for row in overlap:
+        best = int(np.argmax(row))
+        found = free[best] and row[best] >= threshold
+        free[best] &= not found
+        taken.append(best if found else -1)
+    return taken
+''',
+    mend=("np.argmax(row)", "np.argmax(np.where(free, row, -1))"),
+    tests={
+        "an object each": (np.array([[0.9, 0.0], [0.0, 0.8]]), 0.5),
+        "a duplicate": (np.array([[0.9], [0.8]]), 0.5),
+        "askew": (np.array([[0.4, 0.1]]), 0.5),
+        "two objects close together": (np.array([[0.9, 0.5], [0.7, 0.6]]), 0.5),
+    },
+    hints=(
+        "The second detection overlaps both objects well enough. Which of them is still free?",
+        "Look for the best of the free ones, not for the best and then whether it is free.",
+    ),
 )

@@ -4,119 +4,126 @@ import math
 
 import numpy as np
 
+from exercises.cases import FunctionExercise
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 # 1
 
 
-def _fold_norm(weight, gain, shift, mean, variance, eps):
+def _fold_before(weight, gain, shift, mean, variance, eps):
     scale = gain / np.sqrt(variance + eps)
-    return weight * scale[:, None, None, None], shift - scale * mean
+    return weight * scale, weight @ (shift - mean * scale)
 
 
-def _check_fold_norm(answer):
+def _fold_cases():
     rng = np.random.default_rng(0)
-    # All axes as long as each other: a scale along the wrong one is then no error of shapes.
-    weight = rng.standard_normal((4, 4, 4, 4))
-    gain, shift, mean = rng.standard_normal((3, 4))
-    variance, eps = rng.uniform(0.1, 2, 4), 0.1
-    given = (weight, gain, shift, mean, variance)
-    kept = [array.copy() for array in given]
-    result = answer(*given, eps)
-    if any(not np.array_equal(a, b) for a, b in zip(given, kept, strict=True)):
-        raise Wrong("an argument has changed: the network you fold may still be trained further.")
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        raise Wrong("return two arrays, the weight and the bias.")
-    new_weight, bias = map(np.asarray, result)
-    if new_weight.shape != weight.shape or bias.shape != (4,):
-        raise Wrong(
-            f"the shapes are {new_weight.shape} and {bias.shape}, they should be {weight.shape} "
-            "and (4,)."
-        )
-    expected_weight, expected_bias = _fold_norm(*given, eps)
-    scale = gain / np.sqrt(variance + eps)
-    others = (
-        (weight * (gain / np.sqrt(variance))[:, None, None, None], "eps is missing in the root."),
-        (weight * (gain / (variance + eps))[:, None, None, None], "divide by the square root."),
-        (
-            weight * (gain / (np.sqrt(variance) + eps))[:, None, None, None],
-            "eps stands under the root, beside the variance.",
-        ),
-        (
-            weight * scale[None, :, None, None],
-            "you scale the input channels; the batch norm comes after the convolution, so each "
-            "output channel has its factor: axis 0.",
-        ),
-        (weight * scale, "a plain product scales along the last axis, the columns of the kernel."),
-        (weight, "the weight has not changed: the batch norm's factor belongs into it."),
-    )
-    if not np.allclose(new_weight, expected_weight):
-        for value, why in others:
-            if np.allclose(new_weight, value):
-                raise Wrong(why)
-        raise Wrong("the weight is not w g / sqrt(v + eps), one factor for each output channel.")
-    if not np.allclose(bias, expected_bias):
-        for value, why in (
-            (shift - mean, "the mean is scaled too: s (0 - m) + b."),
-            (shift, "the mean has been forgotten: s (0 - m) + b."),
-            (shift + scale * mean, "the mean is subtracted."),
-            (scale * (shift - mean), "b is added after the scaling."),
-        ):
-            if np.allclose(bias, value):
-                raise Wrong(why)
-        raise Wrong("the weight is right, the bias is not s (0 - m) + b.")
+    for OC, C in ((1, 1), (3, 3), (4, 2)):
+        yield (
+            rng.standard_normal((OC, C)), *rng.standard_normal((3, C)), rng.uniform(0.1, 2, C), 0.1,
+        )  # fmt: skip
 
 
-fold_norm = Exercise(
-    "fold_norm",
-    check=_check_fold_norm,
+def _scale_of(gain, variance, eps):
+    return gain / np.sqrt(variance + eps)
+
+
+fold_before = FunctionExercise(
+    "fold_before",
+    reference=_fold_before,
+    cases=list(_fold_cases()),
+    mistakes={
+        "you scale the output channels. The norm comes first, so each input channel has its "
+        "factor: the last axis.": lambda w, g, b, m, v, eps: (
+            w * _scale_of(g, v, eps)[:, None],
+            w @ (b - m * _scale_of(g, v, eps)),
+        ),
+        "the bias has an entry for each output channel: what the shifts of all input channels "
+        "become in the convolution.": lambda w, g, b, m, v, eps: (
+            w * _scale_of(g, v, eps),
+            b - m * _scale_of(g, v, eps),
+        ),
+        "the shift goes through the convolution as it was, not through the scaled one.": (
+            lambda w, g, b, m, v, eps: (
+                w * _scale_of(g, v, eps),
+                (w * _scale_of(g, v, eps)) @ (b - m * _scale_of(g, v, eps)),
+            )
+        ),
+        "the mean is scaled, too: s (x - m) + b.": lambda w, g, b, m, v, eps: (
+            w * _scale_of(g, v, eps),
+            w @ (b - m),
+        ),
+        "the mean has been forgotten: s (x - m) + b.": lambda w, g, b, m, v, eps: (
+            w * _scale_of(g, v, eps),
+            w @ b,
+        ),
+        "eps stands under the root, beside the variance.": lambda w, g, b, m, v, eps: (
+            w * (g / (np.sqrt(v) + eps)),
+            w @ (b - m * (g / (np.sqrt(v) + eps))),
+        ),
+        "divide by the square root.": lambda w, g, b, m, v, eps: (
+            w * (g / (v + eps)),
+            w @ (b - m * (g / (v + eps))),
+        ),
+        "eps is missing in the root.": lambda w, g, b, m, v, eps: (
+            w * (g / np.sqrt(v)),
+            w @ (b - m * (g / np.sqrt(v))),
+        ),
+    },
     hints=(
-        "s = gain / sqrt(variance + eps) is one number for each output channel.",
-        "The weight's first axis are the output channels: s[:, None, None, None]. The convolution "
-        "had no bias, so c = 0 in the formula.",
+        "In step 1 the norm came last. Here y = W (s x + t), with an s and a t for each input "
+        "channel. Multiply out.",
+        "y = (W s) x + W t: the columns of W are scaled, and the bias is W times t.",
+        "s = gain / sqrt(variance + eps), t = shift - mean s.",
     ),
-    reference=_fold_norm,
+    praise="Right. With a border of zeros it would not work: the norm makes t of a zero, and the "
+    "border has none.",
 )
+
 
 # 2
 
 
-def _next_order(order, groups):
-    return np.asarray(order).reshape(groups, -1).T.ravel()
+def _shuffles_until_home(channels):
+    home = list(range(channels))
+    order, count = home, 0
+    while count == 0 or order != home:
+        half = channels // 2
+        order = [plane for pair in zip(order[:half], order[half:], strict=True) for plane in pair]
+        count += 1
+    return count
 
 
-def _check_next_order(answer):
-    order = np.array([3, 1, 4, 0, 5, 2])
-    for groups, expected in ((2, [3, 0, 1, 5, 4, 2]), (3, [3, 4, 5, 1, 0, 2])):
-        got = np.asarray(answer(order.copy(), groups)).tolist()
-        if got == expected:
-            continue
-        if got == order.tolist():
-            raise Wrong("that is the concatenation; the shuffle is missing.")
-        if got == order.reshape(-1, groups).T.ravel().tolist():
-            raise Wrong(
-                "that is the inverse shuffle: the channels of a group stand one after another, so "
-                "the array is (groups, channels of a group) before it is turned."
-            )
-        fresh = np.arange(6).reshape(groups, -1).T.ravel().tolist()
-        if got == fresh:
-            raise Wrong("that is the shuffle of 0, 1, 2, ...: the planes are where order says.")
-        if got == np.argsort(expected).tolist():
-            raise Wrong("that is the inverse list: from a plane to its channel.")
-        if sorted(got) != list(range(6)):
-            raise Wrong(f"each plane must occur once; you return {got}.")
-        raise Wrong(f"for order {order.tolist()} and {groups} groups: {expected}, not {got}.")
-
-
-next_order = Exercise(
-    "next_order",
-    check=_check_next_order,
+shuffles_until_home = FunctionExercise(
+    "shuffles_until_home",
+    reference=_shuffles_until_home,
+    cases=[(4,), (8,), (6,), (12,), (2,), (116,), (232,)],
+    mistakes={
+        "that is right for powers of two only. Try 6 channels by hand.": (
+            lambda c: max(1, round(math.log2(c)))
+        ),
+        "that is right for powers of two only. Try 12 channels by hand.": (
+            lambda c: max(1, int(math.log2(c)))
+        ),
+        "after so many shuffles they are home, but for some numbers long before that.": (
+            lambda c: max(1, c - 2)
+        ),
+        "that many shuffles are not needed; follow the list.": lambda c: c,
+        "that is half of it: the channels are turned round, not home.": (
+            lambda c: max(1, _shuffles_until_home(c) // 2)
+        ),
+        "shuffle first, then ask whether all are home: at the start they always are.": lambda c: 0,
+        "you count the last shuffle, which is one too many.": (
+            lambda c: _shuffles_until_home(c) + 1
+        ),
+    },
     hints=(
-        "Chapter 6: a shuffle is reshape to (groups, C / groups), transpose, flatten.",
-        "Shuffle the list itself, not the numbers 0 to C - 1.",
+        "Keep the list, shuffle it again and again, and stop when it is 0, 1, 2, ... once more.",
+        "Or by arithmetic: place j goes to 2 j, modulo C - 1. After how many doublings is that j?",
     ),
-    reference=_next_order,
+    praise="Right: the first n with 2^n = 1 modulo C - 1, which is anything but smooth in C.",
 )
+
 
 # 3
 
@@ -158,6 +165,7 @@ tap_offsets = Exercise(
         "Three loops, channel outside and column inside, or np.ogrid.",
     ),
     reference=_tap_offsets,
+    keeps="taps:tap_offsets",
 )
 
 # 4
@@ -230,4 +238,50 @@ best_block = Exercise(
         "Try 5 x 5 and its neighbours; or let two loops try all.",
     ),
     reference=(5, 5),
+)
+
+
+# Bug hunt
+
+hunt = Hunt(
+    '''
+def fold_both(weight, bias, gain, shift, mean, variance, eps):
+    """weight (OC, K), the others (OC,) -> weight and bias of what does convolution and norm."""
+    scale = gain / np.sqrt(variance + eps)
+    return weight * scale[:, None], bias - mean * scale + shift
+''',
+    mend=("bias - mean * scale + shift", "(bias - mean) * scale + shift"),
+    tests={
+        "no bias": (
+            np.ones((1, 2)),
+            np.zeros(1),
+            np.full(1, 2.0),
+            np.ones(1),
+            np.ones(1),
+            np.ones(1),
+            0.0,
+        ),
+        "a norm that only shifts": (
+            np.ones((1, 2)),
+            np.ones(1),
+            np.ones(1),
+            np.ones(1),
+            np.full(1, 3.0),
+            np.ones(1),
+            0.0,
+        ),
+        "a bias, and a gain of 2": (
+            np.ones((1, 2)),
+            np.ones(1),
+            np.full(1, 2.0),
+            np.zeros(1),
+            np.zeros(1),
+            np.ones(1),
+            0.0,
+        ),
+    },
+    hints=(
+        "For an input of zero the convolution says bias. What does the norm make of that?",
+        "The bias of the convolution is scaled with the rest of its output.",
+    ),
 )

@@ -1,152 +1,136 @@
 """The exercises of chapter 14, a parameter server in 100 lines."""
 
 import itertools
+import math
+from dataclasses import dataclass
 from unittest import mock
 
 import numpy as np
 
+from exercises.cases import FunctionExercise
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 # 1
 
 
-def _check_ordered_sum(answer):
+def _any_order(arrivals):
+    # Sorted by value, number by number: whoever came first is then no longer to be seen.
+    return np.sort(np.stack(list(arrivals)), axis=0).sum(axis=0, dtype=np.float32)
+
+
+def _check_any_order(answer):
     rng = np.random.default_rng(0)
-    arrays = rng.standard_normal((3, 500)).astype(np.float32)
-    given = dict(zip(("ant", "bee", "cat"), arrays, strict=True))
-    expected = arrays[0] + arrays[1] + arrays[2]
-    kept = {task: array.copy() for task, array in given.items()}
-    total = np.asarray(answer(kept))
+    ordinary = rng.standard_normal((3, 500)).astype(np.float32)
+    exact = np.array([math.fsum(column) for column in ordinary.T.tolist()])
+    total = np.asarray(answer(iter(ordinary.copy())))
     if total.shape != (500,):
         raise Wrong(f"the sum of arrays of shape (500,) has that shape, yours has {total.shape}.")
-    if not np.allclose(total, expected, atol=1e-5):
+    if not np.allclose(total, exact, atol=1e-4):
         raise Wrong("this is not the sum of all contributions.")
     if total.dtype != np.float32:
-        raise Wrong(
-            f"your sum is {total.dtype}. A sum in another precision is rounded elsewhere than "
-            "the reference: stay in float32."
-        )
-    if any(kept[task].tobytes() != given[task].tobytes() for task in given):
-        raise Wrong(
-            "a contribution has changed: += on the first array writes into the caller's array. "
-            "Add to a copy."
-        )
-    for order in itertools.permutations(given):
-        total = answer({task: given[task].copy() for task in order})
-        if total.tobytes() != expected.tobytes():
+        raise Wrong(f"the sum has to be float32, yours is {total.dtype}.")
+    unequal = np.float32([[1000.0, 1000.0], [3e-14, 1e-4], [-1000.0, -999.0]])
+    for what, arrays in (("ordinary numbers", ordinary), ("1000, 3e-14 and -1000", unequal)):
+        answers = set()
+        for order in itertools.permutations(arrays):
+            given = [array.copy() for array in order]
+            answers.add(np.asarray(answer(iter(given))).tobytes())
+            if any(a.tobytes() != b.tobytes() for a, b in zip(given, order, strict=True)):
+                raise Wrong("a contribution has changed: += writes into the caller's array.")
+        if len(answers) > 1 and what == "ordinary numbers":
             raise Wrong(
-                f"with the commits in the order {', '.join(order)} some bits differ. A dict keeps "
-                "the order of arrival; the alphabet does not depend on it."
+                f"of {what} your function makes {len(answers)} different sums in six orders. A sum "
+                "that goes through them as they come depends on how they come."
             )
-    zeros = {task: np.float32([-0.0]) for task in given}
-    if not np.signbit(answer(zeros)[0]):
-        raise Wrong(
-            "the sum of -0.0 and -0.0 is -0.0, yours is 0.0: you start from a zero, and "
-            "0.0 + -0.0 is 0.0. Start from the first contribution."
-        )
-    lone = {"ant": arrays[0].copy()}
-    if np.shares_memory(answer(lone), lone["ant"]):
-        raise Wrong(
-            "with a single task you return its own array, not a copy: whoever changes the sum "
-            "later changes the contribution too."
-        )
+        if len(answers) > 1:
+            raise Wrong(
+                f"of {what} your function makes {len(answers)} different sums. More digits make it "
+                "rarer that the order matters, but float64 rounds, too."
+            )
 
 
-def _ordered_sum(contributions):
-    first, *others = sorted(contributions)
-    total = contributions[first].copy()
-    for task in others:
-        total += contributions[task]
-    return total
-
-
-ordered_sum = Exercise(
-    "ordered_sum",
-    check=_check_ordered_sum,
+any_order = Exercise(
+    "any_order",
+    check=_check_any_order,
     hints=(
-        "sorted(contributions) gives the tasks in the order in which they are to be added.",
-        "Do not start from zeros: copy the contribution of the first task and add the others.",
+        "Without names there is no alphabet. What else is the same, whatever came first?",
+        "The numbers themselves: put the values of each element in order before adding. (Or add "
+        "without any rounding: math.fsum; or whole numbers, which know no rounding.)",
+        "np.sort(np.stack(list(arrivals)), axis=0), and add from the first row to the last.",
     ),
-    reference=_ordered_sum,
+    reference=_any_order,
 )
+
 
 # 2
 
 
-class _Stream:
-    """Hands out its bytes in pieces of 1 to ``piece``, then b"" for ever."""
-
-    def __init__(self, data, piece):
-        self.data, self.piece, self.empty = data, piece, 0
-
-    def __call__(self, count):
-        if count <= 0:
-            raise Wrong(f"you call recv({count}): there is nothing to wait for any more.")
-        if not self.data:
-            self.empty += 1
-            if self.empty > 100:
-                raise Wrong(
-                    "your loop never ends when the other side hangs up: recv then returns b'' "
-                    "at once, again and again."
-                )
-            return b""
-        piece, self.data = self.data[: min(count, self.piece)], self.data[min(count, self.piece) :]
-        return piece
+def _messages_in(pieces):
+    data, messages = b"".join(pieces), []
+    while len(data) >= 4 and len(data) >= 4 + int.from_bytes(data[:4], "little"):
+        end = 4 + int.from_bytes(data[:4], "little")
+        messages.append(data[4:end])
+        data = data[end:]
+    return messages, data
 
 
-def _check_receive_exactly(answer):
-    message = bytes(range(100))
-    for piece in (1000, 30, 1):
-        stream = _Stream(message + b"next", piece)
-        got = answer(stream, 100)
-        if not isinstance(got, bytes | bytearray):
-            raise Wrong(f"bytes are wanted, you return {type(got).__name__}.")
-        if len(got) < 100:
-            raise Wrong(
-                f"100 bytes were asked for and they arrive in pieces of {piece}; you return only "
-                f"{len(got)}. One recv is not enough: go on until you have them all."
-            )
-        if len(got) > 100:
-            raise Wrong(
-                f"you return {len(got)} bytes instead of 100: the last piece belongs to the next "
-                "message. Never ask for more than what is still missing."
-            )
-        if bytes(got) != message:
-            raise Wrong("the bytes have changed on the way, or their order has.")
-        if stream.data != b"next":
-            raise Wrong(
-                "you have read on into the next message, and those bytes are lost. Never ask for "
-                "more than what is still missing."
-            )
-    try:
-        got = answer(_Stream(message, 30), 150)
-    except ConnectionError:
-        return
-    raise Wrong(
-        "the other side hung up after 100 of 150 bytes, and you return as if nothing had happened: "
-        "half a message would be taken for a whole one. Raise ConnectionError."
-    )
+def _framed(*texts):
+    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
 
 
-def _receive_exactly(recv, count):
-    data = bytearray()
-    while len(data) < count:
-        piece = recv(count - len(data))
-        if not piece:
-            raise ConnectionError("the other side has hung up")
-        data += piece
-    return bytes(data)
+def _lazily(start):
+    """A mistake: whole messages alone, from the first piece on, or piece by piece."""
+
+    def answer(pieces):
+        found = [_messages_in([piece]) for piece in pieces]
+        messages = [message for some, _ in found for message in some]
+        return messages, (found[-1][1] if found and start == "rest" else b"")
+
+    return answer
 
 
-receive_exactly = Exercise(
-    "receive_exactly",
-    check=_check_receive_exactly,
+_LONG = _framed(b"hello", b"", b"world" * 60)
+messages_in = FunctionExercise(
+    "messages_in",
+    reference=_messages_in,
+    cases=[
+        ([],),
+        ([_framed(b"hi")],),
+        ([_framed(b"hi", b"ho")],),
+        ([_framed(b"hi")[:3]],),
+        ([_LONG[:2], _LONG[2:9], _LONG[9:40], _LONG[40:]],),
+        ([_LONG[i : i + 1] for i in range(len(_LONG) - 3)],),
+        ([_framed(b""), _framed(b"hi")[:5]],),
+    ],
+    mistakes={
+        "a message is not a piece: it may begin in one and end in another.": _lazily("rest"),
+        "a message is not a piece: what is left of one piece belongs to the next.": _lazily(""),
+        "what is left at the end is lost: it is the beginning of the next message.": (
+            lambda pieces: (_messages_in(pieces)[0], b"")
+        ),
+        "you stop after the first message; one piece may hold several.": lambda pieces: (
+            _messages_in(pieces)[0][:1],
+            b"".join(pieces)[4 + len(_messages_in(pieces)[0][0]) :]
+            if _messages_in(pieces)[0]
+            else b"".join(pieces),
+        ),
+        "a message of no bytes is a message, too.": lambda pieces: (
+            [message for message in _messages_in(pieces)[0] if message],
+            _messages_in(pieces)[1],
+        ),
+        "the four bytes of the length are not part of the message.": lambda pieces: (
+            [_framed(message) for message in _messages_in(pieces)[0]],
+            _messages_in(pieces)[1],
+        ),
+    },
     hints=(
-        "A loop: as long as bytes are missing, ask for as many as are missing.",
-        "b'' is the only sign of the end. Without a test for it the loop turns for ever.",
+        "Put all bytes one after another; where they were cut means nothing.",
+        "As long as there are four bytes, and as many behind them as they say, there is a message.",
+        "int.from_bytes(data[:4], 'little') is the length. What is left at the end is the rest.",
     ),
-    reference=_receive_exactly,
 )
+
 
 # 3
 
@@ -156,7 +140,7 @@ _TRAFFIC = 3 * 2 * 4 * _PARAMETERS
 
 def _check_traffic(answer):
     if answer == _TRAFFIC:
-        return f"Right: {_TRAFFIC / 1e6:.0f} MB, and no site waits for less than its own share."
+        return f"Right: {_TRAFFIC / 1e6:.0f} MB, one third of it for each site."
     reasons = {
         3 * 2 * _PARAMETERS: "that is the number of numbers; a float32 has four bytes.",
         3 * 4 * _PARAMETERS: "that is one way only: contributions come in, weights go out.",
@@ -293,4 +277,51 @@ choose = Exercise(
         "rng.choice(count, batch, replace=False), or the beginning of rng.permutation(count).",
     ),
     reference=_choose,
+    keeps="choose",
+)
+
+
+# Bug hunt
+
+
+@dataclass
+class _Wire:
+    """A connection on which these bytes arrive, at most so many at once."""
+
+    bytes_left: bytes
+    at_once: int
+
+    def recv(self, count):
+        piece = self.bytes_left[: min(count, self.at_once)]
+        self.bytes_left = self.bytes_left[len(piece) :]
+        return piece
+
+
+hunt = Hunt(
+    '''
+def read_message(connection):
+    """Four bytes of length, lowest first, then so many; what follows is the next message's."""
+
+    def exactly(count):
+        data = b""
+        while len(data) < count:
+            piece = connection.recv(count)
+            if not piece:
+                raise ConnectionError("the other side has hung up")
+            data += piece
+        return data
+
+    return exactly(int.from_bytes(exactly(4), "little"))
+''',
+    mend=("connection.recv(count)", "connection.recv(count - len(data))"),
+    tests={
+        "all at once": (_Wire(b"\x05\0\0\0hello", 100),),
+        "two messages": (_Wire(b"\x02\0\0\0hi\x01\0\0\0!", 100),),
+        "one byte at a time": (_Wire(b"\x01\0\0\0!", 1),),
+        "three bytes at a time": (_Wire(b"\x02\0\0\0hi\x02\0\0\0ho", 3),),
+    },
+    hints=(
+        "Four bytes are wanted and three have come. How many does the next recv ask for?",
+        "Ask only for what is missing: more may be the next message's.",
+    ),
 )

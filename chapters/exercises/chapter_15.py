@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 
+from exercises.cases import FunctionExercise
 from exercises.exercise import Exercise, Wrong
+from exercises.hunt import Hunt
 
 # 1
 
@@ -58,43 +60,82 @@ paired_gain = Exercise(
         "np.std has ddof=1 for n - 1.",
     ),
     reference=_paired_gain,
+    keeps="gain:paired_gain",
 )
 
 # 2
 
 
-def _shared_names(registered):
-    count = {}
+def _fair_decay(registered, rates, shrink):
+    owners = {}
     for names in registered.values():
-        for name in set(names):
-            count[name] = count.get(name, 0) + 1
-    return {name for name, tasks in count.items() if tasks > 1}
-
-
-def _check_shared_names(answer):
-    registered = {
-        "detection": ["body.0", "body.1", "boxes"],
-        "classes": ["body.0", "body.1", "fc"],
-        "depth": ["body.0", "decoder"],
+        for name in names:
+            owners[name] = owners.get(name, 0) + 1
+    return {
+        task: {name: shrink / owners[name] / rates[task] for name in names}
+        for task, names in registered.items()
     }
-    got = answer({task: list(names) for task, names in registered.items()})
-    got = set(got) if not isinstance(got, str) else got
-    if got == {"body.0"}:
-        raise Wrong("those are the names that all tasks share; two tasks are enough.")
-    if got != {"body.0", "body.1"}:
-        raise Wrong(f"here body.0 (three tasks) and body.1 (two) are shared; you say {got}.")
-    if set(answer({"alone": ["a", "b"]})):
-        raise Wrong("a single task shares nothing.")
-    if set(answer({"a": ["w", "w"], "b": ["v"]})):
-        raise Wrong("a task that lists a name twice does not share it with itself.")
 
 
-shared_names = Exercise(
-    "shared_names",
-    check=_check_shared_names,
-    hints=("Count, for each name, the tasks that have it.", "Which names have a count above 1?"),
-    reference=_shared_names,
+_REGISTERED = {
+    "detection": ["body.0", "body.1", "boxes"], "classes": ["body.0", "body.1", "fc"],
+    "depth": ["body.0", "decoder"],
+}  # fmt: skip
+_RATES = {"detection": 0.1, "classes": 0.01, "depth": 0.05}
+
+
+def _decay_variant(of):
+    """A mistake: ``of(owners of the name, tasks, rate, rates)`` in place of owners times rate."""
+
+    def answer(registered, rates, shrink):
+        def count(name):
+            return sum(name in names for names in registered.values())
+
+        return {
+            task: {
+                name: shrink / of(count(name), len(registered), rates[task], list(rates.values()))
+                for name in names
+            }
+            for task, names in registered.items()
+        }
+
+    return answer
+
+
+fair_decay = FunctionExercise(
+    "fair_decay",
+    reference=_fair_decay,
+    cases=[
+        ({"alone": ["a", "b"]}, {"alone": 0.1}, 0.001),
+        ({"one": ["a"], "two": ["a"]}, {"one": 0.1, "two": 0.1}, 0.001),
+        (_REGISTERED, _RATES, 0.001),
+        (_REGISTERED, _RATES, 0.0),
+    ],
+    mistakes={
+        "each task shrinks a shared weight by all of it, so it shrinks once for each of them.": (
+            _decay_variant(lambda owners, tasks, rate, rates: rate)
+        ),
+        "a weight is shared by the tasks that registered it, not by all.": _decay_variant(
+            lambda owners, tasks, rate, rates: tasks * rate
+        ),
+        "a task multiplies the decay with its learning rate before it sends: divide by that.": (
+            _decay_variant(lambda owners, tasks, rate, rates: owners)
+        ),
+        "each task multiplies with its own rate, not with their mean.": _decay_variant(
+            lambda owners, tasks, rate, rates: owners * np.mean(rates)
+        ),
+        "each task multiplies with its own rate, not with their sum.": _decay_variant(
+            lambda owners, tasks, rate, rates: sum(rates)
+        ),
+    },
+    hints=(
+        "A task sends alpha (gradient + lambda W). By what fraction does its lambda shrink W?",
+        "By alpha lambda. The fractions of all owners have to add up to shrink, in equal parts.",
+        "lambda = shrink / (number of owners of the name) / (rate of the task).",
+    ),
+    praise="Right. That is what the server cannot do for you: it does not know what a decay is.",
 )
+
 
 # 3
 
@@ -202,4 +243,29 @@ letters = Exercise(
         "Three of the four.",
     ),
     reference="abc",
+)
+
+
+# Bug hunt
+
+hunt = Hunt(
+    '''
+def classes_of_cells(boxes, labels, cells, stride):
+    """boxes (G, 4) in pixels -> (cells, cells): each label in the cell of its box's centre."""
+    classes = np.zeros((cells, cells), int)
+    for (x1, y1, x2, y2), label in zip(boxes, labels, strict=True):
+        row, column = int((y1 + y2) / 2 / stride), int((x1 + x2) / 2 / stride)
+        classes[column, row] = label
+    return classes
+''',
+    mend=("classes[column, row]", "classes[row, column]"),
+    tests={
+        "no object": (np.zeros((0, 4)), [], 2, 8),
+        "one in the middle": (np.array([[6.0, 6.0, 18.0, 18.0]]), [2], 3, 8),
+        "one at the upper right": (np.array([[17.0, 1.0, 23.0, 7.0]]), [1], 3, 8),
+    },
+    hints=(
+        "On the diagonal it is right. What is exchanged?",
+        "An array is indexed by row first, and the row comes from y.",
+    ),
 )

@@ -8,13 +8,18 @@ import textwrap
 from collections.abc import Callable, Sequence
 from numbers import Real
 
+from exercises import keeping, progress
+
 
 class Wrong(Exception):  # noqa: N818 (it is the answer that is wrong)
     """Raised by a check: its message says, in one or two sentences, why the answer is wrong."""
 
 
 class Unanswered(BaseException):
-    """The answer is still the stub. No Exception: a check that catches errors must let it pass."""
+    """The answer is still the stub. No Exception: a check that catches errors must let it pass.
+
+    It may say more than that in its message.
+    """
 
 
 class Exercise:
@@ -26,7 +31,10 @@ class Exercise:
             a sentence to print instead of "Right.".
         hints: sentences, each saying a little more than the one before.
         reference: an answer that the check accepts.
+        keeps: the file of ``mine/`` that an accepted answer becomes, see ``exercises.keeping``.
     """
+
+    answers_out_of_sight = False  # True in the chapters that a teacher hands out
 
     def __init__(
         self,
@@ -34,8 +42,10 @@ class Exercise:
         check: Callable[[object], str | None],
         hints: Sequence[str],
         reference: object,
+        keeps: str = "",
     ):
         self.name, self.hints, self.reference = name, tuple(hints), reference
+        self.keeps = keeps
         self._check = check
         self._hints_seen = 0
 
@@ -43,12 +53,20 @@ class Exercise:
         """Print whether a function, class or value is right, and if not, why."""
         try:
             print(self._judge(answer))
-        except Unanswered:
-            print(f"Not answered yet. For a hint: exercises.{self.name}.hint()")
+            progress.note(self)
+        except Unanswered as more:
+            print("Not answered yet.", *more.args, f"For a hint: exercises.{self.name}.hint()")
         except Wrong as reason:
             print(f"Not yet: {reason}")
         except Exception as error:
             print(f"Not yet: {_explain(error, answer)}")
+        else:
+            if self.keeps:
+                print(self.keep(answer))
+
+    def keep(self, answer: object, whose: str = keeping.YOURS) -> str:
+        """Make a right answer a file of ``mine/``; says what became of it."""
+        return keeping.keep(self.keeps, answer, self._judge, whose)
 
     def hint(self) -> None:
         """Print the next hint; after the last, how to see an answer."""
@@ -64,6 +82,8 @@ class Exercise:
         if left:
             hints = "is one more hint" if left == 1 else f"are {left} more hints"
             print(f"There {hints} before the answer: exercises.{self.name}.hint()")
+        elif self.answers_out_of_sight:
+            print("The answer is with your teacher.")
         elif callable(self.reference):
             print(textwrap.dedent(inspect.getsource(self.reference)).rstrip())
         else:

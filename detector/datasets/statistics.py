@@ -51,7 +51,7 @@ def network_boxes(dataset: Dataset, short_side: int, max_side: int) -> NetworkBo
     )
 
 
-def anchor_fit(found: NetworkBoxes, shapes: np.ndarray, stride: int) -> np.ndarray:
+def anchor_fit(found: NetworkBoxes, shapes: np.ndarray, stride: int | np.ndarray) -> np.ndarray:
     """The IoU of each box with the best of all anchors on the feature map's grid.
 
     Overlap along an axis never grows with the distance of two centres, so the best anchor of each
@@ -60,17 +60,19 @@ def anchor_fit(found: NetworkBoxes, shapes: np.ndarray, stride: int) -> np.ndarr
     Args:
         found: R boxes.
         shapes: (A, 2) widths and heights of the anchors of a cell, in pixels.
-        stride: pixels from one cell's centre to the next; the first is at stride / 2.
+        stride: pixels from one cell's centre to the next; the first is at stride / 2. One for all
+            shapes, or (A,), where they lie on different maps.
 
     Returns:
         (R,) float64 in [0, 1].
     """
     boxes = found.boxes.astype(np.float64)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    distance = np.abs(centres - (np.floor(centres / stride) + 0.5) * stride)
     box_sides = boxes[:, 2:] - boxes[:, :2]
     best = np.zeros(len(boxes))
-    for sides in np.asarray(shapes, np.float64):
+    shapes = np.asarray(shapes, np.float64)
+    for sides, step in zip(shapes, np.broadcast_to(stride, len(shapes)), strict=True):
+        distance = np.abs(centres - (np.floor(centres / step) + 0.5) * step)
         overlap = np.minimum((box_sides + sides) / 2 - distance, np.minimum(box_sides, sides))
         intersection = np.maximum(overlap, 0).prod(axis=1)
         union = box_sides.prod(axis=1) + sides.prod() - intersection
@@ -95,19 +97,19 @@ class ClassSummary:
 
 
 def summarize(
-    dataset: Dataset, short_side: int, max_side: int, shapes: np.ndarray, stride: int
+    dataset: Dataset, short_side: int, max_side: int, shapes: np.ndarray, stride: int | np.ndarray
 ) -> list[ClassSummary]:
     """A summary of each class, and last of all classes together under the name "all".
 
     Args:
         short_side, max_side: the size the network sees, see ``preprocess.network_size``.
-        shapes, stride: the anchors, see ``anchor_fit``.
+        shapes, stride: the anchors, see ``anchor_fit``. Of no shapes, nothing is said of the fit.
     """
     found = network_boxes(dataset, short_side, max_side)
     areas = found.widths_heights.prod(axis=1)
     fit = anchor_fit(found, shapes, stride)
     size_group = np.digitize(areas, (SMALL, LARGE))
-    fit_group = np.digitize(fit, FITS)
+    fit_group, has_anchors = np.digitize(fit, FITS), len(shapes) > 0
 
     def summary(name: str, chosen: np.ndarray) -> ClassSummary:
         return ClassSummary(
@@ -115,7 +117,7 @@ def summarize(
             len(np.unique(found.images[chosen])),
             int(chosen.sum()),
             tuple(np.bincount(size_group[chosen], minlength=3).tolist()),
-            tuple(np.bincount(fit_group[chosen], minlength=len(FITS) + 1).tolist()),
+            tuple(np.bincount(fit_group[chosen], minlength=len(FITS) + 1).tolist()) * has_anchors,
             float(fit[chosen].mean()) if chosen.any() else 0.0,
         )
 
@@ -134,14 +136,14 @@ def summary_table(summaries: list[ClassSummary]) -> str:
         f"{'':<{width}}  {'':7} {'':7}  {'size at the network input':^23}  boxes by the IoU of "
         "their best anchor",
         f"{'class':<{width}}  {'images':>7} {'boxes':>7}  {'small':>7} {'medium':>7} {'large':>7}  "
-        + " ".join(f"{text:>7}" for text in below)
-        + f" {'mean':>7}",
+        + " ".join(f"{text:>7}" for text in [*below, "mean"]),
     ]
+    if not summaries[-1].fits:  # there are no anchors
+        lines = [line[: width + 42] for line in lines]
     for entry in summaries:
         counts = " ".join(f"{count:7d}" for count in entry.sizes)
         fits = " ".join(f"{count:7d}" for count in entry.fits)
-        lines.append(
-            f"{entry.name:<{width}}  {entry.images:7d} {entry.boxes:7d}  {counts}  {fits} "
-            f"{entry.mean_fit:7.2f}"
-        )
+        mean = f"{entry.mean_fit:7.2f}" if entry.fits else ""
+        line = f"{entry.name:<{width}}  {entry.images:7d} {entry.boxes:7d}  {counts}  {fits} {mean}"
+        lines.append(line.rstrip())
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,7 +24,8 @@ class DetectorSettings(Settings):
 
     Attributes:
         detector: its detector's row in ``DETECTORS``.
-        anchors: the path to its ``AnchorSettings``, or None if it has no anchors.
+        anchors: the path to the settings of its anchors, which have ``shapes`` and can ``fit``
+            them, or None if it has no anchors.
         backbone: a name in ``nn.models.NETWORKS``.
         image: how it looks at images.
     """
@@ -33,6 +35,19 @@ class DetectorSettings(Settings):
 
     backbone: str = ""
     image: ImageSettings = ImageSettings()
+
+    def fitted(self, widths_heights: np.ndarray, sizes: int, ratios: int) -> DetectorSettings:
+        """A copy with anchors fitted to boxes (R, 2) of these widths and heights.
+
+        Without anchors, the settings as they are.
+
+        Raises:
+            ValueError: there is no box with an area.
+        """
+        if self.anchors is None:
+            return self
+        shapes = operator.attrgetter(self.anchors)(self).fit(widths_heights, sizes, ratios)
+        return self.changed(f"{self.anchors}.shapes", shapes)
 
 
 class Detector(nn.Module):
@@ -46,8 +61,10 @@ class Detector(nn.Module):
         num_classes: without background.
         settings: its numbers.
         backbone: the network it stands on.
+        has_masks: whether it learns from masks and finds them.
     """
 
+    has_masks: ClassVar[bool] = False
     Settings: ClassVar[type[DetectorSettings]]
     num_classes: int
     settings: DetectorSettings

@@ -8,12 +8,26 @@ and heights of the boxes, *after* resizing to the network's input, and use no ra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from detector.boxes import box_iou
-from detector.parts.anchors import anchor_shapes
 
 MAX_ITERATIONS = 100
+
+
+def anchor_shapes(sizes: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
+    """Widths and heights of every size in every ratio.
+
+    w = size / sqrt(ratio), h = size sqrt(ratio): the area is size^2 whatever the ratio h / w.
+
+    Returns:
+        (len(ratios) * len(sizes), 2) float64: all sizes of the first ratio, then the next ratio.
+    """
+    roots = np.sqrt(np.asarray(ratios, np.float64))[:, None]
+    sizes = np.asarray(sizes, np.float64)[None, :]
+    return np.stack([sizes / roots, sizes * roots], axis=2).reshape(-1, 2)
 
 
 def fit_anchors(widths_heights: np.ndarray, count: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detector.parts.anchor_fitting import anchor_shapes, spread_anchors
 from detector.settings import Positive, Settings
 
 THESIS_SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)
@@ -45,18 +46,9 @@ class AnchorSettings(Settings):
         """The anchors of a map of this stride."""
         return AnchorGenerator(self.sizes, self.ratios, stride, self.shapes)
 
-
-def anchor_shapes(sizes: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
-    """Widths and heights of every size in every ratio.
-
-    w = size / sqrt(ratio), h = size sqrt(ratio): the area is size^2 whatever the ratio h / w.
-
-    Returns:
-        (len(ratios) * len(sizes), 2) float64: all sizes of the first ratio, then the next ratio.
-    """
-    roots = np.sqrt(np.asarray(ratios, np.float64))[:, None]
-    sizes = np.asarray(sizes, np.float64)[None, :]
-    return np.stack([sizes / roots, sizes * roots], axis=2).reshape(-1, 2)
+    def fit(self, widths_heights: np.ndarray, sizes: int, ratios: int) -> np.ndarray:
+        """The ``shapes`` for boxes (R, 2) of these widths and heights: see ``spread_anchors``."""
+        return spread_anchors(widths_heights, sizes, ratios)
 
 
 class AnchorGenerator:
@@ -93,6 +85,10 @@ class AnchorGenerator:
         """A, the number of anchors on one cell."""
         return len(self.shapes)
 
+    def count_text(self) -> str:
+        """How many there are, in words."""
+        return f"{self.num_anchors_per_cell} anchors a cell"
+
     def grid(self, feature_size: tuple[int, int]) -> np.ndarray:
         """All anchors of a feature map of ``feature_size`` (H, W).
 
@@ -102,10 +98,24 @@ class AnchorGenerator:
             (H * W * A, 4) float32, rows of cells first, then cells, then the anchors of a cell in
             the order of ``shapes``: anchor a of cell (y, x) is number (y * W + x) * A + a.
         """
-        H, W = feature_size
-        x = (np.arange(W) + 0.5) * self.stride
-        y = (np.arange(H) + 0.5) * self.stride
-        centres = np.stack(np.meshgrid(x, y), axis=2)[:, :, None, :]  # (H, W, 1, 2)
-        half = self.shapes / 2
-        corners = np.concatenate([centres - half, centres + half], axis=3)  # (H, W, A, 4)
-        return corners.reshape(-1, 4).astype(np.float32)
+        return anchor_grid(self.shapes, feature_size, (self.stride, self.stride))
+
+    def grids(self, feature_sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+        """The same for the one map there is: what ``PyramidAnchors`` does for many."""
+        return [self.grid(size) for size in feature_sizes]
+
+
+def anchor_grid(
+    shapes: np.ndarray, feature_size: tuple[int, int], step: tuple[float, float]
+) -> np.ndarray:
+    """Boxes of (A, 2) widths and heights on each of H x W cells, ``step`` (y, x) pixels apart.
+
+    Returns:
+        (H * W * A, 4) float32, see ``AnchorGenerator.grid``.
+    """
+    H, W = feature_size
+    y, x = (np.arange(H) + 0.5) * step[0], (np.arange(W) + 0.5) * step[1]
+    centres = np.stack(np.meshgrid(x, y), axis=2)[:, :, None, :]  # (H, W, 1, 2)
+    half = shapes / 2
+    corners = np.concatenate([centres - half, centres + half], axis=3)  # (H, W, A, 4)
+    return corners.reshape(-1, 4).astype(np.float32)

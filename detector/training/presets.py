@@ -1,8 +1,8 @@
 """Named recipes: every number of a training run, with the reason for it.
 
 ``tiny`` is the demo, ``laptop`` trains on photographs in half an hour on two cores, ``thesis-s``
-and ``thesis-l`` are the thesis's own settings. The command line's options change single numbers;
-what a run really used stands in its ``config.json``.
+and ``thesis-l`` are the thesis's own settings; ``one_stage_presets`` has the other detectors'. The
+command line's options change single numbers; what a run really used stands in its ``config.json``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from detector.parts.matching import AnchorMatcher
 from detector.parts.proposals import ProposalSelector
 from detector.parts.sampling import RoISampler
 from detector.parts.selection import DetectionSelector
+from detector.training.one_stage_presets import CHANGES, one_stage
 from detector.training.recipe import Recipe
 from detector.training.steps import Steps
+from detector.training.two_stage_presets import CHANGES as TWO_STAGE
+from detector.training.two_stage_presets import two_stage
 from nn.table import did_you_mean
 
 # What makes so small a network learn in minutes instead of days; docs/training-notes.md has each
@@ -122,17 +125,19 @@ PRESETS = {
     "thesis-s": THESIS,
     "thesis-l": THESIS.changed("thin_map.mid_channels", MID_CHANNELS["L"]),
 }
+PRESETS |= one_stage(PRESETS["tiny"], PRESETS["laptop"])
+PRESETS |= two_stage(PRESETS["tiny"], PRESETS["laptop"])
 
-
-# Where a preset starts from if nothing else is said.
-INITIAL_WEIGHTS = {"laptop": "imagenet"}
+# Those for photographs: they start from ImageNet's weights if nothing else is said.
+INITIAL_WEIGHTS = dict.fromkeys(("laptop", *CHANGES, *TWO_STAGE), "imagenet")
 # What a preset changes when it starts from random weights instead.
-FROM_RANDOM_WEIGHTS = {
-    "laptop": {
+FROM_RANDOM_WEIGHTS = dict.fromkeys(
+    INITIAL_WEIGHTS,
+    {
         "steps": {"backbone_lr_scale": 1.0},
         "crops": {"iterations": 1600, "size": 48, "batch": 32, "lr": 0.1},
-    }
-}
+    },
+)
 
 
 def preset(name: str) -> Recipe:

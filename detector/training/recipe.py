@@ -73,6 +73,8 @@ class Recipe(Settings):
     def changed(self, path: str, value: Any) -> Recipe:
         """See ``Settings``; a path may begin inside the detector: ``rpn.matcher.positive_iou``."""
         head = path.partition(".")[0]
+        if path == "detector":
+            return self.updated({path: value})
         if head not in [entry.name for entry in fields(self)]:
             return replace(self, model=self.model.changed(path, value))
         return super().changed(path, value)

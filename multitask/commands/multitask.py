@@ -33,13 +33,13 @@ from detector.training.objectives.detection import (
     describe,
     open_splits,
 )
+from detector.training.plan_file import is_begun
 from detector.training.run_folder import RunFolder
 from detector.training.sessions import Session
 from multitask.commands.curves import draw_history
 from multitask.commands.options import add_session, session_of, user_errors
 from multitask.commands.view import View
 from multitask.experiment.experiment import Experiment, jobs_by_default, run_experiment
-from multitask.experiment.plan_file import is_begun
 from multitask.experiment.table_4_3 import as_text
 from multitask.launch.launch import Launch, Result
 from multitask.server.events import Follower

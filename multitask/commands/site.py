@@ -18,9 +18,9 @@ from detector.errors import UserError
 from detector.progress import Progress
 from detector.training import checkpoints
 from detector.training.objectives.detection import conclude, describe, open_splits
+from detector.training.plan_file import is_begun
 from detector.training.run_folder import RunFolder
 from multitask.commands.options import add_session, add_token, session_of, token_of, user_errors
-from multitask.experiment.plan_file import is_begun
 from multitask.site.task import TaskSite
 from multitask.tasks import Classification, Detection
 from multitask.wire import transport

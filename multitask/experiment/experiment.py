@@ -30,9 +30,9 @@ from detector.evaluation.validation import measure
 from detector.progress import Progress
 from detector.training import checkpoints
 from detector.training.objectives.detection import build_model, describe, open_splits
+from detector.training.plan_file import is_begun
 from detector.training.run_folder import RunFolder
 from detector.training.sessions import Session
-from multitask.experiment.plan_file import is_begun
 from multitask.experiment.table_4_3 import Row, write_table
 from multitask.launch.launch import run_here, without_interrupts
 from multitask.launch.workers import FAILED, noting_failure, read_note

@@ -78,6 +78,30 @@ class Plane:
         return self.shelf.start + self.slot * self.shelf.size
 
 
+@dataclass(eq=False)
+class Below:
+    """A plane from its row number ``rows`` on."""
+
+    plane: Plane
+    rows: int
+
+    @property
+    def shelf(self) -> Shelf:
+        return self.plane.shelf
+
+    @property
+    def place(self) -> int:
+        return self.plane.place + self.rows * self.shelf.width
+
+    @property
+    def last(self) -> int:
+        return self.plane.last
+
+    @last.setter
+    def last(self, moment: int) -> None:
+        self.plane.last = moment
+
+
 class Arena:
     """Hands out planes while the plan is made; in the end each gets its place.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nn.inference import rows
+from nn.inference.columns import add_columns
 from nn.inference.trace import Call, Value
 from nn.ops.geometry import Geometry
 
@@ -21,7 +22,8 @@ from nn.ops.geometry import Geometry
 class Convolution:
     """``output`` = clamp(function(clamp(weight * input + bias, low, high) join ``second``)).
 
-    ``weight`` (OC, C / groups, KH, KW) and ``bias`` (OC,) belong to this object.
+    ``weight`` (OC, C / groups, KH, KW) may be the module's own: it is never written to. ``bias``
+    is (OC,).
 
     Attributes:
         low, high: of the first clamp.
@@ -111,6 +113,9 @@ class Convolution:
             rows.fill_winograd_input(plan.rows, plan.new_row(source, tiles), self)
             plan.arena.moment += 1
             rows.fill_winograd(plan.rows, plan.new_row(tiles, target, second), self)
+            return
+        if geometry.reads_by_columns and self.pool is None and not geometry.is_linear(size):
+            add_columns(plan, self, source, target, second)
             return
         row = plan.new_row(source, target, second)
         if geometry.is_scale and self.pool is None:

@@ -34,6 +34,10 @@ class Import:
 class Plan:
     """The program for one input shape.
 
+    Args:
+        trace: of a module.
+        steps: what it was lowered to; used up.
+
     Attributes:
         stages: in order, ``Stretch``, ``Import`` or ``Call``.
         table, places, weights: as ``nn.kernels.program.interpreter.run_program`` wants them.
@@ -41,7 +45,7 @@ class Plan:
         arena_size, scratch: how many numbers the arena and a thread's working memory have.
     """
 
-    def __init__(self, trace: Trace, steps: Sequence):
+    def __init__(self, trace: Trace, steps: list):
         self.input, self.images, self.dtype = trace.input, trace.input.shape[0], trace.input.dtype
         self.rows = Table(self.images, self.dtype)
         self.arena = Arena(self.images)
@@ -53,9 +57,9 @@ class Plan:
             _reads_in_place(step, self.input) for step in users
         ):
             self.planes[self.input] = external_planes(*channels_and_size(self.input))
-        for step in steps:
+        while steps:  # with each its weights go: they stand in the table now
             self.arena.moment += 1
-            step.add_to(self)
+            steps.pop(0).add_to(self)
         for value in trace.outputs:
             self.arena.read(self.planes.get(value, ()), FOREVER)
         self.finish()

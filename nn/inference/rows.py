@@ -28,16 +28,16 @@ def fill_product(table: Table, row: Row, conv) -> None:
     _fill(table, row, conv)
     row.kind = NUMBERS["product"]
     row.weight = table.constant(_packed(conv.weight, conv.groups))
-    row.pointwise, row.flat = conv.geometry.keeps_pixels, conv.geometry.keeps_size
+    row.pointwise = conv.geometry.keeps_pixels
     table.share_tiles(row, row.out_height * row.out_width)
 
 
 def fill_depthwise(table: Table, row: Row, conv) -> None:
-    """The stencil of 3 x 3 taps, or any other depthwise convolution."""
+    """The stencil of taps around a pixel, or any other depthwise convolution."""
     _fill(table, row, conv)
     row.weight = table.constant(conv.weight)
     table.share_planes(row)
-    if conv.geometry.is_stencil:
+    if conv.geometry.is_centred:
         row.kind = NUMBERS["stencil"]
         return
     row.kind = NUMBERS["depthwise"]
@@ -59,7 +59,7 @@ def fill_linear(table: Table, row: Row, conv) -> None:
     _fill(table, row, conv)
     row.kind = NUMBERS["linear"]
     weight = conv.weight.reshape(len(conv.weight), -1)
-    weight = np.pad(weight, ((0, -len(weight) % COLUMNS), (0, 0)))
+    weight = _in_full(weight, COLUMNS)
     K = weight.shape[1]
     row.weight = table.constant(weight.reshape(-1, COLUMNS, K).transpose(0, 2, 1))
     table.share_outputs(row, COLUMNS)
@@ -106,7 +106,7 @@ def fill_strided(table: Table, row: Row, conv) -> None:
 
 def tiles_size(size: tuple[int, int]) -> tuple[int, int]:
     """Height and width of the planes of tiles for an output of ``size``."""
-    return tiles_of(size[0]), tiles_of(size[1]) + 1
+    return tiles_of(size[0]), tiles_of(size[1])
 
 
 def fill_winograd_input(table: Table, row: Row, conv) -> None:
@@ -114,7 +114,6 @@ def fill_winograd_input(table: Table, row: Row, conv) -> None:
     row.kind = NUMBERS["winograd input"]
     _set_window(row, (3, 3), padding=conv.padding)
     table.share_planes(row)
-    table.need_scratch(4 * (row.out_height + 1) * row.out_width)
 
 
 def fill_winograd(table: Table, row: Row, conv) -> None:
@@ -164,6 +163,13 @@ def _packed(weight: np.ndarray, groups: int = 1) -> np.ndarray:
     """Weights (OC, C, KH, KW) in the order in which they are used: (groups, OC / groups / ROWS,
     KH KW C, ROWS)."""
     taps = weight.transpose(0, 2, 3, 1).reshape(groups, len(weight) // groups, -1)
-    missing = -taps.shape[1] % ROWS
-    taps = np.pad(taps, ((0, 0), (0, missing), (0, 0)))
-    return taps.reshape(groups, -1, ROWS, taps.shape[2]).transpose(0, 1, 3, 2)
+    return _in_full(taps, ROWS).reshape(groups, -1, ROWS, taps.shape[2]).transpose(0, 1, 3, 2)
+
+
+def _in_full(weight: np.ndarray, multiple: int) -> np.ndarray:
+    """(..., OC, K) with zeros behind, so that OC is a multiple; itself if it is one."""
+    missing = -weight.shape[-2] % multiple
+    if not missing:
+        return weight
+    zeros = np.zeros((*weight.shape[:-2], missing, weight.shape[-1]), weight.dtype)
+    return np.concatenate([weight, zeros], -2)

@@ -49,7 +49,7 @@ class Table:
         self.tasks_wanted = TASKS * get_num_threads()
         self.rows: list[Row] = []
         self.scratch = K_BLOCK * PITCH
-        self._constants: list[np.ndarray] = [np.zeros(0, dtype)]
+        self._constants: list[tuple[int, np.ndarray]] = []
         self._constants_size = 0
 
     def add(
@@ -67,12 +67,13 @@ class Table:
         return row
 
     def constant(self, array: np.ndarray) -> int:
-        """Where among the constants the numbers of ``array`` begin."""
+        """Where among the constants the numbers of ``array`` begin.
+
+        They are copied there in the end only: large weights are in memory twice, not three times.
+        """
         start = self._constants_size
-        flat = np.zeros(-(-array.size // LINE) * LINE, self.dtype)
-        flat[: array.size] = array.reshape(-1)
-        self._constants.append(flat)
-        self._constants_size += flat.size
+        self._constants.append((start, array))
+        self._constants_size += -(-array.size // LINE) * LINE
         return start
 
     def need_scratch(self, numbers: int) -> None:
@@ -137,7 +138,9 @@ class Table:
             places += row.offsets
             lines.append(tuple(getattr(row, name) for name in STEP.names))
         weights = zeros(self._constants_size, self.dtype)
-        np.concatenate(self._constants, out=weights)
+        while self._constants:
+            start, array = self._constants.pop()
+            weights[start : start + array.size].reshape(array.shape)[...] = array
         return np.array(lines, STEP), np.array(places, np.int64), weights
 
 

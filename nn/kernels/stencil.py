@@ -32,28 +32,29 @@ ROWS = 4  # output rows of a block, unless it says otherwise
 TAPS = [(i, j) for i in range(3) for j in range(3)]
 
 
-def make_weigh(stride: int, rows: int):
-    """Build ``weigh`` for a stride of 1 or 2, in blocks of so many output rows."""
+def make_weigh(stride: int, rows: int, side: int = 3):
+    """Build ``weigh`` for a stride of 1 or 2 and ``side`` x ``side`` taps, padding side // 2, in
+    blocks of so many output rows."""
 
     @emitted
     def weigh(
         builder, plane, plane_at, H, W, weight, weight_at, bias, bias_at, out, out_at, OH, OW,
         low, high,
     ):  # fmt: skip
-        """One plane of ``out``: the bias plus the weighted sum of nine shifted planes, clamped."""
+        """One plane of ``out``: the bias plus the weighted sum of shifted planes, clamped."""
         vector = Vectors(builder, plane.element)
         plane, out = plane.at(plane_at), out.at(out_at)
-        factors, start = splats(vector, weight.at(weight_at)), vector.splat(bias[bias_at])
+        factors, start = splats(vector, weight.at(weight_at), side), vector.splat(bias[bias_at])
         low, high = vector.splat(low), vector.splat(high)
         with loop(OW, LANES) as x:
-            window = Window(vector, plane, H, W, x, stride)
+            window = Window(vector, plane, H, W, x, stride, side=side)
             with loop(OH, rows) as y:
                 sums = [start] * rows
-                for r in range(stride * (rows - 1) + 3):
-                    seen = window.row(y * stride - 1 + r)
+                for r in range(stride * (rows - 1) + side):
+                    seen = window.row(y * stride - side // 2 + r)
                     for m in range(rows):
-                        if 0 <= r - stride * m < 3:
-                            for j in range(3):
+                        if 0 <= r - stride * m < side:
+                            for j in range(side):
                                 factor = factors[r - stride * m][j]
                                 sums[m] = vector.multiply_add(factor, seen[j], sums[m])
                 for m, total in enumerate(sums):
@@ -66,9 +67,9 @@ def make_weigh(stride: int, rows: int):
     return weigh
 
 
-def splats(vector, weight):
-    """The nine weights [i][j], each in all lanes of a vector."""
-    return [[vector.splat(weight[3 * i + j]) for j in range(3)] for i in range(3)]
+def splats(vector, weight, side=3):
+    """The weights [i][j], each in all lanes of a vector."""
+    return [[vector.splat(weight[side * i + j]) for j in range(side)] for i in range(side)]
 
 
 def make_correlate(stride: int):
@@ -147,6 +148,8 @@ def hand_back(builder, grad, grad_at, OH, OW, weight, weight_at, plane, plane_at
 
 # With a stride of 2 twice as many rows are seen by as many sums: lower blocks fit the registers.
 weigh, weigh_by_two = make_weigh(1, ROWS), make_weigh(2, ROWS // 2)
+weighs = [weigh, weigh_by_two]  # of 3 x 3 taps, stride 1 and 2; of 5 x 5; of 7 x 7
+weighs += [make_weigh(stride, ROWS // stride, side) for side in (5, 7) for stride in (1, 2)]
 correlate, correlate_by_two = make_correlate(1), make_correlate(2)
 
 

@@ -18,6 +18,7 @@ FAMILIES = {
     "vgg": (
         "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn",
     ),
+    "vgg_reduced": ("vgg16_reduced",),
     "googlenet": ("googlenet", "googlenet_paper"),
     "bn_inception": ("bn_inception", "se_bn_inception", "inception_v2"),
     "inception_v3": ("inception_v3",),
@@ -43,7 +44,7 @@ FAMILIES = {
         "mobilenet_v1", "mobilenet_v1_x0_75", "mobilenet_v1_x0_5", "mobilenet_v1_x0_25",
         "se_mobilenet_v1",
     ),
-    "mobilenet_v2": ("mobilenet_v2", "mobilenet_v2_x1_4"),
+    "mobilenet_v2": ("mobilenet_v2", "mobilenet_v2_x1_4", "mobilenet_v2_x0_56"),
     "mobilenet_v3": (
         "mobilenet_v3_large", "mobilenet_v3_small",
         "mobilenet_v3_large_x0_75", "mobilenet_v3_small_x0_75",
@@ -66,6 +67,7 @@ FAMILIES = {
         "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7",
     ),
     "efficientnet_lite": ("efficientnet_lite0",),
+    "extraction": ("extraction",),
     "darknet19": ("darknet19",),
     "cr_nas": (
         "cr_resnet18", "cr_resnet50", "cr_resnet101", "scr_resnext50", "scr_resnext101",

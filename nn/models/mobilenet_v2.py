@@ -67,6 +67,7 @@ def mobilenet_v2(
 
 
 mobilenet_v2_x1_4 = partial(mobilenet_v2, width_mult=1.4)
+mobilenet_v2_x0_56 = partial(mobilenet_v2, width_mult=0.56)  # as much to do as ShuffleNet v2 1x
 
 
 class MobileNetV2(Network):

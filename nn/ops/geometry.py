@@ -8,8 +8,12 @@ from dataclasses import dataclass
 Pair = tuple[int, int]
 
 # What Winograd's way of convolving must have at least to be worth its additions.
-WINOGRAD_CHANNELS = 64
+WINOGRAD_CHANNELS = 16
 WINOGRAD_PIXELS = 14 * 14
+# A convolution with a stride and fewer of them sorts its input a few rows at a time.
+COLUMNS_CHANNELS = 8
+# More columns of taps are too many copies of the input.
+MOST_COLUMNS = 5
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,16 @@ class Geometry:
     @property
     def is_stencil(self) -> bool:
         """The commonest depthwise convolution: 3 x 3 taps, padding 1, stride 1 or 2."""
+        return self.kernel_size == (3, 3) and self.is_centred
+
+    @property
+    def is_centred(self) -> bool:
+        """Depthwise, 3 x 3, 5 x 5 or 7 x 7 taps around a pixel, stride 1 or 2."""
+        side = self.kernel_size[0]
         return (
             self.is_depthwise
-            and self.kernel_size == (3, 3)
-            and self.spacing[1:] == ((1, 1), (1, 1))
+            and self.kernel_size in ((3, 3), (5, 5), (7, 7))
+            and self.spacing[1:] == ((side // 2, side // 2), (1, 1))
             and self.spacing[0] in ((1, 1), (2, 2))
         )
 
@@ -89,6 +99,17 @@ class Geometry:
         """Whether to sort the input by phase first: for a stride, if some tap sees each phase."""
         sizes = zip(self.kernel_size, self.stride, strict=True)
         return self.groups == 1 and self.spacing[0] != (1, 1) and all(k >= s for k, s in sizes)
+
+    @property
+    def reads_by_columns(self) -> bool:
+        """Whether to copy the input for each column of taps (``nn.inference.columns``): unless it
+        can be read where it is, taps as wide as the copies are many, or a stride asks for phases.
+        """
+        if self.is_depthwise or self.keeps_pixels:
+            return False
+        if self.spacing[0] != (1, 1) and self.weight[1] < COLUMNS_CHANNELS:
+            return not self.reads_by_phase
+        return self.groups > 1 or not self.keeps_size or self.kernel_size[1] <= MOST_COLUMNS
 
     def is_linear(self, size: Pair) -> bool:
         """A fully connected layer: the window covers all of an input of ``size``."""

@@ -28,7 +28,13 @@ EXPORTS = Table(
 
 GRAPHS = Table(
     "detector as a graph",
-    {"light-head-rcnn": "detector.tools.export.two_stage:add_detector"},
+    {
+        "light-head-rcnn": "detector.tools.export.two_stage:add_detector",
+        "retinanet": "detector.tools.export.one_stage:add_dense",
+        "ssd": "detector.tools.export.one_stage:add_dense",
+        "ssdlite": "detector.tools.export.one_stage:add_dense",
+        "yolo-v2": "detector.tools.export.one_stage:add_yolo_v2",
+    },
 )
 
 TORCH = Table(

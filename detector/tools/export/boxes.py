@@ -13,19 +13,24 @@ from nn.onnx.graph import Graph
 
 def add_anchors(graph: Graph, generator: AnchorGenerator, image_size: str) -> str:
     """All anchors of the map that belongs to an input of ``image_size`` (2,) int64."""
-    stride = float(generator.stride)
     cells = graph.add("Div", image_size, generator.stride)
+    step = [float(generator.stride)] * 2
+    return grid(graph, generator.shapes, cells, *step)
+
+
+def grid(graph: Graph, shapes: np.ndarray, cells: str, step_y, step_x) -> str:
+    """Boxes of (A, 2) widths and heights on each of ``cells`` (2,) int64: ``anchor_grid``."""
     parts = []
-    for axis, mask in ((0, [0.0, 1, 0, 1]), (1, [1.0, 0, 1, 0])):
+    for axis, step, mask in ((0, step_y, [0.0, 1, 0, 1]), (1, step_x, [1.0, 0, 1, 0])):
         count = graph.add("Squeeze", graph.slice(cells, axis, axis + 1, 0))
         middles = graph.cast(graph.add("Range", 0, count, 1), np.float32)
-        middles = graph.add("Mul", graph.add("Add", middles, 0.5), stride)
+        middles = graph.add("Mul", graph.add("Add", middles, 0.5), step)
         middles = graph.add("Unsqueeze", middles, [1, 2, 3] if axis == 0 else [0, 2, 3])
         parts.append(graph.add("Mul", middles, mask))
-    half = (generator.shapes / 2).astype(np.float32)
+    half = (shapes / 2).astype(np.float32)
     corners = np.concatenate([-half, half], axis=1)
-    grid = graph.add("Add", graph.add("Add", *parts), corners)  # (H, W, A, 4)
-    return graph.add("Reshape", grid, [-1, 4])
+    placed = graph.add("Add", graph.add("Add", *parts), corners)  # (H, W, A, 4)
+    return graph.add("Reshape", placed, [-1, 4])
 
 
 def decode(graph: Graph, deltas: str, anchors: str, stds: Sequence[float]) -> str:
@@ -45,6 +50,12 @@ def decode(graph: Graph, deltas: str, anchors: str, stds: Sequence[float]) -> st
 def clip(graph: Graph, boxes: str, image_size: str) -> str:
     limits = graph.cast(graph.add("Gather", image_size, [1, 0, 1, 0]), np.float32)
     return graph.add("Min", graph.add("Max", boxes, 0.0), limits)
+
+
+def rescale(graph: Graph, boxes: str, size: str, own_size: str) -> str:
+    """Boxes of a picture of ``size`` in pixels of what it was made of: ``scale_boxes``."""
+    scale = graph.add("Div", graph.cast(own_size, np.float32), graph.cast(size, np.float32))
+    return graph.add("Mul", boxes, graph.add("Gather", scale, [1, 0, 1, 0]))
 
 
 def longer_than(graph: Graph, boxes: str, least: float) -> str:

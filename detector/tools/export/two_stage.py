@@ -6,6 +6,8 @@ with the operators that every runtime has.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from detector.detectors.two_stage import TwoStageDetector
@@ -31,12 +33,12 @@ def add_detector(graph: Graph, image: str, model: TwoStageDetector) -> tuple[str
     proposals, logits = propose(graph, model.rpn, objectness, deltas, anchors, size)
     pooled = ps_roi_align(graph, model.head, thin, proposals)
     probabilities, moves = look(graph, model.head, pooled, logits)
+    settings = model.head.settings
     found, scores, labels = select(
-        graph, model.head, probabilities, moves, proposals, size, model.num_classes
-    )
-    scale = graph.add("Div", graph.cast(own_size, np.float32), graph.cast(size, np.float32))
-    found = graph.add("Mul", found, graph.add("Gather", scale, [1, 0, 1, 0]))
-    return found, scores, labels
+        graph, settings.selector, settings.stds, probabilities, moves, proposals, size,
+        model.num_classes, settings.class_specific_boxes,
+    )  # fmt: skip
+    return boxes.rescale(graph, found, size, own_size), scores, labels
 
 
 def propose(
@@ -127,13 +129,12 @@ def look(graph: Graph, head: LightHead, pooled: str, logits: str) -> tuple[str, 
 
 
 def select(
-    graph: Graph, head: LightHead, probabilities: str, deltas: str, proposals: str, size: str,
-    num_classes: int,
+    graph: Graph, selector: DetectionSelector, stds: Sequence[float], probabilities: str,
+    deltas: str, proposals: str, size: str, num_classes: int, is_class_specific: bool = False,
 ) -> tuple[str, str, str]:  # fmt: skip
     """``DetectionSelector``: boxes (R, 4) in pixels of the network's input, scores, labels."""
-    selector: DetectionSelector = head.settings.selector
     scores = graph.add("Transpose", graph.slice(probabilities, 1, num_classes + 1, 1), perm=[1, 0])
-    if head.settings.class_specific_boxes:  # a batch of boxes for each class
+    if is_class_specific:  # a batch of boxes for each class
         deltas = graph.add("Reshape", deltas, [-1, num_classes + 1, 4])
         deltas = graph.add("Transpose", graph.slice(deltas, 1, num_classes + 1, 1), perm=[1, 0, 2])
         scores, batch, label = graph.add("Unsqueeze", scores, [1]), 0, 0
@@ -141,7 +142,7 @@ def select(
         deltas = graph.add("Unsqueeze", deltas, [0])
         scores, batch, label = graph.add("Unsqueeze", scores, [0]), 0, 1
     proposals = graph.add("Unsqueeze", proposals, [0])
-    found = boxes.decode(graph, deltas, proposals, head.settings.stds)
+    found = boxes.decode(graph, deltas, proposals, stds)
     found = boxes.clip(graph, found, size)  # (1 or C, K, 4)
     whole = graph.add("Unsqueeze", boxes.longer_than(graph, found, 0), [1])
     scores = graph.add("Where", whole, scores, -1.0)

@@ -38,11 +38,13 @@ class CropClassifier(nn.Module):
     def __init__(self, detector: Detector, num_classes: int):
         super().__init__()
         self.backbone, self.image = detector.backbone, detector.image
-        self.classifier = nn.Linear(detector.backbone.maps["c5"].channels, num_classes + 1)
+        self.coarsest = [name for name in self.backbone.maps if name != "last"][-1]
+        channels = self.backbone.maps[self.coarsest].channels
+        self.classifier = nn.Linear(channels, num_classes + 1)
 
     def forward(self, images: nn.Tensor) -> nn.Tensor:
         """Normalised crops (N, 3, S, S) -> scores before softmax (N, num_classes + 1)."""
-        return self.classifier(self.backbone.features(images)["c5"].mean((2, 3)))
+        return self.classifier(self.backbone.features(images)[self.coarsest].mean((2, 3)))
 
 
 class Crops(Objective):

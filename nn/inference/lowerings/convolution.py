@@ -17,7 +17,7 @@ def convolution(network, call: Call) -> bool:
     input, *constants = call.inputs
     if any(isinstance(part, Value) for part in constants):
         return False
-    weight, options = constants[0].copy(), call.options
+    weight, options = constants[0], call.options
     bias = constants[1].copy() if len(constants) > 1 else np.zeros(len(weight), weight.dtype)
     if is_border(network, call, before := network.step_for(input)):
         found = without_border(before, call)

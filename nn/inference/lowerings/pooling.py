@@ -14,6 +14,7 @@ from nn.inference.trace import Call, Value
 from nn.kernels.program.kinds import NUMBERS
 from nn.kernels.program.pooling import MEANS
 from nn.ops.convolution import Conv2d
+from nn.ops.geometry import Geometry
 from nn.ops.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from nn.ops.reduction import Mean
 
@@ -54,9 +55,11 @@ class GlobalMean(Pooling):
 
 @dataclass(eq=False)
 class AveragePooling(Pooling):
-    """``windows`` as ``nn.ops.pooling`` has them: rows, columns, divisor."""
+    """``windows`` as ``nn.ops.pooling`` has them: rows, columns, divisor; ``geometry``, if they all
+    have one, is that of a depthwise convolution."""
 
     windows: tuple[np.ndarray, np.ndarray, np.ndarray]
+    geometry: Geometry | None = None
 
     def fill(self, table, row) -> None:
         row.kind = NUMBERS["average"]
@@ -65,6 +68,10 @@ class AveragePooling(Pooling):
         row.weight = table.constant(1 / divisor)
         table.share_planes(row)
         table.need_scratch(row.width)
+        if self.geometry is not None and self.geometry.is_centred:
+            row.centred, (row.kernel_height, row.kernel_width) = True, self.geometry.kernel_size
+            row.stride_y, row.stride_x = self.geometry.stride
+            row.bias = table.constant(np.arange(1 + math.prod(self.geometry.kernel_size)) > 0)
 
 
 def max_pool(network, call: Call) -> bool:
@@ -101,7 +108,9 @@ def average_pool(network, call: Call) -> bool:
             Call(Conv2d, (value, weight), {**spacing, "groups": value.shape[1]}, call.output),
         )
     else:
-        averages(network, call, windows)
+        shape = value.shape[1], 1, *kernel_size
+        spacing = options["stride"], options["padding"]
+        averages(network, call, windows, Geometry(shape, *spacing, groups=value.shape[1]))
     return True
 
 
@@ -111,7 +120,7 @@ def adaptive_pool(network, call: Call) -> bool:
     return True
 
 
-def averages(network, call: Call, windows) -> None:
+def averages(network, call: Call, windows, geometry: Geometry | None = None) -> None:
     """Means of any windows; of one that is the whole map; or of a pixel each."""
     (value,), divisor = call.inputs, windows[-1]
     if call.output.shape == value.shape and (divisor == 1).all():
@@ -119,7 +128,7 @@ def averages(network, call: Call, windows) -> None:
     elif call.output.shape[2:] == (1, 1) and divisor[0, 0] == math.prod(value.shape[2:]):
         network.add(GlobalMean(value, call.output))
     else:
-        network.add(AveragePooling(value, call.output, windows))
+        network.add(AveragePooling(value, call.output, windows, geometry))
 
 
 LOWERINGS = {

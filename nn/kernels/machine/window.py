@@ -1,6 +1,7 @@
-"""The window of 3 x 3 pixels that slides over a plane, for a vector of output pixels at a time.
+"""The window that slides over a plane, for a vector of output pixels at a time.
 
-What a depthwise convolution and a max pooling have in common: padding 1, stride 1 or 2.
+What a depthwise convolution and a max pooling have in common: 3 x 3 pixels (or 5 x 5, 7 x 7) around
+that of the output, stride 1 or 2.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ class Window:
     A row is loaded once, in vectors side by side; what each tap sees is picked out of them.
     """
 
-    def __init__(self, vector, plane, H, W, x, stride, beyond=0.0):
-        """``x`` is the first of the output columns; tap j sees column ``x * stride + j - 1``.
+    def __init__(self, vector, plane, H, W, x, stride, beyond=0.0, side=3, padding=None):
+        """``x`` is the first of the output columns; tap j of ``side`` sees column
+        ``x * stride + j - padding``, which is side // 2 unless it is given.
 
         Every pixel beyond the border is ``beyond``.
         """
         self.vector, self.builder, self.stride = vector, vector.builder, stride
         self.plane, self.H, self.W = plane, H, W
-        first = x * stride - 1
-        self.columns = [first + j for j in range(3)]
+        first = x * stride - (side // 2 if padding is None else padding)
+        self.columns = [first + j for j in range(side)]
         self.parts = range(0, (stride + 1) * LANES, LANES)
         self.masks = [self.on_the_plane(first + part) for part in self.parts]
         self.beyond = ir.Constant(vector.type, [vector.constant(beyond)] * LANES)
@@ -40,7 +42,7 @@ class Window:
         return self.vector.lanes_between(-column, self.W - column)
 
     def row(self, y):
-        """What the taps j = 0, 1, 2 see in row ``y``, and what lies beyond the border."""
+        """What the taps j = 0, 1, ... see in row ``y``, and what lies beyond the border."""
         exists = self.builder.icmp_unsigned("<", y.value, self.H.value)  # unsigned: -1 is large
         row = self.plane.at(y * self.W + self.columns[0]).where(exists, self.row_beyond)
         for part in self.parts[:-1]:
@@ -49,13 +51,16 @@ class Window:
         return self.taps([self.fetch(row, part, mask) for part, mask in pairs])
 
     def taps(self, parts):
-        """What the three taps see of the vectors of a row."""
-        first, second = self.pick(*parts[:2], 0), self.pick(*parts[:2], 1)
+        """What the taps see of the vectors of a row."""
         if self.stride == 1:
-            return [first, second, self.pick(*parts, 2)]
-        # The last tap of an output pixel is the first of the next.
-        following = numbered(range(1, LANES + 1))
-        return [first, second, self.builder.shuffle_vector(first, parts[2], following)]
+            return [self.pick(*parts, j) for j in range(len(self.columns))]
+        # The tap j + 2 of an output pixel is the tap j of the next.
+        halves = [self.pick(*parts[:2], 0), self.pick(*parts[:2], 1)]
+        taps = list(halves)
+        for j in range(2, len(self.columns)):
+            lanes = [*range(j // 2, LANES), *range(LANES + j % 2, LANES + j, 2)]
+            taps.append(self.builder.shuffle_vector(halves[j % 2], parts[2], numbered(lanes)))
+        return taps
 
     def pick(self, a, b, first):
         """Pixels ``first``, ``first`` + stride, ... of two vectors side by side."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from nn.kernels.machine.choice import choice
+from nn.kernels.program.columns import columns, columns_reference
 from nn.kernels.program.linear import linear, linear_reference
 from nn.kernels.program.planes import (
     depthwise,
@@ -44,6 +45,7 @@ class Kind(NamedTuple):
 KINDS = (
     Kind("product", product, product_reference),
     Kind("strided", strided, strided_reference),
+    Kind("columns", columns, columns_reference),
     Kind("stencil", stencil, depthwise_reference),
     Kind("depthwise", depthwise, depthwise_reference),
     Kind("scale", scale, scale_reference),

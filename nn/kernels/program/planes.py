@@ -11,11 +11,12 @@ from nn.kernels.depthwise import (
     tap_offsets,
     weighted_sum,
 )
+from nn.kernels.machine.choice import choice
 from nn.kernels.machine.copy_rows import copy_rows
 from nn.kernels.machine.jit import device
 from nn.kernels.program.finish import finish, finish_reference, scale_shift
 from nn.kernels.program.step import View
-from nn.kernels.stencil import weigh, weigh_by_two
+from nn.kernels.stencil import weighs
 
 
 def depthwise_reference(view: View) -> None:
@@ -50,21 +51,27 @@ def scale(step, task, places, weights, source, arena, work):
 
 @device
 def stencil(step, task, places, weights, source, arena, work):
-    """Some planes of a depthwise convolution with 3 x 3 taps, padding 1 and stride 1 or 2."""
+    """Some planes of a depthwise convolution with 3 x 3, 5 x 5 or 7 x 7 taps around a pixel."""
+    taps = step.kernel_height * step.kernel_width
     for plane in range(task * step.rows, min((task + 1) * step.rows, step.images * step.channels)):
         n, c = divmod(plane, step.channels)
         at = places[step.source + c] + n * step.source_image
         target = places[step.target + c] + n * step.target_image
-        if step.stride_x == 1:
-            weigh(source, at, step.height, step.width, weights, step.weight + 9 * c,
-                  weights, step.bias + c, arena, target, step.out_height, step.out_width,
-                  step.low, step.high)  # fmt: skip
-        else:
-            weigh_by_two(source, at, step.height, step.width, weights, step.weight + 9 * c,
-                         weights, step.bias + c, arena, target, step.out_height, step.out_width,
-                         step.low, step.high)  # fmt: skip
+        weigh_centred(step, source, at, weights, step.weight + taps * c, step.bias + c,
+                      arena, target)  # fmt: skip
         if step.goes_on:
             finish(step, n, c, c + 1, 0, step.out_height * step.out_width, places, arena)
+
+
+weigh = choice(weighs)
+
+
+@device
+def weigh_centred(step, source, at, weights, weight, bias, arena, target):
+    """One plane of it."""
+    which = (step.kernel_height // 2 - 1) * 2 + step.stride_x - 1
+    weigh(which, source, at, step.height, step.width, weights, weight, weights, bias,
+          arena, target, step.out_height, step.out_width, step.low, step.high)  # fmt: skip
 
 
 @device

@@ -8,6 +8,8 @@ from nn.kernels.machine.jit import device
 from nn.kernels.machine.register_blocks import make_dot_block
 from nn.kernels.machine.window_max import window_max, window_max_by
 from nn.kernels.pooling import avg_pool2d_forward_reference, max_pool2d_forward_reference
+from nn.kernels.program.finish import multiply
+from nn.kernels.program.planes import weigh_centred
 from nn.kernels.program.products import tap_rows
 from nn.kernels.program.step import View
 
@@ -95,13 +97,21 @@ def average_reference(view: View) -> None:
 
 @device
 def average(step, task, places, weights, source, arena, work):
-    """Some planes of the means of windows: the sums of their columns first, in ``work``."""
+    """Some planes of the means of windows: the sums of their columns first, in ``work``.
+
+    If the window is that of a stencil (its 0 and its taps, 1 each, are the ``bias``), it does it.
+    """
     OH, OW, width = step.out_height, step.out_width, step.width
     ends = places[step.taps :]
     for plane in range(task * step.rows, min((task + 1) * step.rows, step.images * step.channels)):
         n, c = divmod(plane, step.channels)
         at = places[step.source + c] + n * step.source_image
         target = places[step.target + c] + n * step.target_image
+        if step.centred:
+            weigh_centred(step, source, at, weights, step.bias + 1, step.bias, arena, target)
+            multiply(arena, target, weights, step.weight, 0.0, 0.0, -np.inf, np.inf,
+                     arena, target, OH * OW)  # fmt: skip
+            continue
         for y in range(OH):
             line = work[:width]
             line[:] = 0

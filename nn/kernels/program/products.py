@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from nn.kernels.convolution import conv2d_forward_reference
-from nn.kernels.machine.copy_rows import copy_seen, fetch_rows, visible
+from nn.kernels.machine.copy_rows import ask_for, copy_seen
 from nn.kernels.machine.jit import device
 from nn.kernels.machine.parts import ceil_div
 from nn.kernels.machine.register_blocks import ROWS, outer_tile
 from nn.kernels.matmul import K_BLOCK, PITCH
-from nn.kernels.program.finish import finish, finish_reference
+from nn.kernels.program.finish import ADD, MULTIPLY, finish, finish_reference
 from nn.kernels.program.step import View
+
+FINISHED = 4 * ROWS  # outputs that are finished together, while they are in the closest cache
 
 
 def product_reference(view: View) -> None:
@@ -39,7 +41,8 @@ def product(step, task, places, weights, source, arena, panel):
     """A tile of ``tile`` output pixels of ``rows`` channels: target = weight * patches + bias.
 
     The patches of a pointwise convolution are the source's planes themselves; those of any other
-    are gathered into ``panel`` (K_BLOCK, PITCH). Groups of channels take turns.
+    are gathered into ``panel`` (K_BLOCK, PITCH): here, only of one whose pixels follow each other
+    as in the output. Groups of channels take turns.
     """
     n = task // (step.tiles * step.row_blocks)
     pixel = task // step.row_blocks % step.tiles * step.tile
@@ -47,12 +50,20 @@ def product(step, task, places, weights, source, arena, panel):
     last = min(first + step.rows, step.outputs)
     count = min(step.tile, step.out_height * step.out_width - pixel)
     size = step.outputs // step.groups
-    for group in range(first // size, ceil_div(last, size)):
-        group_first, group_last = max(first, group * size), min(last, (group + 1) * size)
-        multiply_tile(step, n, group, pixel, count, group_first, group_last, places, weights,
-                      source, arena, panel)  # fmt: skip
-    if step.goes_on:
-        finish(step, n, first, last, pixel, count, places, arena)
+    is_plain = step.pointwise and step.groups == 1
+    together = FINISHED if step.goes_on and is_plain else step.rows
+    for begin in range(first, last, together):
+        end = min(begin + together, last)
+        if step.join == ADD or step.join == MULTIPLY:
+            for m in range(begin, end):
+                second = places[step.second + m] + n * step.second_image
+                ask_for(arena, second + pixel, count)
+        for group in range(begin // size, ceil_div(end, size)):
+            group_first, group_last = max(begin, group * size), min(end, (group + 1) * size)
+            multiply_tile(step, n, group, pixel, count, group_first, group_last, places, weights,
+                          source, arena, panel)  # fmt: skip
+        if step.goes_on:
+            finish(step, n, begin, end, pixel, count, places, arena)
 
 
 @device
@@ -117,12 +128,8 @@ def gather(step, k, depth, pixel, count, image_at, channels, planes, source, pan
             right = j * step.dilation_x - step.padding_x
             seen = pixels_seen(step, down, right, pixel, count)
         plane = planes[channel] + image_at
-        if step.flat:
-            # Pixels follow each other as in the output; only what is beyond the image is left out.
-            start = plane + pixel + down * step.width + right
-            copy_seen(source, start, panel, r * PITCH, seen)
-        else:
-            gather_strided(step, plane, down, right, pixel, count, source, panel, r * PITCH)
+        start = plane + pixel + down * step.width + right
+        copy_seen(source, start, panel, r * PITCH, seen)
         channel = (channel + 1) % channels
 
 
@@ -137,19 +144,3 @@ def pixels_seen(step, down, right, pixel, count):
         if x == step.out_width:
             x, y = 0, y + 1
     return seen
-
-
-@device
-def gather_strided(step, plane, down, right, pixel, count, source, panel, at):
-    """The same for one tap of any stride: row by row."""
-    inside, outside = visible(step.width, right, step.stride_x, step.out_width)
-    y, x = divmod(pixel, step.out_width)
-    done = 0
-    while done < count:
-        length = min(step.out_width - x, count - done)
-        row = y * step.stride_y + down
-        low, high = (inside - x, outside - x) if 0 <= row < step.height else (0, 0)
-        start = plane + row * step.width + x * step.stride_x + right
-        fetch_rows(source, start, 0, step.stride_x, low, high, panel, at + done, 0, length, 1)
-        done += length
-        x, y = 0, y + 1

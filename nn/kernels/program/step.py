@@ -65,7 +65,7 @@ class Step:
     middle_width: int = 0
 
     pointwise: int = 0  # a pixel sees itself: the patches are the planes
-    flat: int = 0  # a tap sees the pixel as far from the output pixel everywhere: rows read as one
+    centred: int = 0  # the windows of a mean are those of a stencil
     held: int = 0  # room for so many rows in a plane that is sorted by phase
     weight: int = 0  # where in ``weights`` it begins
     bias: int = 0

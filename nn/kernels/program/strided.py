@@ -81,17 +81,22 @@ def sort_by_phase(step, n, first, rows, places, source, work):
     for c in range(step.channels):
         image = places[step.source + c] + n * step.source_image
         for p in range(step.stride_y):
-            shift = first * step.stride_y + p - step.padding_y
-            above, below = visible(step.height, shift, step.stride_y, rows)
+            top = first * step.stride_y + p - step.padding_y
             for q in range(step.stride_x):
-                left = q - step.padding_x
-                low, high = visible(step.width, left, step.stride_x, width)
-                work[at : at + above * width] = 0
-                work[at + below * width : at + rows * width] = 0
-                fetch_rows(
-                    source, image + (above * step.stride_y + shift) * step.width + left,
-                    step.stride_y * step.width, step.stride_x, low, high, work,
-                    at + above * width, width, width, below - above,
-                )  # fmt: skip
+                fetch_seen(step, image, top, q - step.padding_x, rows, width, source, work, at)
                 at += step.held * width
     return width
+
+
+@device
+def fetch_seen(step, image, top, left, rows, width, source, target, at):
+    """target[at + y width + x] = the image's pixel (y stride_y + top, x stride_x + left), or 0."""
+    above, below = visible(step.height, top, step.stride_y, rows)
+    low, high = visible(step.width, left, step.stride_x, width)
+    target[at : at + above * width] = 0
+    target[at + below * width : at + rows * width] = 0
+    fetch_rows(
+        source, image + (above * step.stride_y + top) * step.width + left,
+        step.stride_y * step.width, step.stride_x, low, high, target,
+        at + above * width, width, width, below - above,
+    )  # fmt: skip

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from nn.kernels.depthwise import spread, tap_offsets, weave, weighted_sum
+from nn.kernels.machine.copy_rows import copy_rows
 from nn.kernels.machine.jit import device
 from nn.kernels.machine.parts import ceil_div
 from nn.kernels.machine.register_blocks import ROWS, outer_tile
 from nn.kernels.matmul import PITCH
 from nn.kernels.program.finish import finish, finish_reference
 from nn.kernels.program.step import View
-from nn.kernels.winograd import PLACES, A, B
+from nn.kernels.winograd import PLACES, A, B, pixels_of_tiles, tiles_of_plane
 
 
 def winograd_input_reference(view: View) -> None:
@@ -44,37 +44,15 @@ def winograd_reference(view: View) -> None:
 
 
 @device
-def factors_of(matrix, i, j, distance, dtype):
-    """What number (i, j) of ``matrix``^T X ``matrix`` takes from X: factors that are not 0, and
-    where, places being ``distance`` apart."""
-    factors, places = np.empty(PLACES, dtype), np.empty(PLACES, np.int64)
-    count = 0
-    for place in range(PLACES):
-        factor = matrix[place // 4, i] * matrix[place % 4, j]
-        if factor != 0:
-            factors[count], places[count] = factor, place * distance
-            count += 1
-    return factors[:count], places[:count]
-
-
-@device
 def winograd_input(step, task, places, weights, source, arena, work):
     """B^T d B of all tiles of some planes: plane c becomes planes c, C + c, 2 C + c, ..."""
-    height, width = step.out_height + 1, step.out_width
-    offsets = tap_offsets(4, 4, height, width, (2, 2), (1, 1))
-    order, zero = np.zeros(1, np.int64), np.zeros(1, arena.dtype)
     for plane in range(task * step.rows, min((task + 1) * step.rows, step.images * step.channels)):
         n, c = divmod(plane, step.channels)
-        at = places[step.source + c] + n * step.source_image
-        pixels = source[at : at + step.height * step.width].reshape(step.height, step.width)
-        spread(pixels, (2, 2), (step.padding_y, step.padding_x), height, width, work)
-        for place in range(PLACES):
-            factors, taps = factors_of(B, place // 4, place % 4, 1, arena.dtype)
-            target = places[step.target + place * step.channels + c] + n * step.target_image
-            weighted_sum(
-                factors, order, factors.size, work, 0, offsets[taps], zero, arena, target,
-                step.out_height * width - 1, -np.inf, np.inf,
-            )  # fmt: skip
+        tiles_of_plane(
+            source, places[step.source + c] + n * step.source_image, step.height, step.width,
+            step.padding_y, step.padding_x, arena, n * step.target_image,
+            places, step.target + c, step.channels, step.out_height, step.out_width,
+        )  # fmt: skip
 
 
 @device
@@ -97,34 +75,28 @@ def winograd(step, task, places, weights, source, arena, work):
             work, place * held, places, 0, zeros, channels, last - first, count,
             False, -np.inf, np.inf,
         )  # fmt: skip
-    pixels, order = work[PLACES * held :], np.zeros(1, np.int64)
-    for i in range(2):
-        for j in range(2):
-            factors, taps = factors_of(A, i, j, held, arena.dtype)
-            for m in range(first, last):
-                weighted_sum(
-                    factors, order, factors.size, work, (m - first) * PITCH, taps,
-                    weights[step.bias + m :], pixels, ((m - first) * 4 + 2 * i + j) * PITCH,
-                    count, step.low, step.high,
-                )  # fmt: skip
+    pixels = PLACES * held
     for m in range(first, last):
-        store_tiles(step, n, m, tile, count, pixels[(m - first) * 4 * PITCH :], places, arena)
+        pixels_of_tiles(work, (m - first) * PITCH, held, weights, step.bias + m, step.low,
+                        step.high, work, pixels, 2 * PITCH, count)  # fmt: skip
+        store_tiles(step, n, m, tile, count, work, pixels, places, arena)
 
 
 @device
-def store_tiles(step, n, m, tile, count, pixels, places, arena):
-    """Pixels (2, 2, PITCH) of ``count`` tiles to where they belong in a plane."""
+def store_tiles(step, n, m, tile, count, pixels, at, places, arena):
+    """Pixels (2, 2 PITCH) of ``count`` tiles to where they belong in a plane."""
     target = places[step.target + m] + n * step.target_image
     y, x = divmod(tile, step.width)
     done = 0
     while done < count:
         length = min(step.width - x, count - done)
-        wide = max(0, min(2 * length, step.out_width - 2 * x))
-        for i in range(min(2, step.out_height - 2 * y)):
-            pixel = (2 * y + i) * step.out_width + 2 * x
-            weave(pixels[i * 2 * PITCH + done :], PITCH, PITCH, arena, target + pixel,
-                  step.out_width, wide, 1, 2)  # fmt: skip
-            if step.goes_on:
-                finish(step, n, m, m + 1, pixel, wide, places, arena)
+        wide = min(2 * length, step.out_width - 2 * x)
+        rows = min(2, step.out_height - 2 * y)
+        pixel = 2 * y * step.out_width + 2 * x
+        copy_rows(pixels, at + 2 * done, 2 * PITCH, 0, wide, arena, target + pixel,
+                  step.out_width, wide, rows)  # fmt: skip
+        if step.goes_on:
+            for i in range(rows):
+                finish(step, n, m, m + 1, pixel + i * step.out_width, wide, places, arena)
         done += length
         x, y = 0, y + 1
