@@ -65,15 +65,15 @@ COURSE = {
         '"Its gradient, and a test that cannot fail", if chapter 01 is fresh',
     ),
     "07": Row(BACKBONE, ("backbone",), 75, 75, 2, "Taking things away", NOTHING),
-    "08": Row(REGIONS, ("boxes",), 55, 75, 1, "Who is responsible?", '"Why stride 16"'),
-    "09": Row(REGIONS, ("proposals",), 70, 75, 2, "Training, step by step", NOTHING),
-    "10": Row(REGIONS, ("pooling",), 70, 75, 2, "What is it worth?", '"Their gradients"'),
+    "08": Row(REGIONS, ("boxes",), 65, 120, 1, "Who is responsible?", '"Why stride 16"'),
+    "09": Row(REGIONS, ("proposals",), 75, 90, 2, "Training, step by step", NOTHING),
+    "10": Row(REGIONS, ("pooling",), 80, 90, 2, "What is it worth?", '"Their gradients"'),
     "11": Row(
-        DETECTOR, ("thin map", "head"), 95, 90, 3, "The light head",
+        DETECTOR, ("thin map", "head"), 100, 105, 3, "The light head",
         '"Where the time goes, head by head"',
     ),
     "12": Row(
-        DETECTOR, ("detections", "training"), 90, 90, 2, "Something to learn from", NOTHING
+        DETECTOR, ("detections", "training"), 110, 90, 2, "Something to learn from", NOTHING
     ),
     "13": Row(
         BEYOND, ("speed",), 100, 90, 3, "Step 3: shuffle for free",
@@ -85,6 +85,9 @@ COURSE = {
     ),
     "15": Row(
         BEYOND, ("machines",), 100, 90, 2, "The experiments", '"What a backbone forgets"'
+    ),
+    "16": Row(
+        BEYOND, ("picture", "detections", "training"), 40, 60, 2, "What does it get wrong?", NOTHING
     ),
 }  # fmt: skip
 

@@ -24,7 +24,14 @@ import zlib
 exec(zlib.decompress(base64.b85decode({text!r})))
 '''
 OUT_OF_SIGHT = "\nExercise.answers_out_of_sight = True\n"
-LEFT_OUT = shutil.ignore_patterns("*.ipynb", "__pycache__", ".*", "chapter_[0-9][0-9].py")
+WITH_ANSWERS = ("chapter_[0-9][0-9].py", "own_*.py")
+LEFT_OUT = shutil.ignore_patterns("*.ipynb", "__pycache__", ".*", *WITH_ANSWERS)
+
+
+def left_out(folder: str, names: list[str]) -> set[str]:
+    """What is not copied: what is written anew, and the teacher's own answers in ``mine``."""
+    own = {name for name in names if name.endswith(".py") and Path(folder).name == "mine"}
+    return LEFT_OUT(folder, names) | own
 
 
 def write_student(chapters: Path, folder: Path, with_notebooks: bool = True) -> None:
@@ -36,8 +43,9 @@ def write_student(chapters: Path, folder: Path, with_notebooks: bool = True) -> 
     if folder.exists() and any(folder.iterdir()) and not (folder / "exercises").is_dir():
         raise ValueError(f"{folder} holds no chapters but other files: move them away")
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(chapters, folder, ignore=LEFT_OUT)
-    for path in (chapters / "exercises").glob("chapter_[0-9][0-9].py"):
+    shutil.copytree(chapters, folder, ignore=left_out)
+    exercises = chapters / "exercises"
+    for path in (path for pattern in WITH_ANSWERS for path in exercises.glob(pattern)):
         text = sealed(path.read_text(encoding="utf-8"))
         (folder / "exercises" / path.name).write_text(text, encoding="utf-8")
     if with_notebooks:

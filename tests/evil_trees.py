@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ def evil_value(rng: np.random.Generator, was: Any, with_arrays: bool) -> Any:
     chance = rng.random()
     if isinstance(was, int | float) and not isinstance(was, bool) and chance < 0.4:
         factor = rng.choice([-1, 0, 0.5, 2, 10, 1e3, 1e6, 1e9])
+        if abs(was) > sys.float_info.max:  # it was made evil before
+            return -was
         return type(was)(was * factor)
     if chance < 0.45:
         return deep(rng)

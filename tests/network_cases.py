@@ -21,6 +21,7 @@ from nn.models.darknet19 import Darknet19
 from nn.models.densenet import DenseNet
 from nn.models.efficientnet import EfficientNet, Scale
 from nn.models.efficientnet_lite import EfficientNetLite
+from nn.models.extraction import Extraction
 from nn.models.googlenet import GoogLeNet
 from nn.models.inception_resnet import InceptionResNet
 from nn.models.inception_v3 import InceptionV3
@@ -147,6 +148,9 @@ FAMILIES = {
     "densenet": lambda: DenseNet((2, 1, 2), 5, growth_rate=4),
     "efficientnet": lambda: EfficientNet(Scale(0.25, 1.0, 64, 0.0), 5, stochastic_depth=0.0),
     "efficientnet_lite": lambda: EfficientNetLite(5, dropout=0.0),
+    "extraction": lambda: Extraction(
+        5, (((7, 4),), ((3, 8),), ((1, 4), (3, 8)), ((3, 8),), ((3, 16),))
+    ),
     "googlenet": lambda: GoogLeNet(5, is_paper=True, dropout=0.0),
     "inception_v3": lambda: InceptionV3(5, dropout=0.0).eval(),
     "inception_v4": lambda: InceptionV4(5).eval(),

@@ -6,45 +6,112 @@ import numpy as np
 
 import nn
 from detector.detectors import DETECTORS
+from detector.detectors.cascade_rcnn import CascadeRCNNSettings
 from detector.detectors.detector import Detector
+from detector.detectors.dssd import DSSDSettings
+from detector.detectors.faster_rcnn import FasterRCNNSettings
 from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
+from detector.detectors.mask_rcnn import MaskRCNNSettings
+from detector.detectors.r_fcn import RFCNSettings
 from detector.detectors.retinanet import RetinaNetSettings
 from detector.detectors.ssd import SSDSettings
+from detector.detectors.ssdlite import SSDLiteSettings
+from detector.detectors.yolo_v1 import YOLOv1Settings
 from detector.detectors.yolo_v2 import YOLOv2Settings
+from detector.heads.cascade import CascadeHeadSettings
+from detector.heads.fast_rcnn import FastRCNNHeadSettings
 from detector.heads.light_head import LightHeadSettings
+from detector.heads.mask import MaskHeadSettings
+from detector.heads.r_fcn import RFCNHeadSettings
 from detector.heads.retina import RetinaHeadSettings
 from detector.heads.rpn import RPNSettings
 from detector.heads.ssd import SSDHeadSettings
+from detector.heads.yolo_v1 import YOLOv1HeadSettings
 from detector.heads.yolo_v2 import ClusteredAnchors, YOLOv2HeadSettings
+from detector.necks.deconvolution import DeconvolutionSettings
 from detector.necks.extra_maps import ExtraMapsSettings
 from detector.necks.fpn import FPNSettings
 from detector.necks.passthrough import PassthroughSettings
+from detector.necks.score_maps import ScoreMapsSettings
 from detector.necks.thin_map import ThinMapSettings
 from detector.parts.anchors import AnchorSettings
 from detector.parts.default_boxes import DefaultBoxSettings
 from detector.parts.ohem import HardNegatives
 from detector.parts.preprocess import ImageSettings
 from detector.parts.proposals import ProposalSelector
-from detector.parts.sampling import AnchorSampler
+from detector.parts.sampling import AnchorSampler, RoISampler
 from detector.parts.selection import DetectionSelector
 
 # For pictures of 64 pixels.
+RPN = RPNSettings(
+    channels=8,
+    init="he",
+    anchors=AnchorSettings((12, 24, 40), (0.5, 1, 2)),
+    sampler=AnchorSampler(32),
+    train_selector=ProposalSelector(12000, 40),
+    test_selector=ProposalSelector(6000, 40),
+)
 SMALL = {
     "light-head-rcnn": LightHeadRCNNSettings(
         backbone="shufflenet_v2_x0_5",
         image=ImageSettings(64, 128),
-        rpn=RPNSettings(
-            channels=8,
-            init="he",
-            anchors=AnchorSettings((12, 24, 40), (0.5, 1, 2)),
-            sampler=AnchorSampler(32),
-            train_selector=ProposalSelector(12000, 40),
-            test_selector=ProposalSelector(6000, 40),
-        ),
+        rpn=RPN,
         thin_map=ThinMapSettings(kernel_size=3, mid_channels=4, init="he"),
         head=LightHeadSettings(
             pooled_size=3, pooled_channels=2, hidden_channels=16, hard_examples=16, init="he"
         ),
+    ),
+    "dssd": DSSDSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        neck=DeconvolutionSettings(
+            (8, 16, 32),
+            (16,),
+            0,
+            l2_scale=0,
+            norm="batch",
+            joined_channels=8,
+            predicted_channels=16,
+        ),
+        head=SSDHeadSettings(
+            anchors=DefaultBoxSettings((12, 20, 30, 40, 60), ((2,), (2,), (2,), (2,))),
+            mining=HardNegatives(least=9),
+        ),
+    ),
+    "faster-rcnn": FasterRCNNSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        rpn=RPN,
+        fpn=FPNSettings(finest=16, channels=8, norm="batch"),
+        head=FastRCNNHeadSettings(
+            pooled_size=3, hidden_channels=16, sampler=RoISampler(count=16), init="he"
+        ),
+    ),
+    "cascade-rcnn": CascadeRCNNSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        rpn=RPN,
+        fpn=FPNSettings(finest=16, channels=8, norm="batch"),
+        head=CascadeHeadSettings(
+            pooled_size=3, hidden_channels=16, sampler=RoISampler(count=16), init="he"
+        ),
+    ),
+    "mask-rcnn": MaskRCNNSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        rpn=RPN,
+        fpn=FPNSettings(finest=16, channels=8, norm="batch"),
+        head=FastRCNNHeadSettings(
+            pooled_size=3, hidden_channels=16, sampler=RoISampler(count=16), init="he"
+        ),
+        mask=MaskHeadSettings(pooled_size=4, convolutions=1, channels=8),
+    ),
+    "r-fcn": RFCNSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        rpn=RPN,
+        score_maps=ScoreMapsSettings(channels=16, init="he"),
+        head=RFCNHeadSettings(pooled_size=3, hard_examples=16),
     ),
     "retinanet": RetinaNetSettings(
         backbone="shufflenet_v2_x0_5",
@@ -66,6 +133,29 @@ SMALL = {
         head=SSDHeadSettings(
             anchors=DefaultBoxSettings((12, 20, 30, 40, 60), ((2,), (2,), (2,), (2,))),
             mining=HardNegatives(least=9),
+        ),
+    ),
+    "ssdlite": SSDLiteSettings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        neck=ExtraMapsSettings((8, 16, 32), (16,), 0, True, 0.0, "batch"),
+        head=SSDHeadSettings(
+            anchors=DefaultBoxSettings((12, 20, 30, 40, 60), ((2,), (2,), (2,), (2,))),
+            separable=True,
+            mining=HardNegatives(least=9),
+        ),
+    ),
+    "yolo-v1": YOLOv1Settings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        head=YOLOv1HeadSettings(
+            cells=4,
+            channels=16,
+            stride=1,
+            norm="batch",
+            hidden_channels=32,
+            dropout=0.1,
+            selector=DetectionSelector(0.0),
         ),
     ),
     "yolo-v2": YOLOv2Settings(

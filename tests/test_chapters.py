@@ -32,7 +32,7 @@ def cells(path, kind):
 
 
 def test_the_list_of_the_chapters():
-    assert [number for number, _, _ in LISTED] == [f"{number:02}" for number in range(1, 16)]
+    assert [number for number, _, _ in LISTED] == [f"{number:02}" for number in range(1, 17)]
     assert [path.name for path in NOTEBOOKS] == [name for _, _, name in LISTED]
 
 

@@ -2,18 +2,24 @@
 
 import importlib
 import linecache
+import os
 import re
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import nn
+from book.folders import CHAPTERS, ROOT
 from detector import LightHeadRCNN, boxes
 from detector.datasets import ShapesDataset
 from exercises import keeping
 from exercises.chapter_08 import iou, nms
 from exercises.chapter_12 import learning_rate
 from nn import functional as F
+from teaching.student import write_student
 
 
 @pytest.fixture
@@ -342,3 +348,33 @@ def test_the_reply_to(mine, capsys, number, name, answer, reply):
 
 def keeping_reference(name):
     return next(each.reference for each in keeping.keepsakes() if each.name == name)
+
+
+# ------------------------------------------------------------ chapters that a teacher hands out
+
+IN_A_NOTEBOOK = """
+from exercises import keeping
+rows = keeping.fill()
+own = keeping.module("detector")
+own.Detector(2, [[16, 16]])
+print({whose for _, whose, _ in rows})
+"""
+
+
+def test_handed_out_chapters_fill_in_without_showing_an_answer(mine, tmp_path):
+    keeping.fill()  # the teacher's own, in the folder that is copied
+    ignore = shutil.ignore_patterns("*.jpg", "*.ipynb", "__pycache__")
+    chapters = shutil.copytree(CHAPTERS, tmp_path / "chapters", ignore=ignore)
+    shutil.copytree(mine, chapters / "mine", dirs_exist_ok=True)
+    write_student(chapters, tmp_path / "student", with_notebooks=False)
+    handed_out = tmp_path / "student"
+    assert [path.name for path in (handed_out / "mine").iterdir()] == ["README.md"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    del environment["LIGHTHEAD_MINE"]
+    ran = subprocess.run(
+        [sys.executable, "-c", IN_A_NOTEBOOK],
+        cwd=handed_out, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    texts = [path.read_text(encoding="utf-8") for path in handed_out.rglob("*.py")]
+    assert not any("def _nms" in text or "argsort(-scores" in text for text in texts)

@@ -41,7 +41,7 @@ def test_the_maps_are_the_models(name):
     with nn.no_grad():
         expected = plain.eval()(batch)
         actual = CompiledDetector(plain).network(batch)
-    for field in ("objectness", "deltas", "thin"):
+    for field in ("objectness", "deltas", "features"):
         tensor, other = getattr(expected, field).data, getattr(actual, field).data
         np.testing.assert_allclose(other, tensor, rtol=1e-3, atol=1e-4, err_msg=field)
     np.testing.assert_array_equal(actual.anchors, expected.anchors)

@@ -153,8 +153,9 @@ def test_every_setting_is_explained():
                 yield from parts(value)
 
     for part in parts(PRESETS["tiny"]):
+        explained = " ".join(kind.__doc__ for kind in type(part).__mro__)
         for name in vars(part):
-            assert re.search(rf"\b{name}\b", type(part).__doc__), (type(part).__name__, name)
+            assert re.search(rf"\b{name}\b", explained), (type(part).__name__, name)
 
 
 def test_options_of_version_0_1():

@@ -153,7 +153,7 @@ def evil_plan(place: Path, folder: Path, capsys, number: int) -> bool:
         ("about/config/rpn/anchors/shapes", [[8.0, 8.0]] * 500, "holds another model"),
         ("about/config/rpn/test_selector/post_nms", 10**6, "must be from 1 to 16384"),
         ("about/config/thin_map/mid_channels", 10**6, "mid_channels must be from 1 to 16384"),
-        ("about/config/thin_map/mid_channels", 2**14, "weights, more than 67,108,864"),
+        ("about/config/thin_map/mid_channels", 2**14, "weights, more than 134,217,728"),
         ("about/config/head/sampling_ratio", 10**9, "sampling_ratio must be from 0 to 64"),
         (
             "about/config/head",

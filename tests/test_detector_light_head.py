@@ -7,7 +7,8 @@ import pytest
 
 import nn
 from detector.boxes import encode
-from detector.heads.light_head import HeadTargets, LightHead, LightHeadSettings
+from detector.heads.light_head import LightHead, LightHeadSettings
+from detector.heads.region_head import HeadTargets
 from detector.necks.thin_map import FusedMap, LargeSeparableConv, ThinMap, ThinMapSettings
 from detector.parts.sampling import RoISampler
 from nn import functional as F

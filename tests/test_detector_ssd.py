@@ -10,13 +10,14 @@ from torchvision_oracle import torchvision_part
 
 import nn
 from detector.detectors.ssd import SSD
+from detector.detectors.ssdlite import SSDLite
 from detector.heads.dense import DenseAnswers
 from detector.heads.ssd import SSDHead, SSDHeadSettings
 from detector.necks.extra_maps import ExtraMaps, ExtraMapsSettings
 from detector.parts.default_boxes import LEAST_CELLS, DefaultBoxes, DefaultBoxSettings
 from detector.parts.matching import IGNORED, NEGATIVE, POSITIVE
 from detector.parts.ohem import HardNegatives
-from nn.models import Map
+from nn.models import NETWORKS, Map
 
 SSD300_MAPS = [(38, 38), (19, 19), (10, 10), (5, 5), (3, 3), (1, 1)]
 STRIDES = (8, 16, 32, 64, 128, 256)
@@ -38,6 +39,35 @@ def test_costs_of_ssd300(num_classes, parameters, multiply_adds):
         model = SSD(num_classes)
     costs = nn.summary(model, (1, 3, 300, 300))
     assert (costs.parameters, costs.multiply_adds) == (parameters, multiply_adds)
+
+
+class PaperSSDLite(nn.Module):
+    """As the paper has it: MobileNet v2's inner map of 576 channels, 20 x 20, with three boxes."""
+
+    def __init__(self):
+        super().__init__()
+        settings, maps = SSDLite.Settings(), {"c4": Map(576, 16), "c5": Map(1280, 32)}
+        shapes = settings.head.anchors.of_maps()
+        shapes[0] = shapes[0][:3]
+        settings = settings.changed("head.anchors.shapes", shapes)
+        self.features = NETWORKS["mobilenet_v2"](num_classes=0).features
+        self.neck = ExtraMaps(maps, settings.neck)
+        self.head = SSDHead(80, list(self.neck.maps.values()), settings.head)
+
+    def forward(self, images):
+        inner = nn.Tensor(np.zeros((1, 576, 20, 20), np.float32))
+        maps = self.neck({"c4": inner, "c5": self.features(images)["last"]})
+        return self.head(list(maps.values()), (320, 320))
+
+
+def test_costs_of_ssdlite():
+    with nn.init.skipped():
+        model = PaperSSDLite()
+    costs = nn.summary(model, (1, 3, 320, 320))
+    assert (costs.parameters, costs.multiply_adds) == (4_337_013, 788_830_144)
+    heads = [row for row in costs.rows if row.name.startswith("head.")]
+    assert sum(row.parameters for row in heads) == 1_456_181
+    assert sum(row.multiply_adds for row in heads) == 139_066_368
 
 
 def test_ssd300_looks_at_8732_boxes():

@@ -30,7 +30,7 @@ nn.models
 nn.inference
 nn.summary nn.onnx
 nn
-detector.errors detector.interruption detector.boxes detector.settings
+detector.errors detector.interruption detector.boxes detector.masks detector.settings
 detector.progress detector.folder_lock detector.own_files
 detector.parts
 detector.datasets detector.necks detector.heads

@@ -88,6 +88,18 @@ def test_sums_and_products_of_anything():
     check(module, (3, 3, 9, 8))
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_clamp_of_maps_put_together_is_one_of_each(again):
+    def function(x, first, second):
+        a, b = first(x), second(x)
+        return F.cat((F.relu(F.cat((a, b), 1)), a if again else F.relu6(b * a)), 1)
+
+    module = Layers(function, nn.Conv2d(3, 6, 1), nn.Conv2d(3, 6, 1))
+    check(module, (2, 3, 9, 8))
+    alone = Layers(lambda x, a, b: F.relu(F.cat((a(x), b(x)), 1)), *module.parts)
+    assert check(alone, (2, 3, 9, 8)).plan.kinds == ["product", "product"]
+
+
 def test_two_readers_of_a_flattened_map():
     module = Layers(
         lambda x, conv, a, b: a(y := F.relu(conv(x)).flatten(1)) + F.sigmoid(b(y)),

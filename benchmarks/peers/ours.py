@@ -89,11 +89,11 @@ def classifier(case, arrays):
 
 
 def network(case, arrays):
-    from detector.heads.compiled_light_head import CompiledLightHead
+    from detector.heads.connected_head import CompiledHead
 
     model = load_detector(arrays)
     maps = fast(model, arrays["images"].shape)
-    head = CompiledLightHead(model.head, len(arrays["pooled"]))
+    head = CompiledHead(model.head, len(arrays["pooled"]))
 
     def run():
         objectness, deltas, thin, _ = maps(arrays["images"])

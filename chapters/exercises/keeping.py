@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 import exercises
+from exercises.progress import place
 from exercises.source import NoSource, whole_source
 from nn.files import atomic_file
 
@@ -74,8 +75,13 @@ def fill() -> list[tuple[str, str, int]]:
         chapters.
     """
     for exercise in keepsakes():
-        path = FOLDER / f"{_place(exercise.keeps)[0]}.py"
-        if not path.exists():
+        file, attribute = _place(exercise.keeps)
+        path = FOLDER / f"{file}.py"
+        if not path.exists() and exercise.answers_out_of_sight:  # it has no text to be kept
+            number, name = place(exercise)
+            text = f"from exercises.chapter_{number} import {name}\n\n"
+            _write(file, f"{text}{attribute} = {name}.reference\n", REFERENCE)
+        elif not path.exists():
             said = exercise.keep(exercise.reference, REFERENCE)
             if not path.exists():
                 raise RuntimeError(said)

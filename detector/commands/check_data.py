@@ -12,6 +12,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from detector.commands.options import (
     CLASSES_HELP,
     add_data,
@@ -100,22 +102,28 @@ def run(args: argparse.Namespace) -> int:
         print(printable(f"no mistakes in {' and '.join(wanted)}"))
     for split in wanted:
         dataset = open_dataset(args.data, split, args.classes)
+        count = anchors.count_text() if anchors else "no anchors"
         print(
             f"\n{printable(split)}: {len(dataset)} pictures; seen by the network with a shorter "
-            f"side of {image.short_side} pixels; {anchors.count_text()}"
+            f"side of {image.short_side} pixels; {count}"
         )
         sizes = (image.short_side, image.max_side)
         if split == train.removesuffix(WITHOUT_VAL):
             print(printable(learning_line(dataset, split, *sizes)))
         else:
             print(printable(measuring_line(dataset, split)))
-        print(summary_table(summarize(dataset, *sizes, anchors.shapes, anchors.stride)))
+        print(summary_table(summarize(dataset, *sizes, *anchors_of(anchors))))
     if not args.no_timing:
         print("\ntiming a few iterations ...", flush=True)
         timing = time_training(objective)
         estimate = timing.sentence(recipe, len(objective), len(objective.val))
         print(f"training with the preset {name} takes about {estimate}")
     return 0
+
+
+def anchors_of(generator) -> tuple[np.ndarray, int | np.ndarray]:
+    """The shapes of the anchors and their strides; no shapes if there are no anchors."""
+    return (np.zeros((0, 2)), 1) if generator is None else (generator.shapes, generator.stride)
 
 
 def train_split(args: argparse.Namespace) -> str | None:

@@ -12,6 +12,7 @@ import inspect
 
 import nn
 from detector.commands.options import add_threads, assignments
+from detector.detectors import DETECTORS
 from detector.detectors.light_head_rcnn import LightHeadRCNN
 from detector.errors import UserError
 from nn.models import NETWORKS
@@ -20,6 +21,7 @@ from nn.table import did_you_mean
 EXAMPLES = """examples:
   lighthead summary
   lighthead summary --backbone shufflenet_v2_x0_5 --setting S --classes 3 --size 480 640
+  lighthead summary --detector ssd --classes 20
   lighthead summary --network resnet50
   lighthead summary --backbone shufflenet_v2_x1_0 --only-backbone --set first_block=paper
 """
@@ -29,10 +31,16 @@ DEFAULT_SIZE = (800, 1216)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "--detector",
+        default=LightHeadRCNN.Settings.detector,
+        metavar="D",
+        help=f"{', '.join(DETECTORS)} (default: %(default)s)",
+    )
+    parser.add_argument(
         "--backbone",
-        default="shufflenet_v2_x1_0",
         metavar="B",
-        help="a network: `lighthead networks` lists them (default: %(default)s)",
+        help="a network: `lighthead networks` lists them (default: shufflenet_v2_x1_0, or the "
+        "detector's own)",
     )
     parser.add_argument(
         "--network",
@@ -47,8 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", type=int, default=80, metavar="N", help="without background (default: 80)"
     )
     parser.add_argument(
-        "--size", type=int, nargs=2, default=DEFAULT_SIZE, metavar=("H", "W"),
-        help="of the picture as the network sees it (default: 800 1216)",
+        "--size", type=int, nargs=2, metavar=("H", "W"),
+        help="of the picture as the network sees it (default: 800 1216, or what the detector is "
+        "made for)",
     )  # fmt: skip
     parser.add_argument(
         "--only-backbone", action="store_true", help="the classification network, 1000 classes"
@@ -67,10 +76,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.network:
         args.backbone, args.only_backbone = args.network, True
-        if args.backbone in NETWORKS and args.size == DEFAULT_SIZE:
+        if args.backbone in NETWORKS and args.size is None:
             with nn.init.skipped():
                 args.size = (NETWORKS[args.backbone](num_classes=None).side,) * 2
-    height, width = args.size
+    if args.detector not in DETECTORS:
+        raise UserError(DETECTORS.complaint(args.detector))
+    settings = DETECTORS[args.detector].Settings()
+    is_own = args.detector == LightHeadRCNN.Settings.detector
+    args.backbone = args.backbone or settings.backbone
+    side = settings.image.short_side
+    height, width = args.size or (DEFAULT_SIZE if is_own else (side, side))
     if min(height, width) < 1 or args.classes < 1:
         raise UserError("--size and --classes must be at least 1")
     if args.backbone not in NETWORKS:
@@ -83,10 +98,16 @@ def run(args: argparse.Namespace) -> int:
     if height % 32 or width % 32:
         height, width = -(-height // 32) * 32, -(-width // 32) * 32
         print(f"padded to {height} x {width}, multiples of 32, as the detector does")
-    model = LightHeadRCNN(args.classes, args.backbone, args.setting)
+    options = {"setting": args.setting} if is_own else {}
+    try:
+        with nn.init.skipped():
+            model = DETECTORS[args.detector](args.classes, backbone=args.backbone, **options)
+    except ValueError as error:
+        raise UserError(f"--detector {args.detector}: {error}") from error
     print(nn.summary(model, (1, 3, height, width)))
-    head = sum(layer.weight.numel() for layer in model.head.children())
-    print(f"and for each proposal {head:,} multiply-adds in the head")
+    if is_own:
+        head = sum(layer.weight.numel() for layer in model.head.children())
+        print(f"and for each proposal {head:,} multiply-adds in the head")
     return 0
 
 

@@ -12,9 +12,9 @@ a run that was never stopped. --resume needs nothing but --out; where the data s
 
 Presets: tiny is made for the built-in shapes and starts from random weights (its backbone first
 learns to tell apart crops of the objects); laptop is made for photographs and a pretrained backbone
-(--init-from); thesis-s and thesis-l are the thesis's own settings. ssd and retinanet train another
-detector as laptop does, ssd-tiny and retinanet-tiny as tiny does. The learning rate of a preset is
-for its batch and is scaled along with --batch; --lr sets it as it is.
+(--init-from); thesis-s and thesis-l are the thesis's own settings. Those with the name of another
+detector (ssd, yolo-v2) train it as laptop does, with -tiny behind it (ssd-tiny) as tiny does. The
+learning rate of a preset is for its batch and is scaled along with --batch; --lr sets it as it is.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from detector.training.sessions import Session, choose_splits, read_session, run
 EXAMPLES = """examples:
   lighthead train --data shapes --preset tiny --out runs/shapes
   lighthead train --data bccd --preset laptop --init-from shufflenet_v2_x0_5.pth --out runs/blood
+  lighthead train --data bccd --preset ssd --out runs/blood-ssd
   lighthead train --resume --out runs/blood
   lighthead train --data coco-mini --train train2017 --val train2017 --limit 8 \\
       --preset laptop --init-from shufflenet_v2_x0_5.pth --out runs/few

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,9 @@ import numpy as np
 from detector.datasets.files import composed, is_file, spelled
 from detector.datasets.images import is_turned, read_image
 from detector.datasets.problems import Problem
+from detector.datasets.segmentation import unpacked
 from detector.errors import UserError
+from detector.masks import decode, encode
 from detector.parts.preprocess import scale_boxes
 from nn.table import did_you_mean
 
@@ -70,6 +72,7 @@ class Dataset:
     """
 
     has_files = True  # False where the pictures are made, not read
+    outlines: Mapping[int, dict] | None = None  # masks by the annotations' ids, see ``with_masks``
 
     def __init__(
         self,
@@ -119,18 +122,37 @@ class Dataset:
         Returns:
             ``boxes`` (R, 4) float32 ``(x1, y1, x2, y2)`` in pixels, ``labels`` (R,) int64 in
             1..num_classes, ``ignore`` (I, 4) float32 regions of crowds, which are neither objects
-            nor background, and ``image_id``. R and I may be 0.
+            nor background, and ``image_id``. R and I may be 0. With ``outlines`` also ``masks``
+            (R, H, W) bool.
         """
         rows = self.annotations[self._first[index] : self._first[index + 1]]
         record = self.images[index]
         boxes = scale_boxes(rows["box"], (record.height, record.width), record.decoded)
         boxes, crowd = boxes.astype(np.float32), rows["crowd"]
-        return {
+        target = {
             "boxes": boxes[~crowd],
             "labels": rows["label"][~crowd],
             "ignore": boxes[crowd],
             "image_id": record.id,
         }
+        if self.outlines is not None:
+            step = record.reduction
+            masks = np.zeros((len(target["boxes"]), *record.decoded), bool)
+            for mask, row in zip(masks, rows[~crowd], strict=True):
+                mask[:] = self.mask(row)[::step, ::step]
+            target["masks"] = masks
+        return target
+
+    def with_masks(self, outlines: Mapping[int, dict]) -> Dataset:
+        """A copy whose targets have masks; run-length encoded, by the ids of the annotations."""
+        copied = copy.copy(self)
+        copied.outlines = outlines
+        return copied
+
+    def mask(self, row: np.ndarray) -> np.ndarray:
+        """The pixels (H, W) bool of the object of one row of the annotations."""
+        outline = self.outlines[int(row["id"])]
+        return decode(unpacked(outline["counts"]), outline["size"])
 
     def digest(self) -> str:
         """A SHA-256 of what is learned: names and sizes of the pictures, and the boxes in them.
@@ -229,6 +251,8 @@ class Dataset:
                     "iscrowd": int(row["crowd"]),
                 }
             )
+            if self.outlines is not None and not row["crowd"]:
+                annotations[-1]["segmentation"] = encode(self.mask(row))
         pairs = zip(self.category_ids, self.classes, strict=True)
         return {
             "images": [

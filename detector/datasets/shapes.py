@@ -16,7 +16,7 @@ import numpy as np
 from detector import own_files
 from detector.datasets import streams
 from detector.datasets.dataset import ANNOTATION, Dataset, ImageRecord
-from detector.datasets.scenes import CLASSES, paint_scene, plan_scene
+from detector.datasets.scenes import CLASSES, Shape, paint_scene, plan_scene
 from nn.files import atomic_file
 
 STREAMS = {"train": streams.TRAIN_SCENES, "val": streams.VAL_SCENES}
@@ -66,10 +66,32 @@ class ShapesDataset(Dataset):
         rng = generator(self.seed, self.split, self.images[index].id - 1)
         return paint_scene(rng, plan_scene(rng, self.image_size), self.image_size)
 
+    def mask(self, row: np.ndarray) -> np.ndarray:
+        """What is to be seen of a shape: the pixels of which it covers half or more, and no shape
+        before it half."""
+        shapes = planned_shapes(
+            self.seed, self.split, self.images[row["image"]].id - 1, self.image_size
+        )
+        (place,) = (
+            k
+            for k, shape in enumerate(shapes)
+            if shape.label == row["label"] and (shape.box.astype(np.float32) == row["box"]).all()
+        )
+        mask = shapes[place].mask >= 0.5
+        for shape in shapes[place + 1 :]:
+            mask &= shape.mask < 0.5
+        return mask
+
 
 def generator(seed: int, split: str, number: int) -> np.random.Generator:
     """Where picture ``number`` of a split comes from."""
     return streams.generator(seed, STREAMS[split], index=number)
+
+
+@functools.lru_cache(16)  # all masks of a picture are asked for one after the other
+def planned_shapes(seed: int, split: str, number: int, image_size: int) -> list[Shape]:
+    """The shapes of a picture, those at the back first."""
+    return plan_scene(generator(seed, split, number), image_size)
 
 
 @functools.lru_cache(2**14)  # planning 2,400 scenes takes seconds, and sets are opened often
@@ -77,7 +99,7 @@ def planned_boxes(
     seed: int, split: str, number: int, image_size: int
 ) -> tuple[tuple[int, tuple[float, ...]], ...]:
     """Label and box of each shape in a picture."""
-    shapes = plan_scene(generator(seed, split, number), image_size)
+    shapes = planned_shapes(seed, split, number, image_size)
     # Rounded to 32 bits here, so that the file and the array in memory agree.
     return tuple(
         (shape.label, tuple(shape.box.astype(np.float32).astype(float).tolist()))
@@ -106,14 +128,18 @@ def write_shapes(
         ShapesDataset(count, split, image_size, seed)
         for split, count in (("train", train), ("val", val))
     ]
-    annotations = {
-        folder / "annotations" / f"instances_{dataset.split}.json": json.dumps(
-            dataset.coco_ground_truth()
-        ).encode()
-        for dataset in datasets
-    }
-    for path, content in annotations.items():
-        own_files.check_free(path, functools.partial(own_files.holds, content=content))
+    annotations = {}
+    for dataset in datasets:
+        path = folder / "annotations" / f"instances_{dataset.split}.json"
+        # Without masks it is what earlier versions wrote.
+        contents = [
+            json.dumps(each.coco_ground_truth()).encode()
+            for each in (dataset.with_masks({}), dataset)
+        ]
+        own_files.check_free(
+            path, lambda path, known=contents: any(own_files.holds(path, each) for each in known)
+        )
+        annotations[path] = contents[0]
     for dataset, (path, content) in zip(datasets, annotations.items(), strict=True):
         (folder / dataset.split).mkdir(exist_ok=True)
         for index, record in enumerate(dataset.images):

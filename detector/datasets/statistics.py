@@ -103,13 +103,13 @@ def summarize(
 
     Args:
         short_side, max_side: the size the network sees, see ``preprocess.network_size``.
-        shapes, stride: the anchors, see ``anchor_fit``.
+        shapes, stride: the anchors, see ``anchor_fit``. Of no shapes, nothing is said of the fit.
     """
     found = network_boxes(dataset, short_side, max_side)
     areas = found.widths_heights.prod(axis=1)
     fit = anchor_fit(found, shapes, stride)
     size_group = np.digitize(areas, (SMALL, LARGE))
-    fit_group = np.digitize(fit, FITS)
+    fit_group, has_anchors = np.digitize(fit, FITS), len(shapes) > 0
 
     def summary(name: str, chosen: np.ndarray) -> ClassSummary:
         return ClassSummary(
@@ -117,7 +117,7 @@ def summarize(
             len(np.unique(found.images[chosen])),
             int(chosen.sum()),
             tuple(np.bincount(size_group[chosen], minlength=3).tolist()),
-            tuple(np.bincount(fit_group[chosen], minlength=len(FITS) + 1).tolist()),
+            tuple(np.bincount(fit_group[chosen], minlength=len(FITS) + 1).tolist()) * has_anchors,
             float(fit[chosen].mean()) if chosen.any() else 0.0,
         )
 
@@ -136,14 +136,14 @@ def summary_table(summaries: list[ClassSummary]) -> str:
         f"{'':<{width}}  {'':7} {'':7}  {'size at the network input':^23}  boxes by the IoU of "
         "their best anchor",
         f"{'class':<{width}}  {'images':>7} {'boxes':>7}  {'small':>7} {'medium':>7} {'large':>7}  "
-        + " ".join(f"{text:>7}" for text in below)
-        + f" {'mean':>7}",
+        + " ".join(f"{text:>7}" for text in [*below, "mean"]),
     ]
+    if not summaries[-1].fits:  # there are no anchors
+        lines = [line[: width + 42] for line in lines]
     for entry in summaries:
         counts = " ".join(f"{count:7d}" for count in entry.sizes)
         fits = " ".join(f"{count:7d}" for count in entry.fits)
-        lines.append(
-            f"{entry.name:<{width}}  {entry.images:7d} {entry.boxes:7d}  {counts}  {fits} "
-            f"{entry.mean_fit:7.2f}"
-        )
+        mean = f"{entry.mean_fit:7.2f}" if entry.fits else ""
+        line = f"{entry.name:<{width}}  {entry.images:7d} {entry.boxes:7d}  {counts}  {fits} {mean}"
+        lines.append(line.rstrip())
     return "\n".join(lines)

@@ -100,6 +100,12 @@ def resize(image: np.ndarray, target: dict, size: tuple[int, int]) -> Picture:
     """Scale to ``size`` (h, w), bilinear, averaging where pixels are left out."""
     old = image.shape[:2]
     moved = on_boxes(target, lambda boxes: preprocess.scale_boxes(boxes, old, size))
+    # The pixel of a mask that lies where the centre of the new one is.
+    rows, columns = (
+        ((np.arange(new) + 0.5) * was / new).astype(np.int64)
+        for new, was in zip(size, old, strict=True)
+    )
+    moved = on_masks(moved, lambda masks: masks[:, rows[:, None], columns])
     return preprocess.resize(image, size), moved
 
 
@@ -141,8 +147,9 @@ def cut_out(target: dict, window: tuple[int, int, int, int]) -> dict:
     boxes, ignore = clip(target["boxes"]), clip(target["ignore"])
     left = areas(boxes) / np.maximum(areas(target["boxes"]), 1e-9)
     kept, doubtful = left >= LEAST_SHARE, (left > 0) & (left < LEAST_SHARE)
+    x1, y1, x2, y2 = window
     return {
-        **target,
+        **on_masks(target, lambda masks: masks[kept, y1:y2, x1:x2]),
         "boxes": boxes[kept],
         "labels": target["labels"][kept],
         "ignore": np.concatenate([ignore[areas(ignore) > 0], boxes[doubtful]]),
@@ -157,7 +164,7 @@ def flip_horizontally(image: np.ndarray, target: dict) -> Picture:
         x1, y1, x2, y2 = boxes.T
         return np.stack([width - x2, y1, width - x1, y2], axis=1)
 
-    return image[:, ::-1], on_boxes(target, flip)
+    return image[:, ::-1], on_masks(on_boxes(target, flip), lambda masks: masks[:, :, ::-1])
 
 
 def flip_vertically(image: np.ndarray, target: dict) -> Picture:
@@ -168,7 +175,7 @@ def flip_vertically(image: np.ndarray, target: dict) -> Picture:
         x1, y1, x2, y2 = boxes.T
         return np.stack([x1, height - y2, x2, height - y1], axis=1)
 
-    return image[::-1], on_boxes(target, flip)
+    return image[::-1], on_masks(on_boxes(target, flip), lambda masks: masks[:, ::-1])
 
 
 def jitter_colours(
@@ -198,7 +205,7 @@ def drop_thin_boxes(target: dict) -> dict:
     boxes = target["boxes"]
     kept = (boxes[:, 2:] - boxes[:, :2] >= MIN_BOX).all(axis=1)
     return {
-        **target,
+        **on_masks(target, lambda masks: masks[kept]),
         "boxes": boxes[kept],
         "labels": target["labels"][kept],
         "dropped": int((~kept).sum()),
@@ -208,3 +215,8 @@ def drop_thin_boxes(target: dict) -> dict:
 def on_boxes(target: dict, move: Callable[[np.ndarray], np.ndarray]) -> dict:
     """The target with ``move`` applied to its boxes and its regions to ignore."""
     return {**target, "boxes": move(target["boxes"]), "ignore": move(target["ignore"])}
+
+
+def on_masks(target: dict, move: Callable[[np.ndarray], np.ndarray]) -> dict:
+    """The target with ``move`` applied to its masks (R, H, W), if it has any."""
+    return {**target, "masks": move(target["masks"])} if "masks" in target else target

@@ -39,9 +39,13 @@ class DetectorSettings(Settings):
     def fitted(self, widths_heights: np.ndarray, sizes: int, ratios: int) -> DetectorSettings:
         """A copy with anchors fitted to boxes (R, 2) of these widths and heights.
 
+        Without anchors, the settings as they are.
+
         Raises:
             ValueError: there is no box with an area.
         """
+        if self.anchors is None:
+            return self
         shapes = operator.attrgetter(self.anchors)(self).fit(widths_heights, sizes, ratios)
         return self.changed(f"{self.anchors}.shapes", shapes)
 
@@ -57,8 +61,10 @@ class Detector(nn.Module):
         num_classes: without background.
         settings: its numbers.
         backbone: the network it stands on.
+        has_masks: whether it learns from masks and finds them.
     """
 
+    has_masks: ClassVar[bool] = False
     Settings: ClassVar[type[DetectorSettings]]
     num_classes: int
     settings: DetectorSettings

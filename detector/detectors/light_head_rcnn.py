@@ -7,23 +7,22 @@ them from their settings.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from detector.detectors.detector import DetectorSettings
 from detector.detectors.flat_options import nested
-from detector.detectors.limits import check_size
-from detector.detectors.two_stage import TwoStageDetector, rpn_map
+from detector.detectors.limits import check_size, connected_weights
+from detector.detectors.two_stage import TwoStageDetector, TwoStageSettings, backbone_of, rpn_map
 from detector.heads.light_head import LightHead, LightHeadSettings
 from detector.heads.rpn import RegionProposalNetwork, RPNSettings
 from detector.necks.thin_map import ThinMap, ThinMapSettings
 from detector.parts.preprocess import ImageSettings
-from nn.models import NETWORKS
 
 # C_mid in the two settings of the thesis (section 3.2.3).
 MID_CHANNELS = {"S": 64, "L": 256}
 
 
 @dataclass(frozen=True)
-class LightHeadRCNNSettings(DetectorSettings):
+class LightHeadRCNNSettings(TwoStageSettings):
     """
     Attributes:
         backbone: a name in ``nn.models.NETWORKS``.
@@ -31,7 +30,6 @@ class LightHeadRCNNSettings(DetectorSettings):
     """
 
     detector = "light-head-rcnn"
-    anchors = "rpn.anchors"
 
     backbone: str = "shufflenet_v2_x1_0"
     image: ImageSettings = ImageSettings()
@@ -56,6 +54,7 @@ class LightHeadRCNN(TwoStageDetector):
     """
 
     Settings = LightHeadRCNNSettings
+    neck_name: ClassVar[str] = "thin_map"
 
     def __init__(
         self,
@@ -64,20 +63,20 @@ class LightHeadRCNN(TwoStageDetector):
         setting: str = "S",
         **settings,
     ):
-        if num_classes < 1:
-            raise ValueError(f"a detector needs at least one class, not {num_classes}")
         if setting not in MID_CHANNELS:
             raise ValueError(f"setting must be 'S' or 'L', not {setting!r}")
         numbers = LightHeadRCNNSettings().changed("thin_map.mid_channels", MID_CHANNELS[setting])
         numbers = numbers.updated(nested({"backbone": backbone, **settings}))
-        try:
-            make = NETWORKS[numbers.backbone]
-        except LookupError as error:
-            raise ValueError(str(error)) from None
-        network = make(num_classes=0 if numbers.thin_map.source == "last" else None)
-        check_size(numbers, num_classes, network.maps)
-        neck = ThinMap(network.maps, numbers.head.in_channels, numbers.thin_map)
-        maps = {**network.maps, **neck.maps}
-        rpn = RegionProposalNetwork(maps[rpn_map(numbers.rpn, network, neck)].channels, numbers.rpn)
-        head = LightHead(num_classes, neck.maps["thin"].stride, numbers.head)
-        super().__init__(num_classes, numbers, network, rpn, neck, head)
+        thin, head = numbers.thin_map, numbers.head
+        network = backbone_of(
+            numbers.backbone, num_classes, classifier=0 if thin.source == "last" else None
+        )
+        widest = max(channels for channels, _ in network.maps.values())
+        separable = 2 * thin.kernel_size * thin.mid_channels * (widest + head.in_channels)
+        weights = separable + connected_weights(head, num_classes, head.in_channels)
+        check_size(numbers, network.maps, weights, head.pooled_channels)
+        neck = ThinMap(network.maps, head.in_channels, thin)
+        read = rpn_map(numbers.rpn, network, neck)
+        rpn = RegionProposalNetwork({**network.maps, **neck.maps}[read].channels, numbers.rpn)
+        light_head = LightHead(num_classes, neck.maps["thin"].stride, head)
+        super().__init__(num_classes, numbers, network, rpn, neck, light_head, [read], "thin")

@@ -12,42 +12,56 @@ from typing import TYPE_CHECKING
 from nn.models import Map, map_of_stride
 
 if TYPE_CHECKING:
-    from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
+    from detector.detectors.dssd import DSSDSettings
     from detector.detectors.retinanet import RetinaNetSettings
     from detector.detectors.ssd import SSDSettings
+    from detector.detectors.two_stage import TwoStageSettings
+    from detector.detectors.yolo_v1 import YOLOv1Settings
     from detector.detectors.yolo_v2 import YOLOv2Settings
+    from detector.heads.connected_head import ConnectedHeadSettings
 
-# Each is many times what the thesis's larger setting has: 9 million, 60 thousand, 2 million.
-MOST_WEIGHTS = 2**26  # beside the backbone's
+# Each is many times what the thesis's larger setting has, 9 million, 60 thousand, 2 million; the
+# heaviest head of the papers, Faster R-CNN's on VGG-16, has 121 million weights.
+MOST_WEIGHTS = 2**27  # beside the backbone's
+MOST_CONNECTED = 2**28  # where they are in fully connected layers: YOLO v1 has 249 million
 MOST_ANCHORS = 2**22  # in a picture
 MOST_EXTRA = 16  # maps beside the backbone's
-MOST_SAMPLES = 2**28  # of the thin map, for all proposals of a picture
+MOST_SAMPLES = 2**28  # of the maps, for all proposals of a picture
 
 
-def check_size(settings: LightHeadRCNNSettings, num_classes: int, maps: Mapping[str, Map]) -> None:
+def check_size(
+    settings: TwoStageSettings, maps: Mapping[str, Map], weights: int, channels: int
+) -> None:
     """Refuse what no memory or no patience would be enough for.
+
+    Args:
+        maps: of the backbone.
+        weights: of the neck and the head.
+        channels: that a region is cut out of, for each of its bins.
 
     Raises:
         ValueError: names the number and its limit.
     """
-    image, rpn, thin, head = settings.image, settings.rpn, settings.thin_map, settings.head
-    widest = max(channels for channels, _ in maps.values())
-    anchors = rpn.anchors.count
-    rpn_in = maps[map_of_stride(maps, rpn.stride)].channels
-    boxes = 1 + num_classes if head.class_specific_boxes else 1
-    weights = (
-        rpn.channels * (9 * rpn_in + (rpn.outputs + 4) * anchors)
-        + 2 * thin.kernel_size * thin.mid_channels * (widest + head.in_channels)
-        + head.hidden_channels * (head.in_channels + 1 + num_classes + 4 * boxes)
-    )
-    cells = min(image.short_side, image.max_side) * image.max_side // rpn.stride**2
-    bins = head.pooled_channels * (head.pooled_size * max(head.sampling_ratio, 1)) ** 2
-    samples = bins * max(rpn.train_selector.post_nms, rpn.test_selector.post_nms)
+    image, rpn, head = settings.image, settings.rpn, settings.head
+    anchors, widest = rpn.anchors.count, max(channels for channels, _ in maps.values())
+    weights += rpn.channels * (9 * widest + (rpn.outputs + 4) * anchors)
+    cells = min(image.short_side, image.max_side) * image.max_side // settings.finest_stride**2
+    bins = channels * (head.pooled_size * max(head.sampling_ratio, 1)) ** 2
+    count = head.sampler.count
+    regions = max(rpn.test_selector.post_nms, rpn.train_selector.post_nms if count < 0 else count)
     refuse(
         ("weights", weights, MOST_WEIGHTS),
         ("anchors in a picture", anchors * cells, MOST_ANCHORS),
-        ("samples of regions in a picture", samples, MOST_SAMPLES),
+        ("samples of regions in a picture", bins * regions, MOST_SAMPLES),
     )
+
+
+def connected_weights(
+    head: ConnectedHeadSettings, num_classes: int, in_features: int, layers: int = 1
+) -> int:
+    """Of a head of so many hidden layers, about."""
+    hidden, boxes = head.hidden_channels, 1 + num_classes if head.class_specific_boxes else 1
+    return hidden * (in_features + (layers - 1) * hidden + 1 + num_classes + 4 * boxes)
 
 
 def check_dense_size(settings: SSDSettings, num_classes: int, maps: Mapping[str, Map]) -> None:
@@ -71,6 +85,24 @@ def check_dense_size(settings: SSDSettings, num_classes: int, maps: Mapping[str,
         weights += 9 * C * len(shapes) * (5 + num_classes)
         anchors += len(shapes) * (1 + area // stride**2)
     refuse(("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors, MOST_ANCHORS))
+
+
+def check_way_up(settings: DSSDSettings, num_classes: int, maps: Mapping[str, Map]) -> None:
+    """What ``check_dense_size`` does not know of: each of its maps is joined, then looked at anew.
+
+    Raises:
+        ValueError: names the number and its limit.
+    """
+    neck, widest = settings.neck, max(channels for channels, _ in maps.values())
+    C, P, weights = neck.joined_channels, neck.predicted_channels, 0
+    for channels, shapes in zip(
+        (*[widest] * len(neck.strides), *neck.channels),
+        settings.head.anchors.of_maps(),
+        strict=False,
+    ):
+        weights += C * (9 * channels + 22 * C) + P * (2 * C + P)
+        weights += 9 * P * len(shapes) * (5 + num_classes)
+    refuse(("weights", weights, MOST_WEIGHTS))
 
 
 def check_pyramid_size(
@@ -105,6 +137,19 @@ def check_joined_size(settings: YOLOv2Settings, num_classes: int, maps: Mapping[
     refuse(
         ("weights", weights, MOST_WEIGHTS), ("anchors in a picture", anchors * cells, MOST_ANCHORS)
     )
+
+
+def check_grid_size(settings: YOLOv1Settings, num_classes: int, in_channels: int) -> None:
+    """The same of a detector with fully connected layers.
+
+    Raises:
+        ValueError: names the number and its limit.
+    """
+    head = settings.head
+    area, C, hidden = head.cells**2, head.channels, head.hidden_channels
+    weights = 9 * C * (in_channels + 3 * C)
+    weights += hidden * area * (C + num_classes + 5 * head.boxes)
+    refuse(("weights", weights, MOST_CONNECTED))
 
 
 def refuse(*limits: tuple[str, int, int]) -> None:

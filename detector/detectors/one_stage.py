@@ -52,9 +52,11 @@ class OneStageDetector(Detector):
         targets: Sequence[dict],
         rng: np.random.Generator | None = None,
     ) -> dict[str, nn.Tensor]:
-        """The head's losses; see ``Detector``. Nothing is left to chance."""
+        """The head's losses; see ``Detector``. ``rng`` decides about dropout, if there is any."""
         self.check_batch(images, targets)
-        answers = self(self.to_tensor(images))
+        with nn.init.fork_stream():
+            nn.manual_seed(0 if rng is None else int(rng.integers(2**63)))
+            answers = self(self.to_tensor(images))
         return self.head.loss(answers, self.head.assign(answers, targets))
 
     def detect(

@@ -1,16 +1,24 @@
 """A two-stage detector put together from its parts, with one way to train and one to predict.
 
     images -> backbone -> RPN ------> proposals --+
-                     \\--> thin map --------------+--> head -> detections
+                     \\--> neck ------------------+--> head -> detections
 
 Knows how the parts work together and nothing about how they are made: the backbone, the region
-proposal network, the neck and the head arrive as objects (``light_head_rcnn`` makes them).
+proposal network, the neck and the head arrive as objects. The rivals differ in these:
+
+    row                neck                       head, for each region
+    light-head-rcnn    thin map, 490 channels     one fully connected layer
+    r-fcn              score maps, 49 a class     a mean
+    faster-rcnn        none, or a pyramid         two fully connected layers
+    cascade-rcnn       the same                   three such heads, one after the other
+    mask-rcnn          the same                   the same, and a mask of every detection
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -18,25 +26,46 @@ import nn
 from detector.boxes import best_scores, clip, decode
 from detector.detectors.detector import Detector, DetectorSettings
 from detector.detectors.stages import Stages
-from detector.heads.compiled_light_head import CompiledLightHead
-from detector.heads.light_head import HeadTargets, LightHead
+from detector.heads.connected_head import CompiledHead, ConnectedHead
+from detector.heads.region_head import Features, RegionHead, RegionHeadSettings
 from detector.heads.rpn import AnchorTargets, RegionProposalNetwork, RPNSettings
 from detector.parts.anchors import AnchorGenerator
 from detector.parts.preprocess import network_size, resize, scale_boxes
+from detector.parts.pyramid_anchors import PyramidAnchors
 from nn import functional as F
-from nn.models import Network, map_of_stride
+from nn.models import NETWORKS, Network, map_of_stride
+
+
+@dataclass(frozen=True)
+class TwoStageSettings(DetectorSettings):
+    """
+    Attributes:
+        rpn, head: see the settings of the parts.
+    """
+
+    anchors = "rpn.anchors"
+
+    rpn: RPNSettings = RPNSettings()
+    head: RegionHeadSettings = RegionHeadSettings()
+
+    @property
+    def finest_stride(self) -> int:
+        """Of the maps that the RPN reads."""
+        return self.rpn.stride
 
 
 class Maps(NamedTuple):
     """What the network computes for a whole batch, before any box is looked at.
 
-    objectness (N, M) and deltas (N, M, 4) of the M anchors (M, 4); thin (N, C, H, W).
+    objectness (N, M) and deltas (N, M, 4) of the M anchors (M, 4); features (N, C, H, W), what the
+    head reads, one map or those of a pyramid; levels: how many of the anchors lie on each map.
     """
 
     objectness: nn.Tensor
     deltas: nn.Tensor
-    thin: nn.Tensor
+    features: Features
     anchors: np.ndarray
+    levels: tuple[int, ...]
 
 
 class BatchPlan(NamedTuple):
@@ -46,7 +75,26 @@ class BatchPlan(NamedTuple):
     """
 
     anchors: AnchorTargets
-    rois: HeadTargets
+    rois: Any  # what the head's ``examples`` are
+    masks: Any = None  # of a detector that has them
+
+
+def backbone_of(name: str, num_classes: int, classifier: int | None = None) -> Network:
+    """The network that a detector of ``num_classes`` stands on.
+
+    Args:
+        classifier: None, or 0 for a network that ends with the map its classifier reads.
+
+    Raises:
+        ValueError: there is no such network, or no class.
+    """
+    if num_classes < 1:
+        raise ValueError(f"a detector needs at least one class, not {num_classes}")
+    try:
+        make = NETWORKS[name]
+    except LookupError as error:
+        raise ValueError(str(error)) from None
+    return make(num_classes=classifier)
 
 
 def rpn_map(settings: RPNSettings, backbone: Network, neck: nn.Module) -> str:
@@ -58,7 +106,7 @@ def rpn_map(settings: RPNSettings, backbone: Network, neck: nn.Module) -> str:
     if settings.source == "backbone":
         return map_of_stride(backbone.maps, settings.stride)
     if neck.maps.get("fused", (0, 0))[1] != settings.stride:
-        raise ValueError("rpn.source 'fused' needs thin_map.source 'fused' and rpn.stride 16")
+        raise ValueError("rpn.source 'fused' needs a neck of source 'fused' and rpn.stride 16")
     return "fused"
 
 
@@ -68,32 +116,48 @@ class TwoStageDetector(Detector):
         num_classes: without background.
         settings: its numbers.
         backbone: images (N, 3, H, W) -> maps by name.
-        rpn: the first stage; it reads the backbone's map of its stride, or the neck's "fused".
-        neck: from the backbone's maps to the one that the head reads.
+        rpn: the first stage.
+        neck: from the backbone's maps to those that the head reads; None if they are the same.
         head: the second stage.
+        rpn_maps, head_maps: names of the maps that they read, finest first. A head that reads just
+            one is given that name by itself.
+
+    Attributes:
+        neck_name: where the neck is kept, and so what its weights are called in a checkpoint.
     """
+
+    neck_name: ClassVar[str] = "neck"
 
     def __init__(
         self,
         num_classes: int,
-        settings: DetectorSettings,
+        settings: TwoStageSettings,
         backbone: Network,
         rpn: RegionProposalNetwork,
-        neck: nn.Module,
-        head: LightHead,
+        neck: nn.Module | None,
+        head: RegionHead,
+        rpn_maps: Sequence[str],
+        head_maps: str | Sequence[str],
     ):
         super().__init__()
         self.num_classes, self.settings = num_classes, settings
-        self.backbone, self.rpn, self.thin_map, self.head = backbone, rpn, neck, head
-        self.rpn_map = rpn_map(rpn.settings, backbone, neck)
+        self.backbone, self.rpn = backbone, rpn
+        setattr(self, self.neck_name, neck)
+        self.head, self.rpn_maps, self.head_maps = head, tuple(rpn_maps), head_maps
 
     def forward(self, batch: nn.Tensor) -> Maps:
         """The convolutional part: normalised images (N, 3, H, W), H and W multiples of 32."""
-        features = self.backbone.features(batch)
-        maps = {**features, **self.thin_map(features)}
-        objectness, deltas = self.rpn(maps[self.rpn_map])
-        anchors = self.rpn.anchor_generator.grid(maps[self.rpn_map].shape[2:])
-        return Maps(objectness, deltas, maps["thin"], anchors)
+        maps, neck = self.backbone.features(batch), getattr(self, self.neck_name)
+        if neck is not None:
+            maps = {**maps, **neck(maps)}
+        read = [maps[name] for name in self.rpn_maps]
+        objectness, deltas = self.rpn(*read)
+        anchors = self.rpn.anchor_generator.grids([level.shape[2:] for level in read])
+        if isinstance(self.head_maps, str):
+            features = maps[self.head_maps]
+        else:
+            features = tuple(maps[name] for name in self.head_maps)
+        return Maps(objectness, deltas, features, np.concatenate(anchors), tuple(map(len, anchors)))
 
     def loss(
         self,
@@ -117,15 +181,16 @@ class TwoStageDetector(Detector):
         """Everything discrete about a training step: matching, sampling, proposals, mining."""
         rng = np.random.Generator(np.random.Philox(0)) if rng is None else rng
         anchors = self.rpn.assign(maps.anchors, targets, image_sizes, rng)
-        proposals = self.rpn.propose(maps.objectness, maps.deltas, maps.anchors, image_sizes)
-        rois = self.head.assign(proposals, targets, rng)
-        return BatchPlan(anchors, self.head.mine(maps.thin, rois, len(targets)))
+        proposals = self.rpn.propose(
+            maps.objectness, maps.deltas, maps.anchors, image_sizes, maps.levels
+        )
+        return BatchPlan(anchors, self.head.examples(maps.features, proposals, targets, rng))
 
     def losses(self, maps: Maps, plan: BatchPlan) -> dict[str, nn.Tensor]:
-        """The four losses of a batch, given what to train with."""
+        """The losses of a batch, given what to train with."""
         return {
             **self.rpn.loss(maps.objectness, maps.deltas, plan.anchors),
-            **self.head.loss(maps.thin, plan.rois),
+            **self.head.loss(maps.features, plan.rois),
         }
 
     def detect(
@@ -139,15 +204,21 @@ class TwoStageDetector(Detector):
         size = network_size(own_size, self.image.short_side, self.image.max_side)
         maps = network(self.to_tensor([resize(image, size)]))
         ((proposals, objectness),) = self.rpn.propose_with_scores(
-            maps.objectness, maps.deltas, maps.anchors, [size]
+            maps.objectness, maps.deltas, maps.anchors, [size], maps.levels
         )
         rois = np.concatenate([np.zeros((len(proposals), 1), proposals.dtype), proposals], axis=1)
-        found = self.head.detect(*head(maps.thin, rois), proposals, size, objectness)
+        found = self.head.detect(*head(maps.features, rois), proposals, size, objectness)
+        found = self.look_again(maps, found)
         return {
+            **found,
             "boxes": scale_boxes(found["boxes"], size, own_size).astype(np.float32),
             "scores": found["scores"].astype(np.float32),
-            "labels": found["labels"],
         }
+
+    def look_again(self, maps: Maps, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The detections of one image, in pixels of the network's input, with what more there is
+        to say of them: here nothing."""
+        return found
 
     def stages(self, image: np.ndarray, target: dict | None = None) -> Stages:
         own_size, settings = image.shape[:2], self.rpn.settings
@@ -159,11 +230,11 @@ class TwoStageDetector(Detector):
         with nn.evaluating(self), nn.no_grad():
             maps = self(self.to_tensor([resize(image, size)]))
             ((proposals, suspected),) = self.rpn.propose_with_scores(
-                maps.objectness, maps.deltas, maps.anchors, [size]
+                maps.objectness, maps.deltas, maps.anchors, [size], maps.levels
             )
             rois = np.pad(np.concatenate([proposals, truth]), ((0, 0), (1, 0)))  # all of image 0
-            logits, deltas = self.head(maps.thin, rois)
-            pooled = self.head.pool(maps.thin, rois[: len(proposals)])
+            logits, deltas = self.head(maps.features, rois)
+            pooled = self.head.pool(maps.features, rois[: len(proposals)])
             probabilities, P = F.softmax(logits, 1).data, len(proposals)
             surest = 1 + probabilities[:P, 1:].argmax(axis=1)
             chosen = deltas.data[np.arange(P), surest] if deltas.ndim == 3 else deltas.data[:P]
@@ -187,8 +258,10 @@ class TwoStageDetector(Detector):
         )
 
     @property
-    def anchor_generator(self) -> AnchorGenerator:
+    def anchor_generator(self) -> AnchorGenerator | PyramidAnchors:
         return self.rpn.anchor_generator
 
-    def compiled_head(self) -> CompiledLightHead:
-        return CompiledLightHead(self.head, self.rpn.settings.test_selector.post_nms)
+    def compiled_head(self) -> CompiledHead | None:
+        if isinstance(self.head, ConnectedHead):
+            return CompiledHead(self.head, self.rpn.settings.test_selector.post_nms)
+        return None

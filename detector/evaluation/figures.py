@@ -34,6 +34,8 @@ FIGURES = {
     "AR_large": "average recall of large objects",
 }
 
+MASK_FIGURES = ("AP", "AP50", "AP75")  # of masks: those of objects of all sizes
+
 
 @dataclass(frozen=True)
 class ClassFigures:
@@ -55,9 +57,11 @@ class Evaluation:
     images: int
     detections: int
     warning: str = ""
+    masks: dict[str, float | None] | None = None  # the same figures of masks, where there are any
 
     def to_json(self) -> dict:
-        return asdict(self)
+        found = asdict(self)
+        return found if self.masks is not None else {k: v for k, v in found.items() if k != "masks"}
 
     def table(self) -> str:
         """Both tables as text."""
@@ -66,6 +70,12 @@ class Evaluation:
             f"{name:<{width}}  {_number(self.figures[name])}  {meaning}"
             for name, meaning in FIGURES.items()
         ]
+        if self.masks is not None:
+            lines += ["", "of the masks:"]
+            lines += [
+                f"{name:<{width}}  {_number(self.masks[name])}  {FIGURES[name]}"
+                for name in MASK_FIGURES
+            ]
         names = [printable(spelled(entry.name)) for entry in self.classes]
         width = max(5, *map(len, names)) if names else 5
         lines += ["", f"{'class':<{width}}   boxes     AP   AP50  recall"]
@@ -92,7 +102,8 @@ def coco_evaluation(
     Args:
         ground_truth: ``images``, ``annotations`` and ``categories`` as in COCO JSON. Only these
             images count. The annotations' ids may be anything.
-        detections: ``image_id``, ``category_id``, ``bbox`` (x, y, w, h) and ``score`` each.
+        detections: ``image_id``, ``category_id``, ``bbox`` (x, y, w, h) and ``score`` each. Where
+            all annotations and all detections have a ``segmentation``, masks are compared too.
         min_box: leave out objects with an area below min_box^2. All areas are then those of
             the boxes as the network saw them.
         scales: with ``min_box``, for each image id the factor from its pixels to the network's.
@@ -120,6 +131,7 @@ def coco_evaluation(
         )
     elif not detections:
         warning = "the detector found nothing at all: every figure is 0"
+    masks = None
     if objects and categories:
         if min_box:
             annotations = _with_network_areas(annotations, scales or {})
@@ -127,6 +139,12 @@ def coco_evaluation(
         figures, precision, recall = _run_pycocotools(
             {**ground_truth, "annotations": annotations}, detections, min_box
         )
+        if has_masks(annotations) and has_masks(detections):
+            outlined = [{"segmentation": _corners(entry["bbox"]), **entry} for entry in annotations]
+            of_masks, _, _ = _run_pycocotools(
+                {**ground_truth, "annotations": outlined}, detections, min_box, "segm"
+            )
+            masks = {name: of_masks[name] for name in MASK_FIGURES}
     else:
         figures = dict.fromkeys(FIGURES)
         precision = np.full((10, 101, len(categories)), -1.0)
@@ -149,7 +167,19 @@ def coco_evaluation(
                 _mean(recall[:, k]),
             )  # fmt: skip
         )
-    return Evaluation(figures, classes, len(images), len(detections), warning)
+    return Evaluation(figures, classes, len(images), len(detections), warning, masks)
+
+
+def _corners(bbox: Sequence[float]) -> list[list[float]]:
+    """A box as the outline of a crowd that has none of its own."""
+    x, y, width, height = bbox
+    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
+
+
+def has_masks(entries: Sequence[dict]) -> bool:
+    """Whether there are objects, and all of them have a mask; crowds need none."""
+    objects = [entry for entry in entries if not entry.get("iscrowd")]
+    return bool(objects) and all("segmentation" in entry for entry in objects)
 
 
 def _check_ids(detections: Sequence[dict], images: set, categories: set) -> None:
@@ -169,7 +199,7 @@ def _with_network_areas(entries: Sequence[dict], scales: Mapping[int, float]) ->
 
 
 def _run_pycocotools(
-    ground_truth: dict, detections: Sequence[dict], min_box: float
+    ground_truth: dict, detections: Sequence[dict], min_box: float, kind: str = "bbox"
 ) -> tuple[dict[str, float | None], np.ndarray, np.ndarray]:
     """The twelve figures; precision (IoU, recall, class); recall (IoU, class); -1 for undefined."""
     # Here and not above: this import is the only part of the product that needs a C extension.
@@ -201,7 +231,7 @@ def _run_pycocotools(
             ],
         }
         found.createIndex()
-        evaluator = COCOeval(truth, found, "bbox")
+        evaluator = COCOeval(truth, found, kind)
         if min_box:
             low = min_box**2
             evaluator.params.areaRng = [

@@ -45,7 +45,7 @@ def measure(
             record = dataset.images[index]
             whole = record.height, record.width
             prediction["boxes"] = scale_boxes(prediction["boxes"], record.decoded, whole)
-            detections += to_coco(record.id, prediction, dataset.category_ids)
+            detections += to_coco(record.id, prediction, dataset.category_ids, whole)
             progress.step()
             check()
     scales = {}

@@ -3,71 +3,34 @@
 The second stage (thesis section 3.2.3): position-sensitive RoI align cuts 10 channels x 7 x 7 out
 of the thin map, one fully connected layer of 2048 looks at them, two more give the class scores and
 the box deltas. No dropout, and the classes share one set of four box outputs.
-
-Each step can be run alone: ``forward`` in use; ``assign`` -> ``mine`` -> ``loss`` in training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 import nn
-from detector.boxes import as_boxes, encode
-from detector.parts.layers import Init, init_hidden, init_output
-from detector.parts.losses import BoxNormalizer, box_losses, class_losses
-from detector.parts.ohem import hardest
-from detector.parts.sampling import RoISampler
-from detector.parts.selection import DetectionSelector
-from detector.settings import Channels, Count, Fraction, NotNegative, Positive, Range, Settings
+from detector.heads.connected_head import ConnectedHead, ConnectedHeadSettings
+from detector.settings import Channels, Count
 from nn import functional as F
-
-# The official code's; box deltas start closer to 0 than class scores.
-BOX_OUTPUT_STD = 0.001
 
 
 @dataclass(frozen=True)
-class LightHeadSettings(Settings):
+class LightHeadSettings(ConnectedHeadSettings):
     """
     Attributes:
-        pooled_size, pooled_channels: p and C_out / p^2 of position-sensitive RoI align.
-        pooling_mode, sampling_ratio: how it combines its sampling_ratio^2 samples of each bin. The
-            official code takes their maximum.
-        hidden_channels: of the fully connected layer.
-        class_specific_boxes: False for the thesis's 4 box outputs, True for 4 for each class.
-        stds: what typical box deltas measure; they are divided by it.
-        sampler: how ``assign`` picks proposals.
-        hard_examples: how many per image ``mine`` keeps; None turns online hard example mining off.
-        init: of the hidden layer, see ``detector.parts.layers``.
-        beta: where the smooth L1 loss turns from quadratic to linear.
-        box_normalizer: divide the box loss by the number of "sampled" or of "positive" examples.
-        class_weight, box_weight: factors on the two losses. (The official code has 2 for the box.)
-        objectness_share: a in the score of a detection, p^(1 - a) objectness^a. The head learns
-            from the RPN's best proposals only, so its p is the probability of a class *given* that
-            the RPN took the region for an object. 0 is p alone (the papers). 0.5 ranks by the
-            product, and its root keeps the scores where they were.
-        selector: how ``detect`` picks detections.
+        pooled_channels: C_out / p^2 of position-sensitive RoI align.
+        pooling_mode: how it combines its sampling_ratio^2 samples of each bin. The official code
+            takes their maximum.
     """
 
-    pooled_size: Annotated[int, Range(1, 64)] = 7
     pooled_channels: Channels = 10
     pooling_mode: Literal["avg", "max"] = "avg"
-    sampling_ratio: Annotated[int, Range(0, 64)] = 2
     hidden_channels: Channels = 2048
-    class_specific_boxes: bool = False
-    stds: tuple[Positive, Positive, Positive, Positive] = (0.1, 0.1, 0.2, 0.2)
-    sampler: RoISampler = RoISampler()
     hard_examples: Count | None = 256
-    init: Init = "gaussian"
-    beta: Positive = 1.0
-    box_normalizer: BoxNormalizer = "sampled"
-    class_weight: NotNegative = 1.0
-    box_weight: NotNegative = 1.0
-    objectness_share: Fraction = 0.0
-    selector: DetectionSelector = DetectionSelector()
 
     @property
     def in_channels(self) -> int:
@@ -75,23 +38,7 @@ class LightHeadSettings(Settings):
         return self.pooled_channels * self.pooled_size**2
 
 
-class HeadTargets(NamedTuple):
-    """Examples for the head, of all images of a batch.
-
-    rois (K, 5): image number, x1, y1, x2, y2; labels (K,) int64, 0 = background; deltas (K, 4),
-    divided by the head's stds, 0 for background.
-    """
-
-    rois: np.ndarray
-    labels: np.ndarray
-    deltas: np.ndarray
-
-    def pick(self, indices: np.ndarray) -> HeadTargets:
-        """Only the examples with these numbers."""
-        return HeadTargets(*(field[indices] for field in self))
-
-
-class LightHead(nn.Module):
+class LightHead(ConnectedHead):
     """
     Args:
         num_classes: without background.
@@ -99,121 +46,17 @@ class LightHead(nn.Module):
         settings: its numbers.
     """
 
+    settings: LightHeadSettings
+
     def __init__(
         self, num_classes: int, stride: int = 32, settings: LightHeadSettings = LightHeadSettings()
     ):
-        super().__init__()
-        self.stride, self.settings = stride, settings
-        boxes = 1 + num_classes if settings.class_specific_boxes else 1
-        hidden = settings.hidden_channels
-        self.hidden = init_hidden(nn.Linear(settings.in_channels, hidden), settings.init)
-        self.classes = init_output(nn.Linear(hidden, 1 + num_classes))
-        self.boxes = init_output(nn.Linear(hidden, 4 * boxes), BOX_OUTPUT_STD)
+        super().__init__(num_classes, settings.in_channels, ("hidden",), settings)
+        self.stride = stride
 
-    def forward(self, thin: nn.Tensor, rois: np.ndarray) -> tuple[nn.Tensor, nn.Tensor]:
-        """Class logits and box deltas of each RoI.
-
-        Args:
-            thin: (N, pooled_channels * pooled_size^2, H, W).
-            rois: (K, 5) image number and corners in pixels of the network's input.
-
-        Returns:
-            logits (K, 1 + C), column 0 is the background; deltas (K, 4), or (K, 1 + C, 4) if they
-            are class-specific.
-        """
-        pooled = self.pool(thin, rois)
-        # Sizes in full instead of -1, which says nothing where there are no RoIs.
-        hidden = F.relu(self.hidden(pooled.reshape(len(rois), self.hidden.in_features)))
-        logits, deltas = self.classes(hidden), self.boxes(hidden)
-        if self.settings.class_specific_boxes:
-            deltas = deltas.reshape(len(rois), logits.shape[1], 4)
-        return logits, deltas
-
-    def pool(self, thin: nn.Tensor, rois: np.ndarray) -> nn.Tensor:
-        """What ``forward`` cuts out of the thin map: (K, pooled_channels, size, size)."""
-        size, ratio = self.settings.pooled_size, self.settings.sampling_ratio
-        return F.ps_roi_align(thin, rois, size, 1 / self.stride, ratio, self.settings.pooling_mode)
-
-    def assign(
-        self,
-        proposals: Sequence[np.ndarray],
-        targets: Sequence[dict],
-        rng: np.random.Generator,
-    ) -> HeadTargets:
-        """Label the proposals of each image, ground-truth boxes among them, and pick from them.
-
-        Args:
-            proposals: (P, 4) of each image.
-            targets: of each image, with ``boxes`` (G, 4), ``labels`` (G,) and maybe ``ignore``.
-            rng: decides which are picked, if there are too many.
-        """
-        settings, parts = self.settings, []
-        for n, (boxes, target) in enumerate(zip(proposals, targets, strict=True)):
-            truth = as_boxes(target["boxes"])
-            picked = settings.sampler(boxes, truth, target["labels"], rng, target.get("ignore"))
-            deltas = np.zeros_like(picked.boxes)
-            found = picked.labels > 0
-            deltas[found] = encode(truth[picked.matched[found]], picked.boxes[found], settings.stds)
-            number = np.full((len(picked.boxes), 1), n, picked.boxes.dtype)
-            rois = np.concatenate([number, picked.boxes], axis=1)
-            parts.append(HeadTargets(rois, picked.labels, deltas))
-        return HeadTargets(*map(np.concatenate, zip(*parts, strict=True)))
-
-    def mine(self, thin: nn.Tensor, targets: HeadTargets, num_images: int) -> HeadTargets:
-        """The hardest examples of the batch: ``hard_examples`` times ``num_images`` of them.
-
-        Runs the head on all of them without building a graph.
-        """
-        keep = self.settings.hard_examples
-        if keep is None or len(targets.labels) <= keep * num_images:
-            return targets
-        with nn.no_grad():
-            class_loss, box_loss = self._losses(thin, targets)
-        losses = class_loss.data + box_loss.data
-        return targets.pick(hardest(losses, keep * num_images))
-
-    def loss(self, thin: nn.Tensor, targets: HeadTargets) -> dict[str, nn.Tensor]:
-        """``head_class`` and ``head_box``, averaged over the examples of the batch."""
-        class_loss, box_loss = self._losses(thin, targets)
-        settings, labels = self.settings, targets.labels
-        examples = labels if settings.box_normalizer == "sampled" else labels[labels > 0]
-        return {
-            "head_class": class_loss.sum() / max(len(labels), 1) * settings.class_weight,
-            "head_box": box_loss.sum() / max(len(examples), 1) * settings.box_weight,
-        }
-
-    def detect(
-        self,
-        logits: nn.Tensor,
-        deltas: nn.Tensor,
-        proposals: np.ndarray,
-        image_size: tuple[int, int],
-        objectness: np.ndarray | None = None,
-    ) -> dict[str, np.ndarray]:
-        """The detections of one image, best first; see ``DetectionSelector``.
-
-        Args:
-            logits, deltas: what ``forward`` says of its proposals (K, 4).
-            image_size: (h, w) in pixels, without padding.
-            objectness: (K,) probabilities, what the RPN says of the proposals; None is 1.
-        """
-        scores = self.scores(logits, objectness)
-        return self.settings.selector(
-            scores, deltas.data, proposals, image_size, self.settings.stds
-        )
-
-    def scores(self, logits: nn.Tensor, objectness: np.ndarray | None = None) -> np.ndarray:
-        """What ``detect`` ranks by, (K, 1 + C); see ``objectness_share``."""
-        probabilities, share = F.softmax(logits, 1).data, self.settings.objectness_share
-        if share and objectness is not None:
-            probabilities = probabilities ** (1 - share) * objectness[:, None] ** share
-        return probabilities
-
-    def _losses(self, thin: nn.Tensor, targets: HeadTargets) -> tuple[nn.Tensor, nn.Tensor]:
-        """Class loss and box loss of each example, both (K,); background has no box loss."""
-        logits, deltas = self.forward(thin, targets.rois)
-        if self.settings.class_specific_boxes:
-            deltas = deltas[np.arange(len(targets.labels)), targets.labels]
-        is_object = (targets.labels > 0).astype(deltas.dtype)
-        box_loss = box_losses(deltas, targets.deltas, self.settings.beta) * is_object
-        return class_losses(logits, targets.labels), box_loss
+    def pool(self, features: nn.Tensor, rois: np.ndarray) -> nn.Tensor:
+        """Out of the thin map (N, in_channels, H, W): (K, pooled_channels, p, p)."""
+        size, ratio, mode = (
+            self.settings.pooled_size, self.settings.sampling_ratio, self.settings.pooling_mode
+        )  # fmt: skip
+        return F.ps_roi_align(features, rois, size, 1 / self.stride, ratio, mode)

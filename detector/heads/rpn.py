@@ -19,12 +19,13 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 
 import nn
-from detector.boxes import encode
+from detector.boxes import best_scores, encode
 from detector.parts.anchors import AnchorSettings
 from detector.parts.layers import Init, Norm, init_hidden, init_output, make_norm
 from detector.parts.losses import BoxNormalizer, box_losses, objectness_loss
 from detector.parts.matching import AnchorMatcher
 from detector.parts.proposals import ProposalSelector
+from detector.parts.pyramid_anchors import PyramidAnchors
 from detector.parts.sampling import AnchorSampler, object_weights
 from detector.settings import Channels, NotNegative, Positive, Range, Settings
 from nn import functional as F
@@ -34,9 +35,9 @@ from nn import functional as F
 class RPNSettings(Settings):
     """
     Attributes:
-        stride: of the map it reads.
+        stride: of the map it reads; a feature pyramid has strides of its own.
         source: "backbone" (its map of that stride: the papers), or "fused" (the neck's sum of the
-            maps of stride 16 and 32, which sees large objects whole; ``thin_map.source`` must be
+            maps of stride 16 and 32, which sees large objects whole; the neck's source must be
             "fused" too).
         channels, norm, init: of the 3x3 convolution, see ``detector.parts.layers``.
         outputs: per anchor, 2 (background and object, with a softmax over the two: the papers) or 1
@@ -91,12 +92,22 @@ class RegionProposalNetwork(nn.Module):
     Args:
         in_channels: of the feature map.
         settings: its numbers.
+        strides: of the maps of a pyramid, finest first, which share its weights and its anchors;
+            None for one map.
     """
 
-    def __init__(self, in_channels: int, settings: RPNSettings = RPNSettings()):
+    def __init__(
+        self,
+        in_channels: int,
+        settings: RPNSettings = RPNSettings(),
+        strides: Sequence[int] | None = None,
+    ):
         super().__init__()
         self.settings = settings
-        self.anchor_generator = settings.anchors.generator(settings.stride)
+        if strides is None:
+            self.anchor_generator = settings.anchors.generator(settings.stride)
+        else:
+            self.anchor_generator = PyramidAnchors(settings.anchors, strides)
         A, channels = self.anchor_generator.num_anchors_per_cell, settings.channels
         conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=settings.norm == "none")
         self.conv = nn.Sequential(
@@ -107,11 +118,14 @@ class RegionProposalNetwork(nn.Module):
         self.deltas = init_output(nn.Conv2d(channels, 4 * A, 1))
         self.objectness.bias.data[outputs - 1 :: outputs] = math.log(prior / (1 - prior))
 
-    def forward(self, features: nn.Tensor) -> tuple[nn.Tensor, nn.Tensor]:
+    def forward(self, features: nn.Tensor, *coarser: nn.Tensor) -> tuple[nn.Tensor, nn.Tensor]:
         """(N, C, H, W) -> objectness logits (N, M) and deltas (N, M, 4), M = H W A.
 
-        In the order of ``anchor_generator.grid((H, W))``.
+        In the order of ``anchor_generator.grid((H, W))``; those of a pyramid one after the other.
         """
+        if coarser:
+            objectness, deltas = zip(*map(self.forward, (features, *coarser)), strict=True)
+            return F.cat(objectness, 1), F.cat(deltas, 1)
         N, _, H, W = features.shape
         A = self.anchor_generator.num_anchors_per_cell
         hidden = self.conv(features)
@@ -127,6 +141,7 @@ class RegionProposalNetwork(nn.Module):
         deltas: nn.Tensor,
         anchors: np.ndarray,
         image_sizes: Sequence[tuple[int, int]],
+        levels: Sequence[int] | None = None,
     ) -> list[np.ndarray]:
         """The proposals (R, 4) of each image, best first, as arrays outside the graph.
 
@@ -134,8 +149,10 @@ class RegionProposalNetwork(nn.Module):
             objectness, deltas: from ``forward``.
             anchors: (M, 4).
             image_sizes: (h, w) of each image without padding.
+            levels: how many anchors each map of a pyramid has. Each gives its best, and the best of
+                those are taken.
         """
-        scored = self.propose_with_scores(objectness, deltas, anchors, image_sizes)
+        scored = self.propose_with_scores(objectness, deltas, anchors, image_sizes, levels)
         return [boxes for boxes, _ in scored]
 
     def propose_with_scores(
@@ -144,14 +161,26 @@ class RegionProposalNetwork(nn.Module):
         deltas: nn.Tensor,
         anchors: np.ndarray,
         image_sizes: Sequence[tuple[int, int]],
+        levels: Sequence[int] | None = None,
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """As ``propose``; beside the boxes the probability (R,) that each is an object."""
         settings = self.settings
         select = settings.train_selector if self.training else settings.test_selector
+        ends = np.cumsum([len(anchors)] if levels is None else levels)
         proposals = []
         for n, size in enumerate(image_sizes):
-            boxes, logits = select(objectness.data[n], deltas.data[n], anchors, size)
-            proposals.append((boxes, F.sigmoid(nn.Tensor(logits)).data))
+            found = [
+                select(
+                    objectness.data[n, start:end],
+                    deltas.data[n, start:end],
+                    anchors[start:end],
+                    size,
+                )
+                for start, end in zip([0, *ends], ends, strict=False)
+            ]
+            boxes, logits = map(np.concatenate, zip(*found, strict=True))
+            best = best_scores(logits, select.post_nms)
+            proposals.append((boxes[best], F.sigmoid(nn.Tensor(logits[best])).data))
         return proposals
 
     def assign(

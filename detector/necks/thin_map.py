@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import nn
 from detector.parts.layers import Init, Norm, init_hidden, make_norm
@@ -110,6 +110,8 @@ class ThinMap(nn.Module):
         ValueError: the backbone does not have the maps.
     """
 
+    name: ClassVar[str] = "thin"
+
     def __init__(
         self,
         maps: Mapping[str, Map],
@@ -127,28 +129,32 @@ class ThinMap(nn.Module):
         else:
             raise ValueError(
                 f"the backbone has no map {settings.source!r}, only {', '.join(maps)}: choose "
-                "another source for the thin map"
+                f"another source for the {self.name} map"
             )
         channels, stride = maps[self.sources[0]]
-        self.conv = LargeSeparableConv(
-            channels,
+        self.conv = self.make_conv(channels, out_channels, settings)
+        self.maps = {self.name: Map(out_channels, stride)}
+        if self.fuse is not None:
+            self.maps["fused"] = Map(channels, stride)
+
+    def make_conv(self, in_channels: int, out_channels: int, settings) -> nn.Module:
+        """From the source to the map."""
+        return LargeSeparableConv(
+            in_channels,
             settings.mid_channels,
             out_channels,
             settings.kernel_size,
             settings.norm,
             settings.init,
         )
-        self.maps = {"thin": Map(out_channels, stride)}
-        if self.fuse is not None:
-            self.maps["fused"] = Map(channels, stride)
 
     def forward(self, features: Mapping[str, nn.Tensor]) -> dict[str, nn.Tensor]:
         """Maps (N, C, H, W) by name -> those of ``maps``; "thin" is (N, out_channels, H, W)."""
         read = [features[name] for name in self.sources]
         if self.fuse is None:
-            return {"thin": self.conv(read[0])}
+            return {self.name: self.conv(read[0])}
         fused = self.fuse(*read)
-        return {"thin": self.conv(fused), "fused": fused}
+        return {self.name: self.conv(fused), "fused": fused}
 
 
 def _branch(in_channels, mid_channels, out_channels, first, second, norm, init) -> nn.Sequential:

@@ -100,6 +100,10 @@ class AnchorGenerator:
         """
         return anchor_grid(self.shapes, feature_size, (self.stride, self.stride))
 
+    def grids(self, feature_sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+        """The same for the one map there is: what ``PyramidAnchors`` does for many."""
+        return [self.grid(size) for size in feature_sizes]
+
 
 def anchor_grid(
     shapes: np.ndarray, feature_size: tuple[int, int], step: tuple[float, float]

@@ -88,6 +88,7 @@ class RoISampler(Settings):
         foreground_fraction: with a ``count``, at most this part of it is foreground, unless there
             is too little background to fill the rest.
         crowd_cover: background with more than this part of its area in a crowd region is dropped.
+        add_truth: whether the ground-truth boxes are examples too.
     """
 
     foreground_iou: Fraction = 0.5
@@ -95,6 +96,7 @@ class RoISampler(Settings):
     count: Annotated[int, Range(-1, MOST)] = -1
     foreground_fraction: Fraction = 0.25
     crowd_cover: Fraction = 0.5
+    add_truth: bool = True
 
     def __call__(
         self,
@@ -112,7 +114,7 @@ class RoISampler(Settings):
             ignore: (I, 4) crowd regions.
         """
         proposals, boxes = as_boxes(proposals, "proposals"), as_boxes(boxes)
-        candidates = np.concatenate([proposals, boxes])
+        candidates = np.concatenate([proposals, boxes]) if self.add_truth else proposals
         overlap, matched = best_box(candidates, boxes)
         is_foreground = overlap >= self.foreground_iou
         is_background = (overlap >= self.background_iou) & ~is_foreground

@@ -35,7 +35,7 @@ class CocoResults(Result):
         if look.frame is not None:
             more |= {"frame": look.frame, "seconds": look.seconds}
         number = self.ids.get(look.source, self.looks)
-        found = to_coco(number, look.in_file(look.found), self.job.category_ids)
+        found = to_coco(number, look.in_file(look.found), self.job.category_ids, look.file_size)
         self.entries += [entry | more for entry in found]
 
     def finish(self) -> list[str]:

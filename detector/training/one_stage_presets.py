@@ -26,6 +26,13 @@ SSD = {
     },
 }
 
+SSDLITE = SSD | {
+    "neck": SSD["neck"] | {"separable": True},
+    "head": SSD["head"] | {"separable": True},
+}
+
+DSSD = SSD | {"neck": SSD["neck"] | {"joined_channels": 64, "predicted_channels": 128}}
+
 RETINANET = {
     "backbone": "shufflenet_v2_x0_5",
     "neck": {"channels": 64, "norm": "batch"},  # a quarter of the paper's, as wide as C3
@@ -47,10 +54,24 @@ YOLO_V2 = {
     "head": {"selector": {"score_threshold": 0.01}},
 }
 
+YOLO_V1 = {
+    "backbone": "shufflenet_v2_x0_5",
+    "head": {
+        "channels": 192,  # as many as C5 has
+        "stride": 1,  # C5 of 224 pixels has 7 x 7 cells already
+        "norm": "batch",
+        "hidden_channels": 512,  # the paper's would be 38 million weights
+        "dropout": 0.1,
+    },
+}
+
 # What each changes in a recipe.
 CHANGES = {
     "ssd": {"model": SSD},
+    "dssd": {"model": DSSD},
     "retinanet": {"model": RETINANET, "fit_anchors": (3, 3)},
+    "ssdlite": {"model": SSDLITE},
+    "yolo-v1": {"model": YOLO_V1, "fit_anchors": None},
     "yolo-v2": {
         "model": YOLO_V2,
         "fit_anchors": (5, 1),  # five clusters

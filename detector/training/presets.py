@@ -21,6 +21,8 @@ from detector.parts.selection import DetectionSelector
 from detector.training.one_stage_presets import CHANGES, one_stage
 from detector.training.recipe import Recipe
 from detector.training.steps import Steps
+from detector.training.two_stage_presets import CHANGES as TWO_STAGE
+from detector.training.two_stage_presets import two_stage
 from nn.table import did_you_mean
 
 # What makes so small a network learn in minutes instead of days; docs/training-notes.md has each
@@ -124,9 +126,10 @@ PRESETS = {
     "thesis-l": THESIS.changed("thin_map.mid_channels", MID_CHANNELS["L"]),
 }
 PRESETS |= one_stage(PRESETS["tiny"], PRESETS["laptop"])
+PRESETS |= two_stage(PRESETS["tiny"], PRESETS["laptop"])
 
 # Those for photographs: they start from ImageNet's weights if nothing else is said.
-INITIAL_WEIGHTS = dict.fromkeys(("laptop", *CHANGES), "imagenet")
+INITIAL_WEIGHTS = dict.fromkeys(("laptop", *CHANGES, *TWO_STAGE), "imagenet")
 # What a preset changes when it starts from random weights instead.
 FROM_RANDOM_WEIGHTS = dict.fromkeys(
     INITIAL_WEIGHTS,

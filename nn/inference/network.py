@@ -13,6 +13,7 @@ import numpy as np
 from nn.inference.alternation import alternate
 from nn.inference.convolution import Convolution
 from nn.inference.lowerings import LOWERINGS
+from nn.inference.lowerings.channels import Reordering
 from nn.inference.plan import is_map
 from nn.inference.trace import Call, Trace, Value
 
@@ -103,6 +104,20 @@ class Network:
             return self.new_identity(call, value)
         self.rename(conv, call.output)
         return conv
+
+    def parts_for(self, call: Call, value: Value) -> list[Convolution]:
+        """The convolutions whose planes, put together, are ``value``, with the call's output now;
+        none if anybody else looks at one, or not all are convolutions."""
+        step = self.step_for(value)
+        if not isinstance(step, Reordering) or self.users[value] != [call]:
+            return []
+        parts = [self.step_for(part) for part in step.inputs if len(self.users[part]) == 1]
+        if len(parts) < len(step.inputs) or not all(
+            isinstance(part, Convolution) and part.pool is None for part in parts
+        ):
+            return []
+        step.output = call.output
+        return parts
 
     def apply(self, call: Call, value: Value, function: str, slope: float = 1.0) -> None:
         """A function of ``value`` as the output of ``call``."""

@@ -67,6 +67,7 @@ FAMILIES = {
         "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7",
     ),
     "efficientnet_lite": ("efficientnet_lite0",),
+    "extraction": ("extraction",),
     "darknet19": ("darknet19",),
     "cr_nas": (
         "cr_resnet18", "cr_resnet50", "cr_resnet101", "scr_resnext50", "scr_resnext101",

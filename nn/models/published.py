@@ -102,6 +102,7 @@ PUBLISHED = {
     "shufflenet_v2_star_x2_0": Published(2018),
     "se_shufflenet_v2_x2_0": Published(2018),
     "xception_like": Published(2017, 34.1, "the thesis"),
+    "extraction": Published(2015),
     "darknet19": Published(2016),
     "nasnet_a_mobile": Published(2017, 26.0, "NASNet's table 3"),
     "nasnet_a_large": Published(2017, 17.36, "timm"),

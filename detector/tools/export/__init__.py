@@ -32,6 +32,7 @@ GRAPHS = Table(
         "light-head-rcnn": "detector.tools.export.two_stage:add_detector",
         "retinanet": "detector.tools.export.one_stage:add_dense",
         "ssd": "detector.tools.export.one_stage:add_dense",
+        "ssdlite": "detector.tools.export.one_stage:add_dense",
         "yolo-v2": "detector.tools.export.one_stage:add_yolo_v2",
     },
 )

@@ -13,6 +13,7 @@ import nn
 from detector.datasets import Batch, Dataset, Loader, open_dataset
 from detector.datasets.layout import seen_line
 from detector.datasets.learnable import learning_line, measuring_line, require_boxes
+from detector.datasets.outlines import with_outlines
 from detector.datasets.problems import left_out, warning
 from detector.datasets.statistics import network_boxes
 from detector.detectors import DETECTORS
@@ -107,7 +108,7 @@ class Detection(Objective):
     def changes(self, then: Mapping[str, Any]) -> list[str]:
         changes, recipe = super().changes(then), self.session.recipe
         expected, found = recipe.model, self.model.settings
-        if recipe.fit_anchors is not None:
+        if recipe.fit_anchors is not None and found.anchors is not None:
             shapes = operator.attrgetter(found.anchors)(found).shapes
             expected = expected.changed(f"{found.anchors}.shapes", shapes)
         if self.session.init_from is not None:
@@ -140,10 +141,13 @@ def open_splits(session: Session) -> tuple[Dataset, Dataset]:
     image = session.recipe.model.image
     sides = image.short_side, image.max_side
     require_boxes(train, session.train, *sides, session.classes, session.limit)
+    needs_masks = DETECTORS[session.recipe.detector].has_masks
+    if needs_masks:
+        train = with_outlines(train)
     if session.val is None or session.val == session.train:
         return train, train
     val = open_dataset(session.data, session.val, train.classes, with_others=True, strict=strict)
-    return train, val
+    return train, with_outlines(val) if needs_masks else val
 
 
 def data_lines(session: Session, train: Dataset, val: Dataset) -> list[str]:

@@ -20,7 +20,9 @@ def clamp(low: float, high: float):
     """min(max(x, low), high)"""
 
     def lower(network, call: Call) -> bool:
-        network.last_for(call, call.inputs[0]).clamp(low, high)
+        value = call.inputs[0]
+        for conv in network.parts_for(call, value) or [network.last_for(call, value)]:
+            conv.clamp(low, high)
         return True
 
     return lower

@@ -1,0 +1,56 @@
+"""YOLO v1: the whole picture through fully connected layers, and a grid of answers at the end.
+
+What differs from ``yolo_v2``: no anchors and no neck. Fully connected layers see all of the picture
+for each cell, and are nearly all of the network's weights.
+
+Paper: Redmon et al., "You Only Look Once: Unified, Real-Time Object Detection", CVPR 2016. The
+defaults are its network: 24 convolutions, 271,703,550 parameters for 20 classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import nn
+from detector.detectors.detector import DetectorSettings
+from detector.detectors.limits import check_grid_size
+from detector.detectors.one_stage import OneStageDetector, backbone_of
+from detector.heads.yolo_v1 import YOLOv1Head, YOLOv1HeadSettings
+from detector.parts.preprocess import ImageSettings
+
+
+@dataclass(frozen=True)
+class YOLOv1Settings(DetectorSettings):
+    """
+    Attributes:
+        backbone: a name in ``nn.models.NETWORKS``; its coarsest map is read.
+        image, head: see the settings of the parts.
+    """
+
+    detector = "yolo-v1"
+
+    backbone: str = "extraction"
+    image: ImageSettings = ImageSettings(448, 448)
+    head: YOLOv1HeadSettings = YOLOv1HeadSettings()
+
+
+class YOLOv1(OneStageDetector):
+    """
+    Args:
+        num_classes: without background.
+        **settings: by name, of the parts each an object or a dict of what differs from its
+            defaults: ``YOLOv1(3, backbone="resnet18", head={"hidden_channels": 256})``.
+
+    Raises:
+        ValueError: there is no such backbone or option; suggests the nearest.
+    """
+
+    Settings = YOLOv1Settings
+
+    def __init__(self, num_classes: int, **settings):
+        numbers = self.Settings().updated(settings)
+        backbone = backbone_of(numbers, num_classes)
+        coarsest = list(backbone.maps.values())[-1]
+        check_grid_size(numbers, num_classes, coarsest.channels)
+        head = YOLOv1Head(num_classes, coarsest.channels, numbers.head)
+        super().__init__(num_classes, numbers, backbone, nn.Identity(), head)
