@@ -29,7 +29,7 @@ from exercises.exercise import Exercise
 Exercise.answers_out_of_sight = True
 """
 WITH_ANSWERS = ("chapter_[0-9][0-9].py", "own_*.py")
-LEFT_OUT = shutil.ignore_patterns("*.ipynb", "__pycache__", ".*", *WITH_ANSWERS)
+LEFT_OUT = shutil.ignore_patterns("*.ipynb", "__pycache__", ".*", "progress.json", *WITH_ANSWERS)
 
 
 def left_out(folder: str, names: list[str]) -> set[str]:
