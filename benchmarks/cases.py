@@ -210,6 +210,68 @@ class AnyNetwork(Case):
 
 
 @dataclass(frozen=True)
+class AnyDetector(Case):
+    """A row of ``detector.detectors.DETECTORS`` for 20 classes, as its paper has it but for the
+    backbone: a picture in, what its heads say of all boxes and the maps for its regions out.
+
+    It is handed over as an ONNX graph; only we build it ourselves.
+    """
+
+    detector: str
+    backbone: str
+    size: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        return f"{self.detector} on {self.backbone}, {picture(self.size)}, batch 1"
+
+    @property
+    def multiply_adds(self) -> int:
+        return count(self.model(), self.size)
+
+    def model(self):
+        import nn
+        from detector.detectors import DETECTORS
+
+        class Maps(nn.Module):
+            """The detector's tensors, without its anchors."""
+
+            def __init__(self, detector):
+                super().__init__()
+                self.detector = detector
+
+            def forward(self, images):
+                return tuple(tensors(self.detector(images)))
+
+        def tensors(answers):
+            if isinstance(answers, nn.Tensor):
+                yield answers
+            elif isinstance(answers, tuple):
+                for part in answers:
+                    yield from tensors(part)
+
+        nn.manual_seed(0)
+        return with_statistics(Maps(DETECTORS[self.detector](20, backbone=self.backbone))).eval()
+
+    def arrays(self) -> Arrays:
+        import nn
+        from nn.onnx.graph import Graph
+        from nn.onnx.network import add_module
+
+        model, images = self.model(), normal(np.random.default_rng(1), 1, 3, *self.size)
+        graph = Graph({id(array): name for name, array in model.state_dict().items()})
+        outputs = add_module(
+            graph, model, graph.input("images", np.float32, images.shape), [images.shape] * 2
+        )
+        with nn.no_grad():
+            shapes = [tensor.shape for tensor in model(nn.Tensor(images))]
+        for i, (output, shape) in enumerate(zip(outputs, shapes, strict=True)):
+            graph.output(f"maps {i}", output, np.float32, shape)
+        written = graph.model("detector").SerializeToString()
+        return {"images": images, "graph": np.frombuffer(written, np.uint8)}
+
+
+@dataclass(frozen=True)
 class ClassifierTraining(Classifier):
     """Forward, cross-entropy, backward, momentum; the loss out."""
 

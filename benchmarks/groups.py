@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 from benchmarks.cases import (
+    AnyDetector,
     AnyNetwork,
     Case,
     Classifier,
@@ -28,10 +29,17 @@ NETWORKS = (
     "densenet121", "resnext50_32x4d", "inception_v3", "nasnet_a_mobile",
 )  # fmt: skip
 
+DETECTORS = (
+    AnyDetector("ssd", "vgg16_reduced", (300, 300)),
+    AnyDetector("yolo-v2", "darknet19", (416, 416)),
+    AnyDetector("faster-rcnn", "resnet18", (480, 480)),
+)
+
 DESCRIPTIONS = {
     "ops": "each convolution of the S detector at 800x1200, and of the training steps",
     "classifier": "ShuffleNet v2 at 224 and 800x1200, all widths",
     "networks": "other networks of the lectures, each at the size that it is for",
+    "detectors": "other detectors without their boxes, each at the size that it is for",
     "network": "the S detector without its boxes at three sizes, batch 1 and 4",
     "detector": "the S detector, photograph in, boxes out",
     "training": "a training step of the classifier and of the detector",
@@ -47,6 +55,8 @@ def cases_of(group: str, quick: bool = False) -> list[Case]:
         return list(TRAINING)
     if group == "networks":
         return [AnyNetwork(name) for name in (("mobilenet_v2",) if quick else NETWORKS)]
+    if group == "detectors":
+        return [AnyDetector("yolo-v2", "shufflenet_v2_x0_5", (160, 160))] if quick else [*DETECTORS]
     if group in ("classifier", "layers"):
         if quick:
             return [Classifier(1.0, (224, 224))]

@@ -48,5 +48,6 @@ BUILDERS = {
     cases.Convolution: convolution,
     cases.Classifier: classifier,
     cases.AnyNetwork: any_network,
+    cases.AnyDetector: any_network,
     cases.Network: network,
 }

@@ -96,7 +96,7 @@ def network(case, arrays):
     head = CompiledHead(model.head, len(arrays["pooled"]))
 
     def run():
-        objectness, deltas, thin, _ = maps(arrays["images"])
+        objectness, deltas, thin, *_ = maps(arrays["images"])
         return [objectness, deltas, thin, *head.connected(arrays["pooled"])]
 
     return run
@@ -176,6 +176,7 @@ BUILDERS = {
     cases.MatrixProduct: matrix_product,
     cases.Convolution: convolution,
     cases.AnyNetwork: any_network,
+    cases.AnyDetector: any_network,
     cases.Classifier: classifier,
     cases.Network: network,
     cases.Detection: detection,
