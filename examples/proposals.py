@@ -25,6 +25,7 @@ import numpy as np
 import nn
 from detector.boxes import box_iou
 from detector.datasets import open_dataset
+from detector.detectors.two_stage import TwoStageDetector
 from detector.errors import UserError
 from detector.parts.preprocess import network_size, resize, scale_boxes
 from detector.parts.proposals import ProposalSelector
@@ -114,6 +115,8 @@ def timed(function, *args):
 
 def main(args):
     model = load_detector(args.weights).model.eval()
+    if not isinstance(model, TwoStageDetector):
+        raise UserError(f"{args.weights}: it proposes no regions; train one of two stages")
     held_out, learned = (
         [dataset.load(index) for index in range(len(dataset))]
         for dataset in (open_dataset(args.data, each, limit=args.limit) for each in args.splits)
