@@ -3,6 +3,7 @@
 table-4.2      the thesis's table of light-weight detectors: parameters, multiply-adds and frames a
                second at its test sizes (compiled, in turns), AP after equal trainings, and what the
                thesis says
+heads          detectors of one and two stages on one backbone: the same columns
 equal-budgets  four backbones of 140 to 150 million multiply-adds, learned alike
 
 Everything is trained from random weights, with the same recipe, for the same number of iterations,

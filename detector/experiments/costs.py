@@ -16,7 +16,7 @@ from detector.experiments.experiment import Row
 from detector.progress import Progress
 from nn.models import NETWORKS
 
-ROUNDS, SECONDS = 7, 0.5  # in each round everybody has so many seconds, and one picture at least
+ROUNDS, SECONDS = 5, 0.5  # in each round everybody has so many seconds, and one picture at least
 MULTIPLE = 32  # to which pictures are padded
 
 

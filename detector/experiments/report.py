@@ -42,14 +42,16 @@ class Findings:
 def table(findings: Findings) -> list[list[str]]:
     """The cells, under a line of headings."""
     timed, source = findings.experiment.is_timed, findings.experiment.source
-    speed = ["test size", "frames/s", f"{source} frames/s"] if timed else []
+    speed = ["test size", "frames/s", f"{source} frames/s"][: 2 + bool(source)] if timed else []
     heading = [*COSTS, *speed, *FIGURES, *([f"{source} mmAP"] if source else [])]
     lines = [heading]
     for row in findings.experiment.rows:
         cells = [row.model, row.network, *(f"{count:,}" for count in findings.costs[row.name])]
         if timed:
             size = "x".join(map(str, row.size))
-            cells += [size, number(findings.frames(row), 2), number(row.fps)]
+            cells += [size, number(findings.frames(row), 2)]
+        if timed and source:
+            cells.append(number(row.fps))
         cells += [with_spread(findings.figures[row.name][figure]) for figure in FIGURES]
         lines.append([*cells, *([number(row.mmap, 1)] if source else [])])
     return lines
@@ -114,7 +116,7 @@ def draw(findings: Findings) -> np.ndarray:
     from matplotlib.figure import Figure
 
     experiment, rows = findings.experiment, findings.experiment.rows
-    panels = 1 + bool(findings.seconds)
+    panels = 1 + bool(findings.seconds and experiment.source)
     figure = Figure(figsize=(7 * panels, 1.5 + 0.5 * len(rows)), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     left, *more = np.atleast_1d(figure.subplots(1, panels))
