@@ -5,6 +5,8 @@ The reference beside them is made of the docstrings of the packages.
 
 from __future__ import annotations
 
+import sys
+
 from book.folders import CHAPTERS, EXECUTED, SITE, notebooks
 from book.reference import PACKAGES
 from book.site import write_site
@@ -12,6 +14,7 @@ from book.site import write_site
 OTHERS = ("notation.md", "references.md")
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(CHAPTERS))  # whose exercises have the hints
     paths = notebooks(EXECUTED)
     if not paths:
         raise SystemExit(f"there are no executed chapters in {EXECUTED}: run make chapters")

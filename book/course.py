@@ -64,7 +64,7 @@ COURSE = {
         BACKBONE, ("backbone",), 80, 75, 1, "The whole network",
         '"Its gradient, and a test that cannot fail", if chapter 01 is fresh',
     ),
-    "07": Row(BACKBONE, ("backbone",), 75, 75, 2, "Taking things away", NOTHING),
+    "07": Row(BACKBONE, ("backbone",), 85, 90, 2, "Taking things away", NOTHING),
     "08": Row(REGIONS, ("boxes",), 65, 120, 1, "Who is responsible?", '"Why stride 16"'),
     "09": Row(REGIONS, ("proposals",), 75, 90, 2, "Training, step by step", NOTHING),
     "10": Row(REGIONS, ("pooling",), 80, 90, 2, "What is it worth?", '"Their gradients"'),

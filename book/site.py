@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +16,16 @@ import nbformat
 
 from book import cells, reference
 from book.course import COURSE, map_of
+from book.downloads import write_archive
+from book.hints import hints
+from book.playground import playground
 from book.prose import Prose, Section
 
 TEMPLATES = Path(__file__).parent / "templates"
 CURRENT = ' aria-current="page"'
-ASSETS = ("style.css", "theme.js", "page.js", "search.js")
+ASSETS = ("style.css", "theme.js", "page.js", "search.js", "playground.js")
+# Which of a chapter's figures stands on the first page, where it is not the first.
+COVERS: dict[str, int] = {}
 
 
 @dataclass
@@ -29,6 +36,7 @@ class Chapter:
     number: str  # "07"
     title: str
     question: str  # HTML of the paragraph under the title
+    figure: str  # HTML of a figure of it, "" if it has none
     body: str
     sections: list[Section]
 
@@ -65,6 +73,12 @@ def write_site(
     ):
         text = chapter_page(before, chapter, after)
         (folder / chapter.page).write_text(text, encoding="utf-8")
+    (folder / "downloads").mkdir()
+    for path in paths:
+        write_archive(path.name, folder / "downloads" / f"{path.stem}.zip")
+    (folder / "playground.html").write_text(
+        fill("page.html", title="Figures to play with", body=playground()), encoding="utf-8"
+    )
     for path in others:
         (folder / f"{path.stem}.html").write_text(other_page(path), encoding="utf-8")
     (folder / "reference.html").write_text(reference_contents(pages), encoding="utf-8")
@@ -85,9 +99,15 @@ def read_chapter(path: Path) -> Chapter:
             parts.append(f'<div class="prose">{prose.render(cell.source)}</div>')
         elif cell.source.strip():
             prose.code(cell.source)
-            parts += [cells.code(cell.source), *cells.outputs(cell.outputs)]
+            parts.append(cells.code(cell.source, cells.draws(cell)))
+            # In place of "Not answered yet", which says nothing to whoever reads.
+            folded = hints(number, cell.source)
+            parts += [folded] if folded else cells.outputs(cell.outputs)
+    figures = re.findall(r"<figure.*?>(<img.*?>)</figure>", "".join(parts), re.DOTALL)
     question = parts[0].partition("</h1>")[2].partition("</p>")[0].strip() + "</p>"
-    return Chapter(f"{path.stem}.html", number, title, question, "\n".join(parts), prose.sections)
+    figure = figures[min(COVERS.get(number, 0), len(figures) - 1)] if figures else ""
+    body = "\n".join(parts)
+    return Chapter(f"{path.stem}.html", number, title, question, figure, body, prose.sections)
 
 
 def chapter_page(before: Chapter | None, chapter: Chapter, after: Chapter | None) -> str:
@@ -100,6 +120,7 @@ def chapter_page(before: Chapter | None, chapter: Chapter, after: Chapter | None
     body = fill(
         "chapter.html",
         sections=sections,
+        archive=f"downloads/{Path(chapter.page).stem}.zip",
         body=chapter.body,
         before=_way(before, "prev", "← "),
         after=_way(after, "next", "", " →"),
@@ -118,13 +139,30 @@ def other_page(path: Path) -> str:
 
 
 def contents_page(chapters: Sequence[Chapter]) -> str:
-    """The first page: every chapter with its question."""
-    items = "".join(
-        f'<li><a href="{each.page}"><span>{each.number}</span>{html.escape(each.title)}</a>'
-        f'<div class="prose">{each.question}</div></li>'
-        for each in chapters
+    """The first page: every chapter with its part of the course, its question and its time."""
+    parts = ""
+    for part, group in itertools.groupby(chapters, key=_part):
+        items = "".join(map(_item, group))
+        parts += f"<h2>{html.escape(part)}</h2>" * bool(part) + f"<ol>{items}</ol>"
+    return fill("page.html", title="Contents", body=fill("contents.html", parts=parts))
+
+
+def _part(chapter: Chapter) -> str:
+    return COURSE[chapter.number].part if chapter.number in COURSE else ""
+
+
+def _item(chapter: Chapter) -> str:
+    """A chapter on the first page."""
+    time = ""
+    if (row := COURSE.get(chapter.number)) is not None:
+        time = f'<p class="time">{row.reading} + {row.exercises} minutes · difficulty '
+        time += f"{row.difficulty} of 3</p>"
+    picture = f'<div class="cover">{chapter.figure}</div>' if chapter.figure else ""
+    return (
+        f'<li>{picture}<div><a href="{chapter.page}"><span>{chapter.number}</span>'
+        f'{html.escape(chapter.title)}</a><div class="prose">{chapter.question}</div>{time}'
+        "</div></li>"
     )
-    return fill("page.html", title="Contents", body=fill("contents.html", items=items))
 
 
 def reference_contents(pages: Sequence[reference.Page]) -> str:

@@ -23,9 +23,13 @@ import zlib
 
 exec(zlib.decompress(base64.b85decode({text!r})))
 '''
-OUT_OF_SIGHT = "\nExercise.answers_out_of_sight = True\n"
+OUT_OF_SIGHT = """
+from exercises.exercise import Exercise
+
+Exercise.answers_out_of_sight = True
+"""
 WITH_ANSWERS = ("chapter_[0-9][0-9].py", "own_*.py")
-LEFT_OUT = shutil.ignore_patterns("*.ipynb", "__pycache__", ".*", *WITH_ANSWERS)
+LEFT_OUT = shutil.ignore_patterns("*.ipynb", "__pycache__", ".*", "progress.json", *WITH_ANSWERS)
 
 
 def left_out(folder: str, names: list[str]) -> set[str]:

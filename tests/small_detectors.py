@@ -27,14 +27,14 @@ from detector.heads.retina import RetinaHeadSettings
 from detector.heads.rpn import RPNSettings
 from detector.heads.ssd import SSDHeadSettings
 from detector.heads.yolo_v1 import YOLOv1HeadSettings
-from detector.heads.yolo_v2 import ClusteredAnchors, YOLOv2HeadSettings
+from detector.heads.yolo_v2 import YOLOv2HeadSettings
 from detector.necks.deconvolution import DeconvolutionSettings
 from detector.necks.extra_maps import ExtraMapsSettings
 from detector.necks.fpn import FPNSettings
 from detector.necks.passthrough import PassthroughSettings
 from detector.necks.score_maps import ScoreMapsSettings
 from detector.necks.thin_map import ThinMapSettings
-from detector.parts.anchors import AnchorSettings
+from detector.parts.anchors import AnchorSettings, ClusteredAnchors
 from detector.parts.default_boxes import DefaultBoxSettings
 from detector.parts.ohem import HardNegatives
 from detector.parts.preprocess import ImageSettings

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import types
+import zipfile
 
+import numpy as np
 import pytest
-from small_book import CODE, TEXT, need_the_extra, small_site, write
+from nbformat.v4 import new_output
+from small_book import CODE, TEXT, need_the_extra, png, small_site, write
 
+import nn
 from book import execute as executing
+from book import playground
+from book.folders import ROOT, notebooks
+from detector.boxes import box_iou
+from exercises import chapter_01
 from exercises.exercise import Exercise
 
 # ---------------------------------------------------------------------------------- executing
@@ -137,6 +147,97 @@ def test_a_site_replaces_a_site_only(tmp_path):
     with pytest.raises(ValueError, match="mine holds no book"):
         write_site([path], tmp_path / "mine")
     assert (tmp_path / "mine" / "index.html").read_text() == "mine"
+
+
+def test_what_is_folded_and_what_a_figure_shows(tmp_path):
+    need_the_extra()
+    from book.site import read_chapter
+
+    drawing = "figure, axis = plt.subplots()\n" + "axis.plot(x)\n" * 6 + "plt.show()"
+    thinking = (
+        "for step in range(9):\n    y = x\n    x = y + 1\n    y -= 1\nz = 1\nw = 2\nplt.plot(x)"
+    )
+    seen = {"image/png": png(90, 30), "text/plain": 'loss from 2 to 1 & "end"'}
+    old = {"image/png": png(90, 30), "text/plain": "<Figure size 640x480 with 1 Axes>"}
+    shown = [new_output("display_data", seen)]
+    path = write(
+        tmp_path / "01_one.ipynb",
+        TEXT("# 01 · One"),
+        CODE(drawing, outputs=shown),
+        CODE("plt.plot(x)", outputs=[new_output("display_data", old)]),
+        CODE(thinking, outputs=shown),
+        CODE(drawing),
+    )
+    chapter = read_chapter(path)
+    assert chapter.body.count("<details") == 1
+    assert '<details class="drawing"><summary>8 lines draw this</summary>' in chapter.body
+    assert 'alt="loss from 2 to 1 &amp; &quot;end&quot;"' in chapter.body
+    assert 'alt="figure made by the code above"' in chapter.body
+    assert chapter.figure.startswith("<img ")
+
+
+def test_hints_stand_folded_in_place_of_not_answered(tmp_path):
+    need_the_extra()
+    from book.site import read_chapter
+
+    said = [new_output("stream", text="Not answered yet. For a hint: ...")]
+    cell = CODE("answer = ...\nexercises.paths.check(answer)", outputs=said)
+    body = read_chapter(write(tmp_path / "01_one.ipynb", TEXT("# 01 · One"), cell)).body
+    assert "Not answered" not in body
+    assert body.count('<details class="hint">') == len(chapter_01.paths.hints)
+    assert chapter_01.paths.hints[0] in body and "45" not in body
+    path = write(tmp_path / "99_other.ipynb", TEXT("# 99 · Other"), cell)
+    assert "Not answered" in read_chapter(path).body  # nobody's hints are known
+
+
+def test_a_chapter_to_take_away_has_what_it_imports(tmp_path):
+    from book.downloads import write_archive
+
+    name = notebooks()[0].name
+    for out in ("a.zip", "b.zip"):
+        write_archive(name, tmp_path / out)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        archive.extractall(tmp_path)
+    assert [path.name for path in notebooks(tmp_path / "chapters")] == [name]
+    assert not list(tmp_path.rglob("*.pyc")) and not list(tmp_path.rglob("progress.json"))
+    code = (
+        "from support import figures; from exercises import chapter_01; chapter_01.paths.verify()"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=tmp_path / "chapters",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------- playing
+
+
+def test_the_figures_to_play_with_compute_what_the_library_does():
+    overlap = playground.overlap(40, -30)
+    boxes = np.array([[0, 0, 120, 90], [40, -30, 160, 60]], np.float32)
+    assert overlap[2] == pytest.approx(box_iou(boxes[:1], boxes[1:])[0, 0])
+    weights, velocity = np.array(playground.START), np.zeros(2)
+    for _ in range(playground.STEPS):
+        velocity = 0.9 * velocity + 0.02 * np.array(playground.CURVATURES) * weights
+        weights = weights - velocity
+    assert playground.descent(0.02, 0.9)[-1] == pytest.approx(weights)
+    for layers, kernel, stride in ((1, 3, 1), (3, 3, 1), (3, 3, 2), (2, 5, 2)):
+        assert playground.seen(layers, kernel, stride)[-1] == neurons_seen(layers, kernel, stride)
+
+
+def neurons_seen(layers, kernel, stride):
+    """Counted: the inputs with a gradient from one output of convolutions of ones."""
+    size = 1
+    for _ in range(layers):
+        size = (size - 1) * stride + kernel
+    x = nn.Tensor(np.ones((1, 1, 1, size + 9), np.float32), requires_grad=True)
+    y = x
+    for _ in range(layers):
+        ones = nn.Tensor(np.ones((1, 1, 1, kernel), np.float32))
+        y = nn.functional.conv2d(y, ones, stride=(1, stride))
+    y[0, 0, 0, 0].backward()
+    return int((x.grad != 0).sum())
 
 
 def test_what_an_exercise_says_may_be_broken_into_lines():

@@ -124,7 +124,7 @@ def test_the_shapes_are_the_detectors():
 
     assert WAY["picture"][3] == said(batch)
     assert WAY["backbone"][3:] == (f"c4 {said(features['c4'])}", f"c5 {said(features['c5'])}")
-    assert WAY["thin map"][3] == said(maps.thin)
+    assert WAY["thin map"][3] == said(model.thin_map(features)["thin"])
     settings = model.settings
     count, head = settings.rpn.test_selector.post_nms, settings.head
     assert WAY["proposals"][3:] == (f"{maps.objectness.shape[1]:,} anchors", f"{count:,} boxes")

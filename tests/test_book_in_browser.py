@@ -9,6 +9,7 @@ import pytest
 from browsing import LAPTOP, PHONE, Reader, open_browser
 from small_book import LONG, small_site
 
+from book import playground
 from book.folders import SITE
 
 
@@ -88,6 +89,58 @@ def test_from_a_chapter_to_a_function(reader, site, size):
     page.wait_for_url("**/nn.optim.html#cosine_decay")
     place = page.locator("#cosine_decay").bounding_box()
     assert 0 < place["y"] < size[1] and someone.overflow() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_figures_are_played_with_by_the_keyboard_alone(reader, site, size, scheme):
+    """What the script says is what Python computes, at both ends of every slider."""
+    someone = reader(size, scheme=scheme)
+    page = someone.open(site / "playground.html")
+    someone.check_whole(scheme)
+    before = page.locator("#moved").get_attribute("x")
+    page.locator("input[name=dx]").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#moved").get_attribute("x") == str(int(before) + 1)
+    shared, union, iou = playground.overlap(41, 30)
+    assert said(page, "overlap") == f"{shared:,.0f} shared of {union:,.0f}: IoU {iou:.3f}"
+    page.keyboard.press("Home")
+    assert said(page, "overlap") == "0 shared of 21,600: IoU 0.000"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.name") == "dy"
+    page.locator("input[name=beta]").focus()
+    page.keyboard.press("Home")
+    end = playground.loss(playground.descent(0.02, 0.0)[-1])
+    assert said(page, "momentum").endswith(f", {end:.3g} after 30 steps")
+    page.locator("input[name=stride]").focus()
+    page.keyboard.press("End")
+    assert f" {playground.seen(3, 3, 2)[-1]} cells" in said(page, "field")
+    assert page.locator("#cells .seen").count() == sum(playground.seen(3, 3, 2))
+
+
+def said(page, name):
+    return page.locator(f"#{name} output").inner_text()
+
+
+def test_figures_can_be_read_without_scripts(browser, site):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((site / "playground.html").as_uri())
+    assert not page.locator(".sliders input").first.is_visible()
+    assert page.locator("#overlap table tbody tr").count() == 7
+    assert "IoU 0.286" in said(page, "overlap") and page.locator("#cells .seen").count() == 16
+    context.close()
+
+
+def test_a_figure_keeps_its_size_on_a_phone_and_scrolls(reader, site):
+    someone = reader(PHONE)
+    page = someone.open(site / "01_one.html")
+    figure = page.locator("figure.output")
+    assert figure.locator("img").bounding_box()["width"] == 720
+    assert figure.evaluate("each => each.scrollWidth > each.clientWidth")
+    assert someone.overflow() == 0
+    figure.focus()
+    page.keyboard.press("End")
 
 
 def test_a_section_named_like_the_word_comes_first(reader, site):

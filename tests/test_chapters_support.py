@@ -198,6 +198,34 @@ def test_boxes_are_drawn_where_they_are():
         figures.show_boxes(axis, image, np.zeros((2, 4)), ["a"])
 
 
+def test_a_figure_says_what_it_shows():
+    from matplotlib.figure import Figure
+
+    from support.seeing import describe
+
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    left.plot([1, 2, 3], [8.0, 4.0, 2.5], label="with $\\beta$")
+    left.plot([1, 2], [0, 0])
+    left.set(title="Losses", xlabel="step", ylabel="loss")
+    right.bar(["a", "b"], [1, 20.25])
+    right.text(0, 1, "here")
+    assert describe(figure) == (
+        "2 panels. 1: Losses, across step, up loss: with \\beta from 8 at 1 to 2.5 at 3; "
+        "1 more line. 2: a 1, b 20.2; marked here."
+    )
+    figures.show_boxes(Figure().subplots(), np.zeros((40, 60)), np.zeros((0, 4)))
+    assert describe(Figure()) == "An empty figure."
+    many = Figure()
+    for axis in many.subplots(3, 3).ravel():
+        axis.imshow(np.zeros((4, 6)))
+    assert describe(many) == "9 panels, each: a picture of 6 by 4."
+    crowd = Figure()
+    for index in range(400):
+        crowd.gca().plot([0, 1], [index, 1], label=f"a long name {index}" * 40)
+    assert len(describe(crowd)) <= 700 and describe(crowd).endswith(" ...")
+
+
 THREADS = """
 import os
 {begin}

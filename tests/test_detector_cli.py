@@ -54,6 +54,8 @@ def test_is_a_program():
         (["train", "--data", "DATA", "--epoch", "x"], ["invalid int value", "--help"]),
         (["train", "--data", "DATA", "--preset", "labtop"], ["labtop", "did you mean 'laptop'"]),
         (["train", "--data", "DATA", "--backbone", "shufflenet_x1_0"], ["shufflenet_v2_x1_0"]),
+        (["train", "--data", "DATA", "--set", "detector=sdd"], ["'sdd' (did you mean 'ssd'?)"]),
+        (["train", "--data", "DATA", "--preset", "yolo-v3"], ["did you mean 'yolo-v"]),
         (["train", "--data", "DATA", "--seed", "-1"], ["--seed must be", "not -1"]),
         (["train", "--data", "DATA", "--classes", "sqare"], ["sqare", "did you mean 'square'"]),
         (["train", "--data", "DATA", "--train", "test"], ["no split 'test'", "train, val"]),
@@ -74,6 +76,12 @@ def test_is_a_program():
         ),
         (["detect", "--weights", "RUN", "x.jpg", "--out", "o"], ["x.jpg does not exist"]),
         (["summary", "--backbone", "resnet5"], ["no network 'resnet5' (did you mean 'resnet50'?)"]),
+        (["summary", "--detector", "retinane"], ["no detector 'retinane'", "'retinanet'"]),
+        (
+            ["summary", "--detector", "ssd", "--backbone", "vgg16_reduced", "--size", "64", "0"],
+            ["at least 1"],
+        ),
+        (["summary", "--detector", "retinanet", "--backbone", "vgg16_reduced"], ["of stride 32"]),
         (["summary", "--set", "first_block=paper"], ["--set is for --only-backbone"]),
         (
             ["summary", "--only-backbone", "--set", "first_blok=paper"],
@@ -295,6 +303,8 @@ def test_summary(capsys):
     options = ["--backbone", "mobilenet_v2", "--size", "224", "224", "--set", "width_mult=0.5"]
     code, text, _ = run(capsys, "summary", "--only-backbone", *options)
     assert code == 0 and "1,968,680" in text and "97,131,840" in text
+    code, text, _ = run(capsys, "summary", "--detector", "ssdlite", "--size", "64", "64")
+    assert code == 0 and "head.classes.0.0" in text and "for each proposal" not in text
     code, text, _ = run(capsys, "summary", "--size", "65", "64", "--classes", "3")
     assert code == 0 and "padded to 96 x 64" in text and "rpn.conv.0" in text
 

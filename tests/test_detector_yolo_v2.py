@@ -8,8 +8,9 @@ import pytest
 import nn
 from detector.boxes import decode
 from detector.detectors.yolo_v2 import YOLOv2
-from detector.heads.yolo_v2 import ClusteredAnchors, YOLOv2Head, YOLOv2HeadSettings
+from detector.heads.yolo_v2 import YOLOv2Head, YOLOv2HeadSettings
 from detector.necks.passthrough import four_to_one
+from detector.parts.anchors import ClusteredAnchors
 from nn.models import Map
 
 
@@ -133,6 +134,14 @@ def test_the_loss_by_hand():
     others = sum(sigmoid(said[m, 4]) ** 2 for m in targets.background)
     assert found["background"] == pytest.approx(others / 2, rel=1e-6)
     assert found["class"] == pytest.approx(np.log(1 + np.exp(first - second)), rel=1e-6)
+
+
+def test_logistic_confidence_by_hand():
+    head = small_head()
+    head.settings = head.settings.changed("confidence", "logistic")
+    logits, fits = np.array([0.0, 3.0, -800.0]), np.array([0.25, 1.0, 1.0])
+    found = head.confidence(nn.Tensor(logits), fits).item()
+    assert found == pytest.approx(np.log(2) + np.log(1 + np.exp(-3)) + 800)
 
 
 def test_the_gradient_holds_the_fit_fixed():

@@ -9,7 +9,10 @@ import numpy as np
 from cycler import cycler
 from matplotlib import patheffects
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+
+from support.seeing import describe
 
 # From dark to light: their lightness (CIE L*) is 12, 35, 50, 63 and 77.
 GREYS = ("#101f3c", "#8f2d56", "#2a7fa5", "#d98324", "#a9c97f")
@@ -17,7 +20,11 @@ LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
 
 
 def use_style() -> None:
-    """Set matplotlib's defaults: call it once, at the top of a chapter."""
+    """Set matplotlib's defaults: call it once, at the top of a chapter.
+
+    A figure that a notebook shows says in words what it shows, in its form as text.
+    """
+    Figure._repr_pretty_ = lambda figure, printer, cycle: printer.text(describe(figure))
     plt.rcParams.update(
         {
             "figure.figsize": (7.5, 3.2),

@@ -15,6 +15,7 @@ from detector.commands.options import add_threads, assignments
 from detector.detectors import DETECTORS
 from detector.detectors.light_head_rcnn import LightHeadRCNN
 from detector.errors import UserError
+from detector.heads.connected_head import ConnectedHead
 from nn.models import NETWORKS
 from nn.table import did_you_mean
 
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise UserError(f"--detector {args.detector}: {error}") from error
     print(nn.summary(model, (1, 3, height, width)))
-    if is_own:
+    if isinstance(getattr(model, "head", None), ConnectedHead):
         head = sum(layer.weight.numel() for layer in model.head.children())
         print(f"and for each proposal {head:,} multiply-adds in the head")
     return 0

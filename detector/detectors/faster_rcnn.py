@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from detector.detectors.backbones import backbone_of
 from detector.detectors.limits import check_size, connected_weights
-from detector.detectors.two_stage import TwoStageDetector, TwoStageSettings, backbone_of
+from detector.detectors.two_stage import TwoStageDetector, TwoStageSettings
 from detector.heads.fast_rcnn import FastRCNNHead, FastRCNNHeadSettings
 from detector.heads.region_head import RegionHead
 from detector.heads.rpn import RegionProposalNetwork

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from detector.detectors.backbones import backbone_of, rpn_map
 from detector.detectors.flat_options import nested
 from detector.detectors.limits import check_size, connected_weights
-from detector.detectors.two_stage import TwoStageDetector, TwoStageSettings, backbone_of, rpn_map
+from detector.detectors.two_stage import TwoStageDetector, TwoStageSettings
 from detector.heads.light_head import LightHead, LightHeadSettings
 from detector.heads.rpn import RegionProposalNetwork, RPNSettings
 from detector.necks.thin_map import ThinMap, ThinMapSettings

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from detector.detectors.backbones import backbone_of, rpn_map
 from detector.detectors.limits import check_size
-from detector.detectors.two_stage import TwoStageDetector, TwoStageSettings, backbone_of, rpn_map
+from detector.detectors.two_stage import TwoStageDetector, TwoStageSettings
 from detector.heads.r_fcn import RFCNHead, RFCNHeadSettings
 from detector.heads.rpn import RegionProposalNetwork
 from detector.necks.score_maps import ScoreMaps, ScoreMapsSettings

@@ -23,17 +23,16 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 import nn
-from detector.boxes import best_scores, clip, decode
 from detector.detectors.detector import Detector, DetectorSettings
 from detector.detectors.stages import Stages
+from detector.detectors.two_stage_stages import stages_of
 from detector.heads.connected_head import CompiledHead, ConnectedHead
 from detector.heads.region_head import Features, RegionHead, RegionHeadSettings
 from detector.heads.rpn import AnchorTargets, RegionProposalNetwork, RPNSettings
 from detector.parts.anchors import AnchorGenerator
 from detector.parts.preprocess import network_size, resize, scale_boxes
 from detector.parts.pyramid_anchors import PyramidAnchors
-from nn import functional as F
-from nn.models import NETWORKS, Network, map_of_stride
+from nn.models import Network
 
 
 @dataclass(frozen=True)
@@ -77,37 +76,6 @@ class BatchPlan(NamedTuple):
     anchors: AnchorTargets
     rois: Any  # what the head's ``examples`` are
     masks: Any = None  # of a detector that has them
-
-
-def backbone_of(name: str, num_classes: int, classifier: int | None = None) -> Network:
-    """The network that a detector of ``num_classes`` stands on.
-
-    Args:
-        classifier: None, or 0 for a network that ends with the map its classifier reads.
-
-    Raises:
-        ValueError: there is no such network, or no class.
-    """
-    if num_classes < 1:
-        raise ValueError(f"a detector needs at least one class, not {num_classes}")
-    try:
-        make = NETWORKS[name]
-    except LookupError as error:
-        raise ValueError(str(error)) from None
-    return make(num_classes=classifier)
-
-
-def rpn_map(settings: RPNSettings, backbone: Network, neck: nn.Module) -> str:
-    """The name of the map that the RPN reads.
-
-    Raises:
-        ValueError: there is none of that stride, or the neck does not fuse.
-    """
-    if settings.source == "backbone":
-        return map_of_stride(backbone.maps, settings.stride)
-    if neck.maps.get("fused", (0, 0))[1] != settings.stride:
-        raise ValueError("rpn.source 'fused' needs a neck of source 'fused' and rpn.stride 16")
-    return "fused"
 
 
 class TwoStageDetector(Detector):
@@ -216,46 +184,11 @@ class TwoStageDetector(Detector):
         }
 
     def look_again(self, maps: Maps, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The detections of one image, in pixels of the network's input, with what more there is
-        to say of them: here nothing."""
+        """What more there is to say of the detections of one image: here nothing."""
         return found
 
     def stages(self, image: np.ndarray, target: dict | None = None) -> Stages:
-        own_size, settings = image.shape[:2], self.rpn.settings
-        size = network_size(own_size, self.image.short_side, self.image.max_side)
-        target = target or {"boxes": np.zeros((0, 4), np.float32)}
-        truth = scale_boxes(target["boxes"], own_size, size)
-        ignore = target.get("ignore")
-        ignore = None if ignore is None else scale_boxes(ignore, own_size, size)
-        with nn.evaluating(self), nn.no_grad():
-            maps = self(self.to_tensor([resize(image, size)]))
-            ((proposals, suspected),) = self.rpn.propose_with_scores(
-                maps.objectness, maps.deltas, maps.anchors, [size], maps.levels
-            )
-            rois = np.pad(np.concatenate([proposals, truth]), ((0, 0), (1, 0)))  # all of image 0
-            logits, deltas = self.head(maps.features, rois)
-            pooled = self.head.pool(maps.features, rois[: len(proposals)])
-            probabilities, P = F.softmax(logits, 1).data, len(proposals)
-            surest = 1 + probabilities[:P, 1:].argmax(axis=1)
-            chosen = deltas.data[np.arange(P), surest] if deltas.ndim == 3 else deltas.data[:P]
-            scores = self.head.scores(logits[:P], suspected)[:, 1:].max(axis=1)
-            found = self.head.detect(logits[:P], deltas[:P], proposals, size, suspected)
-        return Stages(
-            size=size,
-            anchors=maps.anchors,
-            anchor_labels=settings.matcher(maps.anchors, truth, size, ignore).labels,
-            objectness=F.sigmoid(maps.objectness).data[0],
-            moved=clip(decode(maps.deltas.data[0], maps.anchors), size),
-            best=best_scores(maps.objectness.data[0], settings.test_selector.pre_nms),
-            proposals=proposals,
-            suspected=suspected,
-            pooled=pooled.data,
-            probabilities=probabilities[:P],
-            scores=scores,
-            answers=clip(decode(chosen, proposals, self.head.settings.stds), size),
-            exact=probabilities[P:],
-            found=found,
-        )
+        return stages_of(self, image, target)
 
     @property
     def anchor_generator(self) -> AnchorGenerator | PyramidAnchors:

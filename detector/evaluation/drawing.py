@@ -9,8 +9,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from detector.evaluation.fonts import font
+from detector.masks import paste
 
 SMALLEST_LONG_SIDE = 480  # smaller pictures are enlarged, or the letters would cover everything
+VEIL = 0.5  # how much of a pixel the colour of its mask covers
 LARGEST_LONG_SIDE = 13_500  # to go by for letters and lines: a font and a pen have their limits
 
 
@@ -20,6 +22,7 @@ def draw_detections(
     labels: np.ndarray,
     scores: np.ndarray | None,
     classes: Sequence[str],
+    masks: np.ndarray | None = None,
 ) -> np.ndarray:
     """A copy of the picture with its boxes.
 
@@ -30,6 +33,7 @@ def draw_detections(
         scores: (R,) in 0..1, or None for ground truth.
         classes: the names; one that no font of this system can write is drawn as its label, see
             ``fonts.legend``.
+        masks: (R, m, m) in 0..1, each over its box: their pixels take on the colour of the class.
 
     Returns:
         (f H, f W, 3) uint8 RGB with the whole factor f >= 1.
@@ -46,6 +50,12 @@ def draw_detections(
 
     # The surest detections come last and so lie on top.
     order = np.arange(len(boxes)) if scores is None else np.argsort(scores, kind="stable")
+    for index in order if masks is not None else ():
+        pixels = paste(
+            masks[index], factor * np.asarray(boxes[index], np.float64), picture.size[::-1]
+        )
+        veil = Image.fromarray(np.uint8(255 * VEIL) * pixels)
+        picture.paste(class_colour(int(labels[index])), mask=veil)
     for index in order:
         label = int(labels[index])
         colour = class_colour(label)

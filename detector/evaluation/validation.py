@@ -122,8 +122,9 @@ def write_picture(
         UserError: something lies at ``path`` that is not our own.
     """
     sure = found["scores"] >= score
+    shown = {name: values[sure] for name, values in found.items()}
     picture = draw_detections(
-        image, found["boxes"][sure], found["labels"][sure], found["scores"][sure], classes
+        image, shown["boxes"], shown["labels"], shown["scores"], classes, shown.get("masks")
     )
     own_files.write_picture(path, picture)
 

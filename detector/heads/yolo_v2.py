@@ -15,20 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 import nn
 from detector.boxes import MIN_SIDE, as_boxes, box_iou, decode
 from detector.heads.dense import rows
-from detector.parts.anchor_fitting import fit_anchors, shape_iou
-from detector.parts.anchors import AnchorSettings
+from detector.parts.anchor_fitting import shape_iou
+from detector.parts.anchors import ClusteredAnchors
 from detector.parts.layers import init_output
 from detector.parts.losses import class_losses
 from detector.parts.matching import best_box
 from detector.parts.selection import DetectionSelector
-from detector.settings import Fraction, NotNegative, Positive, Settings
+from detector.settings import Fraction, NotNegative, Settings
 from nn import functional as F
 from nn.models import Map
 
@@ -39,32 +39,24 @@ VOC_SHAPES = tuple((32 * width, 32 * height) for width, height in CELLS)
 
 
 @dataclass(frozen=True)
-class ClusteredAnchors(AnchorSettings):
-    """Anchors that are fitted by k-means."""
-
-    shapes: tuple[tuple[Positive, Positive], ...] | None = VOC_SHAPES
-
-    def fit(self, widths_heights: np.ndarray, sizes: int, ratios: int) -> np.ndarray:
-        """``sizes`` times ``ratios`` shapes for boxes (R, 2), at most: see ``fit_anchors``."""
-        return fit_anchors(widths_heights, sizes * ratios)
-
-
-@dataclass(frozen=True)
 class YOLOv2HeadSettings(Settings):
     """
     Attributes:
         anchors: of a cell.
         object_weight, background_weight, class_weight, box_weight: of the parts of the loss.
+        confidence: "square" (the paper), or "logistic": cross-entropy of how well a box fits, whose
+            gradient does not vanish where the network is sure and wrong. (YOLO v3 has that.)
         is_near: a box that overlaps an object more than this is not taken for background, even if
             another one is responsible for the object.
         selector: how ``detect`` picks detections.
     """
 
-    anchors: ClusteredAnchors = ClusteredAnchors()
+    anchors: ClusteredAnchors = ClusteredAnchors(shapes=VOC_SHAPES)
     object_weight: NotNegative = 5.0
     background_weight: NotNegative = 1.0
     class_weight: NotNegative = 1.0
     box_weight: NotNegative = 1.0
+    confidence: Literal["square", "logistic"] = "square"
     is_near: Fraction = 0.6
     selector: DetectionSelector = DetectionSelector(0.005, 0.45, 100)
 
@@ -169,16 +161,24 @@ class YOLOv2Head(nn.Module):
         weights = targets.weights[:, None].astype(dtype)
         within = F.sigmoid(said[:, :2]) - targets.boxes[:, :2].astype(dtype)
         growth = said[:, 2:4] - targets.boxes[:, 2:].astype(dtype)
-        fit = F.sigmoid(said[:, 4]) - targets.fits.astype(dtype)
-        none = F.sigmoid(outputs[targets.background][:, 4])
+        none = outputs[targets.background][:, 4]
         box = (within * within * weights).sum() + (growth * growth * weights).sum()
         return {
             "box": box * (settings.box_weight / 2 / N),
-            "object": (fit * fit).sum() * (settings.object_weight / 2 / N),
-            "background": (none * none).sum() * (settings.background_weight / 2 / N),
+            "object": self.confidence(said[:, 4], targets.fits) * (settings.object_weight / N),
+            "background": self.confidence(none, np.zeros(none.shape))
+            * (settings.background_weight / N),
             "class": class_losses(said[:, 5:], targets.labels - 1).sum()
             * (settings.class_weight / N),
         }
+
+    def confidence(self, logits: nn.Tensor, fits: np.ndarray) -> nn.Tensor:
+        """The summed loss of saying (K,) ``logits`` where boxes fit by (K,) ``fits``, 0..1."""
+        fits = fits.astype(logits.dtype)
+        if self.settings.confidence == "logistic":
+            return F.binary_cross_entropy_with_logits(logits, fits, reduction="sum")
+        difference = F.sigmoid(logits) - fits
+        return (difference * difference).sum() / 2
 
     def deltas(self, outputs: np.ndarray, anchors: np.ndarray) -> np.ndarray:
         """What the outputs (M, 5 + C) mean as deltas (M, 4) of the anchors: see ``boxes.encode``.

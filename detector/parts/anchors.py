@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.parts.anchor_fitting import anchor_shapes, spread_anchors
+from detector.parts.anchor_fitting import anchor_shapes, fit_anchors, spread_anchors
 from detector.settings import Positive, Settings
 
 THESIS_SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)
@@ -49,6 +49,15 @@ class AnchorSettings(Settings):
     def fit(self, widths_heights: np.ndarray, sizes: int, ratios: int) -> np.ndarray:
         """The ``shapes`` for boxes (R, 2) of these widths and heights: see ``spread_anchors``."""
         return spread_anchors(widths_heights, sizes, ratios)
+
+
+@dataclass(frozen=True)
+class ClusteredAnchors(AnchorSettings):
+    """Anchors that are fitted by k-means."""
+
+    def fit(self, widths_heights: np.ndarray, sizes: int, ratios: int) -> np.ndarray:
+        """At most ``sizes`` times ``ratios`` shapes for boxes (R, 2): see ``fit_anchors``."""
+        return fit_anchors(widths_heights, sizes * ratios)
 
 
 class AnchorGenerator:

@@ -17,8 +17,8 @@ from detector.settings import Positive, Settings
 
 Shapes = tuple[tuple[Positive, Positive], ...]
 
-# A fitted shape belongs to the coarsest map of which it covers about so many cells: SSD's shortest
-# boxes cover 3.75 of its first map's.
+# A fitted shape belongs to the coarsest map of which it covers so many cells in a row. (SSD300's
+# smallest boxes cover 3.75 cells of its first map, 2.1 of its fifth.)
 LEAST_CELLS = 2.0
 
 

@@ -35,8 +35,9 @@ class Pictures(Result):
             return
         shown = look.shown
         picture = draw_detections(
-            look.image, shown["boxes"], shown["labels"], shown["scores"], self.job.classes
-        )
+            look.image, shown["boxes"], shown["labels"], shown["scores"], self.job.classes,
+            shown.get("masks"),
+        )  # fmt: skip
         own_files.write_picture(self.job.out / look.source.result, picture)
         if look.source.suffix != look.source.path.suffix:
             self.others.add(look.source.path.suffix.lower() or "without a suffix")

@@ -51,7 +51,12 @@ RETINANET = {
 YOLO_V2 = {
     "backbone": "shufflenet_v2_x0_5",
     "neck": {"channels": 256, "fine_channels": 32},  # C5 has 192 channels, not 1024
-    "head": {"selector": {"score_threshold": 0.01}},
+    "head": {
+        # Squares left one of 19 objects at a confidence of 0: its box did not fit yet while the
+        # network learned where to be silent, and then the gradient was gone.
+        "confidence": "logistic",
+        "selector": {"score_threshold": 0.01},
+    },
 }
 
 YOLO_V1 = {

@@ -1,4 +1,4 @@
-"""A strided convolution as a pointwise one of planes that hold what its taps see.
+"""A convolution as a pointwise one of planes that hold what its taps see.
 
 ``nn.kernels.program.columns`` says how; here are the planes, and the product that is left of it.
 """

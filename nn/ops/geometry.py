@@ -102,8 +102,10 @@ class Geometry:
 
     @property
     def reads_by_columns(self) -> bool:
-        """Whether to copy the input for each column of taps (``nn.inference.columns``): unless it
-        can be read where it is, taps as wide as the copies are many, or a stride asks for phases.
+        """Whether to copy the input for each column of taps (``nn.inference.columns``).
+
+        Not if it can be read where it is, nor if few channels with a stride are better sorted by
+        phase, nor for more columns than copies are worth.
         """
         if self.is_depthwise or self.keeps_pixels:
             return False

@@ -76,14 +76,6 @@ def copy_seen(builder, source, source_at, target, target_at, seen):
         vector.store(value, target.at(target_at + first))
 
 
-@emitted
-def ask_for(builder, source, source_at, count):
-    """Have ``count`` numbers brought into the cache while other work goes on."""
-    vector = Vectors(builder, source.element)
-    with loop(count, LANES) as x:
-        vector.prefetch(source.at(source_at + x), ahead=0)
-
-
 @device
 def visible(length, shift, step, out_length):
     """The range of i < ``out_length`` for which 0 <= i * step + shift < ``length``."""

@@ -139,14 +139,14 @@ class Vectors:
         name = f"llvm.masked.store.v{value.type.count}{self.letter}.p0"
         self.intrinsic(name, ir.VoidType(), [value, pointer, ir.Constant(I32, 4), mask])
 
-    def prefetch(self, array, ahead=AHEAD):
-        """Ask for what lies ``ahead`` of the first number to be brought into the cache.
+    def prefetch(self, array):
+        """Ask for what lies AHEAD of the first number to be brought into the cache.
 
         For passes over more memory than the cache holds: what the processor's own foresight makes
         of planes that are not neighbours is too little. Twice as fast where it was measured. The
         address need not exist.
         """
-        pointer = self.builder.bitcast(array.at(ahead).pointer, ir.IntType(8).as_pointer())
+        pointer = self.builder.bitcast(array.at(AHEAD).pointer, ir.IntType(8).as_pointer())
         read, closest, data = (ir.Constant(I32, number) for number in (0, 3, 1))
         self.intrinsic("llvm.prefetch.p0", ir.VoidType(), [pointer, read, closest, data])
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from nn.kernels.convolution import conv2d_forward_reference
-from nn.kernels.machine.copy_rows import ask_for, copy_seen
+from nn.kernels.machine.copy_rows import copy_seen
 from nn.kernels.machine.jit import device
 from nn.kernels.machine.parts import ceil_div
 from nn.kernels.machine.register_blocks import ROWS, outer_tile
 from nn.kernels.matmul import K_BLOCK, PITCH
-from nn.kernels.program.finish import ADD, MULTIPLY, finish, finish_reference
+from nn.kernels.program.finish import finish, finish_reference
 from nn.kernels.program.step import View
-
-FINISHED = 4 * ROWS  # outputs that are finished together, while they are in the closest cache
 
 
 def product_reference(view: View) -> None:
@@ -50,20 +48,12 @@ def product(step, task, places, weights, source, arena, panel):
     last = min(first + step.rows, step.outputs)
     count = min(step.tile, step.out_height * step.out_width - pixel)
     size = step.outputs // step.groups
-    is_plain = step.pointwise and step.groups == 1
-    together = FINISHED if step.goes_on and is_plain else step.rows
-    for begin in range(first, last, together):
-        end = min(begin + together, last)
-        if step.join == ADD or step.join == MULTIPLY:
-            for m in range(begin, end):
-                second = places[step.second + m] + n * step.second_image
-                ask_for(arena, second + pixel, count)
-        for group in range(begin // size, ceil_div(end, size)):
-            group_first, group_last = max(begin, group * size), min(end, (group + 1) * size)
-            multiply_tile(step, n, group, pixel, count, group_first, group_last, places, weights,
-                          source, arena, panel)  # fmt: skip
-        if step.goes_on:
-            finish(step, n, begin, end, pixel, count, places, arena)
+    for group in range(first // size, ceil_div(last, size)):
+        group_first, group_last = max(first, group * size), min(last, (group + 1) * size)
+        multiply_tile(step, n, group, pixel, count, group_first, group_last, places, weights,
+                      source, arena, panel)  # fmt: skip
+    if step.goes_on:
+        finish(step, n, first, last, pixel, count, places, arena)
 
 
 @device
