@@ -16,6 +16,7 @@ from test_detector_classification import write_classes
 import nn
 from detector.datasets import ShapesDataset, write_shapes
 from detector.datasets.class_folders import open_class_folders
+from detector.detectors.detector import DetectorSettings
 from detector.training import trainer
 from detector.training.objectives import classification, detection
 from detector.training.run_folder import read_metrics
