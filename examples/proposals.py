@@ -25,6 +25,7 @@ import numpy as np
 import nn
 from detector.boxes import box_iou
 from detector.datasets import open_dataset
+from detector.detectors.two_stage import TwoStageDetector
 from detector.errors import UserError
 from detector.parts.preprocess import network_size, resize, scale_boxes
 from detector.parts.proposals import ProposalSelector
@@ -114,6 +115,8 @@ def timed(function, *args):
 
 def main(args):
     model = load_detector(args.weights).model.eval()
+    if not isinstance(model, TwoStageDetector):
+        raise UserError(f"{args.weights}: it proposes no regions; train one of two stages")
     held_out, learned = (
         [dataset.load(index) for index in range(len(dataset))]
         for dataset in (open_dataset(args.data, each, limit=args.limit) for each in args.splits)
@@ -121,7 +124,9 @@ def main(args):
     truths = [target["boxes"] for _, target in held_out]
     with nn.no_grad():
         image = held_out[0][0]
-        selective_search(image), region_proposals(model, image)  # compiles what there is
+        for step in (r_cnn, fast_r_cnn):  # what is not compiled yet is not to be timed
+            step(model, image, selective_search(image, 2))
+        region_proposals(model, image)
         searched = [timed(selective_search, image) for image, _ in held_out]
         proposed = [timed(region_proposals, model, image) for image, _ in held_out]
         boxes = searched[0][0]

@@ -70,8 +70,8 @@ SMALL = {
             0,
             l2_scale=0,
             norm="batch",
-            joined_channels=8,
-            predicted_channels=16,
+            joined_channels=32,
+            predicted_channels=64,
         ),
         head=SSDHeadSettings(
             anchors=DefaultBoxSettings((12, 20, 30, 40, 60), ((2,), (2,), (2,), (2,))),

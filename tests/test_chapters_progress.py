@@ -67,6 +67,8 @@ def test_an_exercise_that_is_gone_is_not_counted(folder, answer):
 def test_where_nothing_can_be_written_the_check_says_what_it_has_to(folder, answer):
     (folder / "progress.json").mkdir()
     assert answer("01", "a") == ["Right."]
+    (folder / "01_one.ipynb").write_bytes(b"\xff")
+    assert answer("01", "a") == ["Right."]
 
 
 def test_outside_of_a_notebook_nothing_is_kept(folder, answer, monkeypatch):

@@ -102,7 +102,8 @@ def test_weights_of_the_network_with_its_classifier_are_a_start(backbone, tmp_pa
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_parts_get_the_maps_of_their_strides(backbone):
     model = model_of(backbone)
-    assert model.rpn_maps == (map_of_stride(model.backbone.maps, 16),) == ("c4",)
+    assert model.rpn_maps == ("fused",)
+    assert LightHeadRCNN(4, backbone).rpn_maps == (map_of_stride(model.backbone.maps, 16),) == ("c4",)
     assert model.thin_map.sources == ("c4", "c5")
     assert "last" not in model.backbone.maps
 

@@ -72,8 +72,9 @@ def test_what_the_checkpoint_holds_is_not_read_again(half, capsys, monkeypatch):
     options = ["--data", half / "data", "--init-from", half / "w.npz", *backbone()]
     assert run(capsys, "train", *options, "--out", half / "whole")[0] == 0
     (half / "w.npz").unlink()
-    for name in ("load_initial_weights", "spread_anchors", "learn_from_crops"):
+    for name in ("load_initial_weights", "learn_from_crops"):
         monkeypatch.delattr(detection, name)
+    monkeypatch.delattr(DetectorSettings, "fitted")
     code, text, errors = run(capsys, "train", "--resume", "--out", half / "run")
     assert code == 0, errors
     assert "going on after iteration" in text

@@ -26,3 +26,11 @@ def torchvision_part(name: str):
         for operator in ("nms", "qnms"):
             _names[0].define(f"{operator}(Tensor dets, Tensor scores, float iou) -> Tensor")
         return importlib.import_module(f"torchvision.{name}")
+
+
+def torchvision_operators():
+    """``torchvision.ops``; skips where its compiled operators do not load."""
+    operators = torchvision_part("ops")
+    if not importlib.import_module("torchvision.extension")._has_ops():
+        pytest.skip("torchvision's compiled operators are for another PyTorch")
+    return operators

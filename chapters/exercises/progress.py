@@ -20,10 +20,12 @@ def note(exercise: object) -> None:
     In a notebook only: a test or a program that asks a check has no progress to make. What cannot
     be read or written is left alone; no check fails for it.
     """
-    asked = exercises()
-    number, name = place(exercise)
-    if in_kernel() and name in asked.get(number, ()):
-        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+    if not in_kernel():
+        return
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+        asked = exercises()
+        number, name = place(exercise)
+        if name in asked.get(number, ()):
             done = answered(asked)
             done[number] = sorted({*done.get(number, ()), name})
             write_json(CHAPTERS / "progress.json", done)
