@@ -59,7 +59,11 @@ LESSONS = {
     "alexnet": Lesson(lambda: alexnet(5, dropout=0.5, hidden=256), 0.05, side=75, iterations=120),
     "squeezenet": Lesson(lambda: SqueezeNet("1.1", 5, bypass="complex"), 0.01),
     "extraction": Lesson(iterations=80),
-    "vgg": Lesson(lambda: VGG(11, 5, True, channels=(8, 16, 32, 32, 32), hidden=64), 0.02),
+    "vgg_reduced": Lesson(iterations=160),
+    "shufflenet_v2, SE": Lesson(iterations=160),
+    "vgg": Lesson(
+        lambda: VGG(11, 5, True, channels=(8, 16, 32, 32, 32), hidden=64), iterations=160
+    ),
     "googlenet": Lesson(lambda: GoogLeNet(5, auxiliary=True), 0.02, side=64),
 }
 # RMSprop, dropout and what else their papers have.
