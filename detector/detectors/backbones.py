@@ -1,4 +1,4 @@
-"""What a two-stage detector stands on, and which of its maps are read."""
+"""What a detector stands on, and which of its maps the first of two stages reads."""
 
 from __future__ import annotations
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from detector.detectors.backbones import backbone_of
 from detector.detectors.limits import check_dense_size, check_way_up
-from detector.detectors.one_stage import OneStageDetector, backbone_of
+from detector.detectors.one_stage import OneStageDetector
 from detector.detectors.ssd import SSDSettings
 from detector.heads.ssd import SSDHead
 from detector.necks.deconvolution import DeconvolutionMaps, DeconvolutionSettings
@@ -40,7 +41,7 @@ class DSSD(OneStageDetector):
 
     def __init__(self, num_classes: int, **settings):
         numbers = self.Settings().updated(settings)
-        backbone = backbone_of(numbers, num_classes)
+        backbone = backbone_of(numbers.backbone, num_classes)
         check_dense_size(numbers, num_classes, backbone.maps)
         check_way_up(numbers, num_classes, backbone.maps)
         neck = DeconvolutionMaps(backbone.maps, numbers.neck)

@@ -16,7 +16,7 @@ import numpy as np
 import nn
 from detector.detectors.detector import Detector, DetectorSettings
 from detector.parts.preprocess import network_size, resize, scale_boxes
-from nn.models import NETWORKS, Network
+from nn.models import Network
 
 
 class OneStageDetector(Detector):
@@ -77,18 +77,3 @@ class OneStageDetector(Detector):
     @property
     def anchor_generator(self):
         return self.head.anchor_generator
-
-
-def backbone_of(settings: DetectorSettings, num_classes: int) -> Network:
-    """The network that a detector of ``num_classes`` stands on.
-
-    Raises:
-        ValueError: there is no such network, or no class.
-    """
-    if num_classes < 1:
-        raise ValueError(f"a detector needs at least one class, not {num_classes}")
-    try:
-        make = NETWORKS[settings.backbone]
-    except LookupError as error:
-        raise ValueError(str(error)) from None
-    return make(num_classes=None)

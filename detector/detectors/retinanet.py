@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detector.detectors.backbones import backbone_of
 from detector.detectors.detector import DetectorSettings
 from detector.detectors.limits import check_pyramid_size
-from detector.detectors.one_stage import OneStageDetector, backbone_of
+from detector.detectors.one_stage import OneStageDetector
 from detector.heads.retina import RetinaHead, RetinaHeadSettings
 from detector.necks.fpn import FPN, FPNSettings
 from detector.parts.anchor_fitting import spread_anchors
@@ -67,7 +68,7 @@ class RetinaNet(OneStageDetector):
 
     def __init__(self, num_classes: int, **settings):
         numbers = self.Settings().updated(settings)
-        backbone = backbone_of(numbers, num_classes)
+        backbone = backbone_of(numbers.backbone, num_classes)
         check_pyramid_size(numbers, num_classes, backbone.maps)
         neck = FPN(backbone.maps, numbers.neck)
         head = RetinaHead(num_classes, list(neck.maps.values()), numbers.head)

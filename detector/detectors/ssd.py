@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detector.detectors.backbones import backbone_of
 from detector.detectors.detector import DetectorSettings
 from detector.detectors.limits import check_dense_size
-from detector.detectors.one_stage import OneStageDetector, backbone_of
+from detector.detectors.one_stage import OneStageDetector
 from detector.heads.ssd import SSDHead, SSDHeadSettings
 from detector.necks.extra_maps import ExtraMaps, ExtraMapsSettings
 from detector.parts.preprocess import ImageSettings
@@ -58,7 +59,7 @@ class SSD(OneStageDetector):
 
     def __init__(self, num_classes: int, **settings):
         numbers = self.Settings().updated(settings)
-        backbone = backbone_of(numbers, num_classes)
+        backbone = backbone_of(numbers.backbone, num_classes)
         check_dense_size(numbers, num_classes, backbone.maps)
         neck = ExtraMaps(backbone.maps, numbers.neck)
         head = SSDHead(num_classes, list(neck.maps.values()), numbers.head)

@@ -12,9 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import nn
+from detector.detectors.backbones import backbone_of
 from detector.detectors.detector import DetectorSettings
 from detector.detectors.limits import check_grid_size
-from detector.detectors.one_stage import OneStageDetector, backbone_of
+from detector.detectors.one_stage import OneStageDetector
 from detector.heads.yolo_v1 import YOLOv1Head, YOLOv1HeadSettings
 from detector.parts.preprocess import ImageSettings
 
@@ -49,7 +50,7 @@ class YOLOv1(OneStageDetector):
 
     def __init__(self, num_classes: int, **settings):
         numbers = self.Settings().updated(settings)
-        backbone = backbone_of(numbers, num_classes)
+        backbone = backbone_of(numbers.backbone, num_classes)
         coarsest = list(backbone.maps.values())[-1]
         check_grid_size(numbers, num_classes, coarsest.channels)
         head = YOLOv1Head(num_classes, coarsest.channels, numbers.head)

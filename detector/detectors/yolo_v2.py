@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from detector.detectors.backbones import backbone_of
 from detector.detectors.detector import DetectorSettings
 from detector.detectors.limits import check_joined_size
-from detector.detectors.one_stage import OneStageDetector, backbone_of
+from detector.detectors.one_stage import OneStageDetector
 from detector.heads.yolo_v2 import YOLOv2Head, YOLOv2HeadSettings
 from detector.necks.passthrough import Passthrough, PassthroughSettings
 from detector.parts.preprocess import ImageSettings
@@ -53,7 +54,7 @@ class YOLOv2(OneStageDetector):
 
     def __init__(self, num_classes: int, **settings):
         numbers = self.Settings().updated(settings)
-        backbone = backbone_of(numbers, num_classes)
+        backbone = backbone_of(numbers.backbone, num_classes)
         check_joined_size(numbers, num_classes, backbone.maps)
         neck = Passthrough(backbone.maps, numbers.neck)
         head = YOLOv2Head(num_classes, neck.maps["joined"], numbers.head)
