@@ -134,7 +134,7 @@ def test_a_region_is_cut_from_the_map_of_its_size():
 
 
 def test_levels_are_torchvisions():
-    import torch
+    torch = pytest.importorskip("torch")
 
     poolers = torchvision_part("ops.poolers")
     sides = generator(1).uniform(1, 1200, (500, 2)).astype(np.float32)
@@ -151,7 +151,7 @@ def examples(seed=3):
 
 
 def test_its_losses_and_their_gradients_are_torchvisions(monkeypatch):
-    import torch
+    torch = pytest.importorskip("torch")
 
     roi_heads = torchvision_part("models.detection.roi_heads")
     head, targets, rng = small_head(beta=1 / 9), examples(), generator(5)

@@ -165,7 +165,7 @@ def test_targets_are_cut_out_of_the_proposal_not_of_the_box():
 
 
 def test_its_loss_and_gradient_are_torchvisions(monkeypatch):
-    import torch
+    torch = pytest.importorskip("torch")
 
     roi_heads = torchvision_part("models.detection.roi_heads")
     head, logits = small_head(), generator(3).normal(0, 1, (3, 3, 6, 6))

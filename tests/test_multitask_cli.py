@@ -190,7 +190,7 @@ def without_seconds(folder):
         ("site detection --server 127.0.0.1:9 --data shapes --iterations 0", ["at least 1"]),
         ("site detection --server 127.0.0.1:9 --data shapes --authority no", ["No such file"]),
         ("multitask experiment --data shapes --seeds 0,0 --out x", ["different whole numbers"]),
-        ("multitask multi-scale --data shapes --second-side 160 --iterations 1", ["must differ"]),
+        ("multitask multi-scale --data shapes --second-side 224 --iterations 1", ["must differ"]),
         ("multitask multi-scale --data shapes --second-side 0 --iterations 1", ["at least 32"]),
         ("site detection --server 127.0.0.1:9 --data shapes --input-side -3", ["at least 32"]),
         ("site classification --server 127.0.0.1:9 --data shapes --input-side 0", ["detection"]),

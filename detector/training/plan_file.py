@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from detector.errors import MALFORMED, UserError
+from detector.training.presets import PRESETS, preset
 from detector.training.sessions import Session
 from nn.files import read_json, write_json
 
@@ -41,6 +42,33 @@ def is_begun(path: Path, plan: Mapping, free: Collection[str] = ()) -> bool:
             "another --out, or the options of then"
         )
     return True
+
+
+def as_begun(path: Path, session: Session) -> Session:
+    """The session with what its preset was when the plan in ``path``, if there is one, was begun.
+
+    A later version may give a preset other numbers. What is the preset's today nobody asked for, so
+    there the run keeps its own; what was asked for stays, and ``is_begun`` compares it.
+    """
+    try:
+        before = of_today(read_json(path))["session"]
+    except (OSError, *MALFORMED):
+        return session  # nothing is begun, or ``is_begun`` will say what is wrong
+    if before["preset"] != session.preset or session.preset not in PRESETS:
+        return session
+    now = session.as_dict()
+    usual = preset(session.preset).as_dict()
+    return Session.from_dict({**now, "recipe": kept(now["recipe"], usual, before["recipe"])})
+
+
+def kept(now, usual, before):
+    """``before`` where ``now`` is as ``usual``, part by part."""
+    now, usual = json.loads(json.dumps([now, usual]))
+    if now == usual:
+        return before
+    if all(isinstance(values, Mapping) for values in (now, usual, before)):
+        return {name: kept(now[name], usual.get(name), before.get(name)) for name in now}
+    return now
 
 
 def of_today(plan: Mapping) -> Mapping:

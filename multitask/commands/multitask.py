@@ -88,8 +88,9 @@ def run(args: argparse.Namespace) -> int:
     seeds = seeds_of(args)
     if args.jobs is not None and args.jobs < 1:
         raise UserError(f"--jobs must be at least 1, not {args.jobs}")
-    session, iterations = session_of(args, seeds[0])
-    out = Path(args.out or f"runs/{Path(session.data).name}-{args.what}")
+    out = Path(args.out or f"runs/{Path(args.data).name}-{args.what}")
+    plan = out / ("plan.json" if args.what == "experiment" else PLAN)
+    session, iterations = session_of(args, seeds[0], plan)
     make_folder(out)
     with user_errors(), alone_in(out, "another training"):
         try:

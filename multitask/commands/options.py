@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from detector.commands.options import CLASSES_HELP, add_data, add_recipe, add_threads, names
 from detector.commands.train import new_session
 from detector.errors import UserError
 from detector.training.objectives.detection import build_loader, open_splits
+from detector.training.plan_file import as_begun
 from detector.training.sessions import Session
 from multitask.errors import MultitaskError
 from multitask.wire import authentication
@@ -41,14 +43,21 @@ def add_session(parser: argparse.ArgumentParser, data_required: bool = True) -> 
     add_threads(more)
 
 
-def session_of(args: argparse.Namespace, seed: int = 0) -> tuple[Session, int]:
+def session_of(
+    args: argparse.Namespace, seed: int = 0, plan: Path | None = None
+) -> tuple[Session, int]:
     """What ``add_session``'s options say, and the number of iterations.
+
+    Args:
+        plan: where the run that goes on, if one does, has its plan.
 
     Raises:
         UserError: a number makes no sense, or the data cannot be used.
     """
     # The session is the detector's, whichever task a site learns.
     session = new_session(argparse.Namespace(**{**vars(args), "task": "detection", "seed": seed}))
+    if plan is not None:
+        session = as_begun(plan, session)
     if args.iterations is not None and args.iterations < 1:
         raise UserError(f"--iterations must be at least 1, not {args.iterations}")
     train, _ = open_splits(session)  # here a mistake is one line, in a task's process it is not
