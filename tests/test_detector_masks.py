@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_detectors import SMALL, small_detector
 from torchvision_oracle import torchvision_part
 
@@ -238,6 +239,17 @@ def test_masks_of_shapes_are_what_is_to_be_seen():
     assert "masks" not in ShapesDataset(1).load(0)[1]
 
 
+def test_masks_of_some_classes_are_the_same():
+    """The labels of the classes that are kept count anew."""
+    shapes = with_outlines(ShapesDataset(10, image_size=64))
+    kept = shapes.select(shapes.classes[:0:-1], with_others=True)
+    for index in range(10):
+        whole, part = shapes.target(index), kept.target(index)
+        here = whole["labels"] > 1
+        assert (part["labels"] == len(shapes.classes) + 1 - whole["labels"][here]).all()
+        np.testing.assert_array_equal(part["masks"], whole["masks"][here])
+
+
 def test_written_shapes_have_the_same_masks(tmp_path):
     write_shapes(tmp_path, train=3, val=1, image_size=64)
     written = with_outlines(open_dataset(str(tmp_path), "train"))
@@ -270,6 +282,7 @@ def change_outlines(folder, change):
         ([[1, 2, 3, 4]], "three points or more"),
         ([[1, 2, 3, 4, 5, "x"]], "three points or more"),
         ([[100, 100, 120, 100, 120, 120]], "no pixel inside the picture"),
+        ([[1, 1, 1e9, 1, 1e9, 1e9]], "far beyond the picture"),
     ],
 )
 def test_a_wrong_outline_is_one_line(tmp_path, outline, message):
@@ -289,6 +302,60 @@ def test_data_without_outlines_are_one_line(tmp_path):
     path.write_text(json.dumps(document))
     with pytest.raises(UserError, match="has boxes only"):
         with_outlines(open_dataset(str(tmp_path), "train"))
+
+
+def test_masks_without_ids_are_one_line(tmp_path):
+    """The reader numbers such annotations anew, and then nothing says whose mask it is."""
+    write_shapes(tmp_path, train=3, val=1, image_size=64)
+    change_outlines(tmp_path, lambda entry: entry.pop("id"))
+    with pytest.raises(UserError, match="annotations without an id"):
+        with_outlines(open_dataset(str(tmp_path), "train"))
+
+
+def test_the_mask_of_a_crowd_is_measured_with(tmp_path):
+    write_shapes(tmp_path, train=3, val=1, image_size=64)
+    runs = {"size": [64, 64], "counts": [70, 5, 64 * 64 - 75]}
+    change_outlines(tmp_path, lambda entry: entry.update(iscrowd=1, segmentation=runs))
+    truth = with_outlines(open_dataset(str(tmp_path), "train")).coco_ground_truth()
+    mask = np.zeros(64 * 64, bool)
+    mask[70:75] = True
+    assert truth["annotations"][0]["iscrowd"] == 1
+    assert truth["annotations"][0]["segmentation"] == encode(mask.reshape(64, 64, order="F"))
+    change_outlines(tmp_path, lambda entry: entry.pop("segmentation"))
+    truth = with_outlines(open_dataset(str(tmp_path), "train")).coco_ground_truth()
+    assert "segmentation" not in truth["annotations"][0]
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_outlines_turn_with_the_boxes(tmp_path, orientation):
+    """Both are those of the stored pixels of a photograph that its EXIF orientation turns."""
+    (tmp_path / "train").mkdir()
+    (tmp_path / "annotations").mkdir()
+    picture, exif = Image.new("RGB", (40, 20)), Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "train" / "a.jpg", exif=exif)
+    document = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 20}],
+        "categories": [{"id": 1, "name": "box"}],
+        "annotations": [
+            {
+                "id": 1, "image_id": 1, "category_id": 1, "bbox": [3, 2, 9, 12],
+                "segmentation": [[3, 2, 12, 2, 12, 14, 3, 14]],
+            }
+        ],
+    }  # fmt: skip
+    path = tmp_path / "annotations" / "instances_train.json"
+    path.write_text(json.dumps(document))
+    target = with_outlines(open_dataset(str(tmp_path), "train")).target(0)
+    (mask,), (x1, y1, x2, y2) = target["masks"], target["boxes"][0].astype(int)
+    assert mask.shape == (40, 20)
+    assert mask[y1:y2, x1:x2].all() and mask.sum() == 9 * 12
+
+
+def test_what_is_too_thin_for_a_pixel_is_one():
+    """A speck, in which COCO's own program finds no pixel."""
+    mask = mask_of([[10.1, 12.1, 10.3, 12.1, 10.3, 12.3]], 30, 40)
+    assert mask[12, 10] and mask.sum() == 1
 
 
 def test_polygons_are_filled_as_coco_fills_them():
