@@ -135,6 +135,26 @@ def test_its_costs_are_the_papers():
     assert total == 529_858_560
 
 
+@pytest.mark.parametrize(
+    "settings, what",
+    [
+        ({"mask": {"channels": 2**14}}, "weights"),
+        ({"mask": {"pooled_size": 64, "sampling_ratio": 64}}, "samples of regions in a picture"),
+        (
+            {
+                "fpn": {"channels": 9000},
+                "rpn": {"channels": 1},
+                "head": {"pooled_size": 1, "hidden_channels": 1},
+            },
+            "weights",
+        ),
+    ],
+)
+def test_what_no_memory_would_hold_is_refused(settings, what):
+    with pytest.raises(ValueError, match=f"would have [0-9,]+ {what}, more than"):
+        MaskRCNN(3, backbone="shufflenet_v2_x0_5", **settings)
+
+
 def small_head(classes=3):
     nn.manual_seed(1)
     settings = MaskHeadSettings(pooled_size=3, convolutions=1, channels=4, canonical_side=32)
