@@ -14,6 +14,7 @@ import nn
 from detector.datasets import ShapesDataset, open_dataset, write_shapes
 from detector.datasets.outlines import OutlineError, mask_of, with_outlines
 from detector.datasets.segmentation import unpacked
+from detector.datasets.statistics import network_boxes
 from detector.datasets.transforms import cut_out, flip_horizontally, flip_vertically, resize
 from detector.detectors.mask_rcnn import MaskRCNN
 from detector.errors import UserError
@@ -257,6 +258,18 @@ def test_masks_of_shapes_are_what_is_to_be_seen():
             assert x1 - 1 <= columns[0] and columns[-1] < x2 + 1
             assert y1 - 1 <= rows[0] and rows[-1] < y2 + 1
     assert "masks" not in ShapesDataset(1).load(0)[1]
+
+
+def test_masks_are_decoded_for_training_only(monkeypatch):
+    shapes = with_outlines(ShapesDataset(2, image_size=64))
+
+    def refuse(self, row):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(ShapesDataset, "mask", refuse)
+    assert len(network_boxes(shapes, 64, 64).boxes) == len(shapes.annotations)
+    with pytest.raises(AssertionError, match="decoded"):
+        shapes.target(0)
 
 
 def test_masks_of_some_classes_are_the_same():

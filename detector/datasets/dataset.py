@@ -145,8 +145,11 @@ class Dataset:
             target["masks"] = masks
         return target
 
-    def with_masks(self, outlines: Mapping[int, dict]) -> Dataset:
-        """A copy whose targets have masks; run-length encoded, by the ids of the annotations."""
+    def with_masks(self, outlines: Mapping[int, dict] | None) -> Dataset:
+        """A copy whose targets have masks; run-length encoded, by the ids of the annotations.
+
+        None for a copy whose targets have none.
+        """
         copied = copy.copy(self)
         copied.outlines = outlines
         return copied
