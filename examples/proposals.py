@@ -1,6 +1,7 @@
 """From R-CNN to Faster R-CNN: who proposes the boxes, and how often is the network run?
 
-    python examples/proposals.py --weights RUN --data DIR [--splits val train --limit 20 --out FILE.png]
+    python examples/proposals.py --weights RUN --data DIR
+        [--splits val train --limit 20 --out FILE.png]
 
 RUN is a trained two-stage detector of this library, DIR the data that it was trained on. Prints how
 many objects each kind of proposal covers, what a picture takes, and what one linear classifier says

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from field_cases import run
 from PIL import Image
 from small_detectors import SMALL, small_detector
 from torchvision_oracle import torchvision_part
@@ -24,6 +25,8 @@ from detector.evaluation.figures import coco_evaluation
 from detector.heads.mask import MaskHead, MaskHeadSettings, MaskTargets
 from detector.heads.region_head import HeadTargets
 from detector.masks import decode, encode, packed, paste
+from detector.training import checkpoints
+from detector.training.objectives.detection import describe
 from nn.models import Map
 
 
@@ -326,15 +329,23 @@ def test_a_wrong_outline_is_one_line(tmp_path, outline, message):
         with_outlines(dataset)
 
 
-def test_data_without_outlines_are_one_line(tmp_path):
-    write_shapes(tmp_path, train=3, val=1, image_size=64)
-    path = tmp_path / "annotations" / "instances_train.json"
+def test_data_without_outlines_are_measured_by_boxes(capsys, tmp_path):
+    write_shapes(tmp_path / "data", train=3, val=1, image_size=64)
+    path = tmp_path / "data" / "annotations" / "instances_train.json"
     document = json.loads(path.read_text())
     for entry in document["annotations"]:
         del entry["segmentation"]
     path.write_text(json.dumps(document))
-    with pytest.raises(UserError, match="has boxes only"):
-        with_outlines(open_dataset(str(tmp_path), "train"))
+    dataset = open_dataset(str(tmp_path / "data"), "train")
+    with pytest.raises(UserError, match="has boxes only"):  # as in training: one line
+        with_outlines(dataset)
+    model = small_detector("mask-rcnn", len(dataset.classes))
+    checkpoints.write(tmp_path / "some.ckpt", "detection", model, describe(model, dataset))
+    options = ["--weights", tmp_path / "some.ckpt", "--data", tmp_path / "data", "--split"]
+    code, text, _ = run(capsys, "evaluate", *options, "train")
+    assert code == 0 and "train has boxes only" in text and "of the masks:" not in text
+    code, text, _ = run(capsys, "evaluate", *options, "val")
+    assert code == 0 and "has boxes only" not in text and "of the masks:" in text
 
 
 def test_masks_without_ids_are_one_line(tmp_path):

@@ -25,6 +25,10 @@ NO_MASKS = (
 FARTHEST = 2.0  # pictures beside or above its own to which a polygon may reach
 
 
+class NoOutlinesError(UserError):
+    """A data set has boxes only."""
+
+
 class OutlineError(ValueError):
     """An outline is none, or none in its picture; the text says why."""
 
@@ -33,13 +37,14 @@ def with_outlines(dataset: Dataset) -> Dataset:
     """A copy whose targets have ``masks``.
 
     Raises:
-        UserError: it has no outlines, or one of them is wrong: names file, annotation and way out.
+        NoOutlinesError: it has none.
+        UserError: one of them is wrong; names file, annotation and way out.
     """
     if not dataset.has_files:
         return dataset.with_masks({})  # it makes them itself
     path = Path(dataset.name)
     if path.suffix.lower() != ".json" or not path.is_file():
-        raise UserError(f"{dataset.name} {NO_MASKS}")
+        raise NoOutlinesError(f"{dataset.name} {NO_MASKS}")
     entries = json.loads(path.read_bytes())["annotations"]
     given = {
         to_whole(entry.get("id")): entry.get("segmentation")
@@ -53,7 +58,7 @@ def with_outlines(dataset: Dataset) -> Dataset:
         )
     rows = dataset.annotations
     if not any(given.get(int(row["id"])) for row in rows[~rows["crowd"]]):
-        raise UserError(f"{dataset.name} {NO_MASKS}")
+        raise NoOutlinesError(f"{dataset.name} {NO_MASKS}")
     outlines, wrong = {}, []
     for row in rows:
         number, record = int(row["id"]), dataset.images[row["image"]]
