@@ -246,11 +246,11 @@ def test_mistakes_are_one_line(capsys, tmp_path, small):
     assert "not empty" in complaint(capsys, *small, "--out", str(tmp_path / "mine"))
     assert (tmp_path / "mine" / "table.md").read_text() == "mine"
     assert run(capsys, *small, "--seeds", "0")[0] == 0
-    table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    page = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     for more in (["--seeds", "0"], ["--speed-only"]):
         line = complaint(capsys, *small[:-1], "3", *more)
         assert "begun with iterations 2, not 3" in line
-    assert (tmp_path / "out" / "table.md").read_text(encoding="utf-8") == table
+    assert (tmp_path / "out" / "table.md").read_text(encoding="utf-8") == page
     figures = tmp_path / "out" / "one" / "seed-0" / "evaluation.json"
     whole = figures.read_bytes()
     for damaged in ("{", "[]", '{"figures": {"AP": "x", "AP50": 0}}'):
