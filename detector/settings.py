@@ -152,8 +152,11 @@ def fitting(value: Any, kind: Any, name: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         value = fitting(value, arguments[0], name)
-        if not arguments[1].low <= value <= arguments[1].high:
-            raise ValueError(f"{name} must be {arguments[1]}, not {shown(value)}")
+        allowed = arguments[1]
+        if not allowed.low <= value <= allowed.high:
+            is_too_much = value > allowed.high >= MOST  # of which the range itself says nothing
+            wanted = f"at most {allowed.high}" if is_too_much else allowed
+            raise ValueError(f"{name} must be {wanted}, not {shown(value)}")
         return value
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:

@@ -1,6 +1,7 @@
 """From R-CNN to Faster R-CNN: who proposes the boxes, and how often is the network run?
 
-    python examples/proposals.py --weights RUN --data DIR [--split val --limit 20 --out FILE.png]
+    python examples/proposals.py --weights RUN --data DIR
+        [--splits val train --limit 20 --out FILE.png]
 
 RUN is a trained two-stage detector of this library, DIR the data that it was trained on. Prints how
 many objects each kind of proposal covers, what a picture takes, and what one linear classifier says
@@ -114,12 +115,15 @@ def timed(function, *args):
 
 
 def main(args):
-    model = load_detector(args.weights).model.eval()
+    detector = load_detector(args.weights)
+    model = detector.model
     if not isinstance(model, TwoStageDetector):
         raise UserError(f"{args.weights}: it proposes no regions; train one of two stages")
     held_out, learned = (
         [dataset.load(index) for index in range(len(dataset))]
-        for dataset in (open_dataset(args.data, each, limit=args.limit) for each in args.splits)
+        for dataset in (
+            open_dataset(args.data, each, detector.classes, args.limit) for each in args.splits
+        )
     )
     truths = [target["boxes"] for _, target in held_out]
     with nn.no_grad():

@@ -305,6 +305,12 @@ def test_summary(capsys):
     assert code == 0 and "1,968,680" in text and "97,131,840" in text
     code, text, _ = run(capsys, "summary", "--detector", "ssdlite", "--size", "64", "64")
     assert code == 0 and "head.classes.0.0" in text and "for each proposal" not in text
+    small = ["--backbone", "shufflenet_v2_x0_5", "--size", "64", "64"]
+    _, text, _ = run(capsys, "summary", "--detector", "cascade-rcnn", *small)
+    each = 256 * 7 * 7 * 1024 + 1024 * 1024 + 1024 * (81 + 4)
+    assert f"for each proposal {3 * each:,} multiply-adds" in text
+    _, text, _ = run(capsys, "summary", "--detector", "mask-rcnn", *small)
+    assert "for each detection 529,858,560 for its mask" in text
     code, text, _ = run(capsys, "summary", "--size", "65", "64", "--classes", "3")
     assert code == 0 and "padded to 96 x 64" in text and "rpn.conv.0" in text
 

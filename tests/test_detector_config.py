@@ -87,6 +87,7 @@ def test_config_builds_the_same_detector_again():
         ((3,), {"rpn": {"matcher": {"positive_iou": "0.6"}}}, "positive_iou must be a number"),
         ((3,), {"rpn": {"matcher": {"positive_iou": 6}}}, "rpn.matcher.positive_iou must be from"),
         ((3,), {"head": {"sampling_ratio": 10**9}}, "head.sampling_ratio must be from 0 to 64"),
+        ((3,), {"rpn": {"sampler": {"count": 10**9}}}, "rpn.sampler.count must be at most 1048576"),
         ((3,), {"head": {"hard_examples": 1.5}}, "head.hard_examples must be a whole number"),
         ((3,), {"head": {"stds": [1, 2]}}, "head.stds must be 4 values"),
         ((3,), {"image": {"mean": None}}, "image.mean must be a list"),

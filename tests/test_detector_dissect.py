@@ -146,6 +146,29 @@ def test_the_light_falls_on_the_surest_cell(model):
     assert len(cell_of(stages)) == 9  # three sizes in three ratios
 
 
+def test_the_light_of_a_pyramid_falls_on_the_surest_cell_of_any_map():
+    model, image = small_detector("faster-rcnn", len(CLASSES)), np.full((96, 128, 3), 200, np.uint8)
+    stages, start = model.stages(image), 0
+    assert len(stages.levels) > 1 and sum(stages.levels) == len(stages.anchors)
+    for count, level in zip(stages.levels, model.anchor_generator.levels, strict=True):
+        here = start + count // 2
+        x, y = (stages.anchors[here, :2] + stages.anchors[here, 2:]) / 2
+        surest = (np.arange(len(stages.anchors)) == here).astype(np.float32)
+        light = glowing(image, stages._replace(objectness=surest)).sum(axis=2)
+        bright = np.argwhere(light == light.max()) * (len(image) / len(light))
+        assert np.abs(bright - [y, x]).max() <= level.stride
+        start += count
+
+
+def test_what_is_suppressed_is_the_best_of_each_map():
+    model = small_detector("faster-rcnn", len(CLASSES))
+    model.rpn.settings = model.rpn.settings.changed("test_selector.pre_nms", 2)
+    stages = model.stages(SHAPES.read(0))
+    ends = np.cumsum(stages.levels)
+    assert np.bincount(np.searchsorted(ends, stages.best, "right")).tolist() == [2] * len(ends)
+    assert (np.diff(stages.objectness[stages.best]) <= 0).all()
+
+
 def test_numbers_become_colours():
     sheet = tiles(np.array([[[1.0, 0.0], [0.0, -1.0]]]), side=1)
     assert sheet.tolist() == [

@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from field_cases import run
+from PIL import Image
 from small_detectors import SMALL, small_detector
 from torchvision_oracle import torchvision_part
 
@@ -13,6 +15,7 @@ import nn
 from detector.datasets import ShapesDataset, open_dataset, write_shapes
 from detector.datasets.outlines import OutlineError, mask_of, with_outlines
 from detector.datasets.segmentation import unpacked
+from detector.datasets.statistics import network_boxes
 from detector.datasets.transforms import cut_out, flip_horizontally, flip_vertically, resize
 from detector.detectors.mask_rcnn import MaskRCNN
 from detector.errors import UserError
@@ -22,6 +25,8 @@ from detector.evaluation.figures import coco_evaluation
 from detector.heads.mask import MaskHead, MaskHeadSettings, MaskTargets
 from detector.heads.region_head import HeadTargets
 from detector.masks import decode, encode, packed, paste
+from detector.training import checkpoints
+from detector.training.objectives.detection import describe
 from nn.models import Map
 
 
@@ -131,7 +136,27 @@ def test_its_costs_are_the_papers():
     cells = 14 * 14
     total = sum(layer.weight.numel() for layer in convolutions) * cells
     total += head.upsample.weight.numel() * cells + head.masks.weight.numel() * 4 * cells
-    assert total == 529_858_560
+    assert total == 529_858_560 == head.multiply_adds
+
+
+@pytest.mark.parametrize(
+    "settings, what",
+    [
+        ({"mask": {"channels": 2**14}}, "weights"),
+        ({"mask": {"pooled_size": 64, "sampling_ratio": 64}}, "samples of regions in a picture"),
+        (
+            {
+                "fpn": {"channels": 9000},
+                "rpn": {"channels": 1},
+                "head": {"pooled_size": 1, "hidden_channels": 1},
+            },
+            "weights",
+        ),
+    ],
+)
+def test_what_no_memory_would_hold_is_refused(settings, what):
+    with pytest.raises(ValueError, match=f"would have [0-9,]+ {what}, more than"):
+        MaskRCNN(3, backbone="shufflenet_v2_x0_5", **settings)
 
 
 def small_head(classes=3):
@@ -238,6 +263,29 @@ def test_masks_of_shapes_are_what_is_to_be_seen():
     assert "masks" not in ShapesDataset(1).load(0)[1]
 
 
+def test_masks_are_decoded_for_training_only(monkeypatch):
+    shapes = with_outlines(ShapesDataset(2, image_size=64))
+
+    def refuse(self, row):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(ShapesDataset, "mask", refuse)
+    assert len(network_boxes(shapes, 64, 64).boxes) == len(shapes.annotations)
+    with pytest.raises(AssertionError, match="decoded"):
+        shapes.target(0)
+
+
+def test_masks_of_some_classes_are_the_same():
+    """The labels of the classes that are kept count anew."""
+    shapes = with_outlines(ShapesDataset(10, image_size=64))
+    kept = shapes.select(shapes.classes[:0:-1], with_others=True)
+    for index in range(10):
+        whole, part = shapes.target(index), kept.target(index)
+        here = whole["labels"] > 1
+        assert (part["labels"] == len(shapes.classes) + 1 - whole["labels"][here]).all()
+        np.testing.assert_array_equal(part["masks"], whole["masks"][here])
+
+
 def test_written_shapes_have_the_same_masks(tmp_path):
     write_shapes(tmp_path, train=3, val=1, image_size=64)
     written = with_outlines(open_dataset(str(tmp_path), "train"))
@@ -270,6 +318,7 @@ def change_outlines(folder, change):
         ([[1, 2, 3, 4]], "three points or more"),
         ([[1, 2, 3, 4, 5, "x"]], "three points or more"),
         ([[100, 100, 120, 100, 120, 120]], "no pixel inside the picture"),
+        ([[1, 1, 1e9, 1, 1e9, 1e9]], "far beyond the picture"),
     ],
 )
 def test_a_wrong_outline_is_one_line(tmp_path, outline, message):
@@ -280,15 +329,77 @@ def test_a_wrong_outline_is_one_line(tmp_path, outline, message):
         with_outlines(dataset)
 
 
-def test_data_without_outlines_are_one_line(tmp_path):
-    write_shapes(tmp_path, train=3, val=1, image_size=64)
-    path = tmp_path / "annotations" / "instances_train.json"
+def test_data_without_outlines_are_measured_by_boxes(capsys, tmp_path):
+    write_shapes(tmp_path / "data", train=3, val=1, image_size=64)
+    path = tmp_path / "data" / "annotations" / "instances_train.json"
     document = json.loads(path.read_text())
     for entry in document["annotations"]:
         del entry["segmentation"]
     path.write_text(json.dumps(document))
-    with pytest.raises(UserError, match="has boxes only"):
+    dataset = open_dataset(str(tmp_path / "data"), "train")
+    with pytest.raises(UserError, match="has boxes only"):  # as in training: one line
+        with_outlines(dataset)
+    model = small_detector("mask-rcnn", len(dataset.classes))
+    checkpoints.write(tmp_path / "some.ckpt", "detection", model, describe(model, dataset))
+    options = ["--weights", tmp_path / "some.ckpt", "--data", tmp_path / "data", "--split"]
+    code, text, _ = run(capsys, "evaluate", *options, "train")
+    assert code == 0 and "train has boxes only" in text and "of the masks:" not in text
+    code, text, _ = run(capsys, "evaluate", *options, "val")
+    assert code == 0 and "has boxes only" not in text and "of the masks:" in text
+
+
+def test_masks_without_ids_are_one_line(tmp_path):
+    """The reader numbers such annotations anew, and then nothing says whose mask it is."""
+    write_shapes(tmp_path, train=3, val=1, image_size=64)
+    change_outlines(tmp_path, lambda entry: entry.pop("id"))
+    with pytest.raises(UserError, match="annotations without an id"):
         with_outlines(open_dataset(str(tmp_path), "train"))
+
+
+def test_the_mask_of_a_crowd_is_measured_with(tmp_path):
+    write_shapes(tmp_path, train=3, val=1, image_size=64)
+    runs = {"size": [64, 64], "counts": [70, 5, 64 * 64 - 75]}
+    change_outlines(tmp_path, lambda entry: entry.update(iscrowd=1, segmentation=runs))
+    truth = with_outlines(open_dataset(str(tmp_path), "train")).coco_ground_truth()
+    mask = np.zeros(64 * 64, bool)
+    mask[70:75] = True
+    assert truth["annotations"][0]["iscrowd"] == 1
+    assert truth["annotations"][0]["segmentation"] == encode(mask.reshape(64, 64, order="F"))
+    change_outlines(tmp_path, lambda entry: entry.pop("segmentation"))
+    truth = with_outlines(open_dataset(str(tmp_path), "train")).coco_ground_truth()
+    assert "segmentation" not in truth["annotations"][0]
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_outlines_turn_with_the_boxes(tmp_path, orientation):
+    """Both are those of the stored pixels of a photograph that its EXIF orientation turns."""
+    (tmp_path / "train").mkdir()
+    (tmp_path / "annotations").mkdir()
+    picture, exif = Image.new("RGB", (40, 20)), Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "train" / "a.jpg", exif=exif)
+    document = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 20}],
+        "categories": [{"id": 1, "name": "box"}],
+        "annotations": [
+            {
+                "id": 1, "image_id": 1, "category_id": 1, "bbox": [3, 2, 9, 12],
+                "segmentation": [[3, 2, 12, 2, 12, 14, 3, 14]],
+            }
+        ],
+    }  # fmt: skip
+    path = tmp_path / "annotations" / "instances_train.json"
+    path.write_text(json.dumps(document))
+    target = with_outlines(open_dataset(str(tmp_path), "train")).target(0)
+    (mask,), (x1, y1, x2, y2) = target["masks"], target["boxes"][0].astype(int)
+    assert mask.shape == (40, 20)
+    assert mask[y1:y2, x1:x2].all() and mask.sum() == 9 * 12
+
+
+def test_what_is_too_thin_for_a_pixel_is_one():
+    """A speck, in which COCO's own program finds no pixel."""
+    mask = mask_of([[10.1, 12.1, 10.3, 12.1, 10.3, 12.3]], 30, 40)
+    assert mask[12, 10] and mask.sum() == 1
 
 
 def test_polygons_are_filled_as_coco_fills_them():

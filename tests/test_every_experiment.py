@@ -235,6 +235,10 @@ def test_mistakes_are_one_line(capsys, tmp_path, small):
     assert "--seeds takes different whole numbers" in complaint(capsys, *small, "--seeds", "1,1")
     assert "no preset 'tinny'" in complaint(capsys, *small, "--preset", "tinny")
     assert "no folder" in complaint(capsys, *small, "--data", str(tmp_path / "nowhere"))
+    assert "seed must be at most" in complaint(capsys, *small, "--seeds", str(2**64))
+    assert "iterations must be at most" in complaint(capsys, *small[:-1], str(10**13))
+    line = complaint(capsys, *small, "--preset", "ssd-tiny")
+    assert "the preset ssd-tiny is for ssd" in line
     line = complaint(capsys, "experiment", "equal-budgets", "--speed-only")
     assert "equal-budgets times nothing" in line
     (tmp_path / "mine").mkdir()
@@ -242,7 +246,17 @@ def test_mistakes_are_one_line(capsys, tmp_path, small):
     assert "not empty" in complaint(capsys, *small, "--out", str(tmp_path / "mine"))
     assert (tmp_path / "mine" / "table.md").read_text() == "mine"
     assert run(capsys, *small, "--seeds", "0")[0] == 0
-    line = complaint(capsys, *small[:-1], "3", "--seeds", "0")
-    assert "begun with iterations 2, not 3" in line
+    page = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    for more in (["--seeds", "0"], ["--speed-only"]):
+        line = complaint(capsys, *small[:-1], "3", *more)
+        assert "begun with iterations 2, not 3" in line
+    assert (tmp_path / "out" / "table.md").read_text(encoding="utf-8") == page
+    figures = tmp_path / "out" / "one" / "seed-0" / "evaluation.json"
+    whole = figures.read_bytes()
+    for damaged in ("{", "[]", '{"figures": {"AP": "x", "AP50": 0}}'):
+        figures.write_text(damaged)
+        assert f"{figures} is damaged" in complaint(capsys, *small, "--seeds", "0")
+    figures.unlink()
+    assert run(capsys, *small, "--seeds", "0")[0] == 0 and figures.read_bytes() == whole
     (tmp_path / "out" / "speed.json").write_text('{"seconds": {"one": "x"}}')
     assert "speed.json is damaged" in complaint(capsys, *small, "--seeds", "0")

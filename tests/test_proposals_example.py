@@ -1,6 +1,7 @@
 """The example from R-CNN to Faster R-CNN: its measure by hand, its steps on a small detector."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,11 @@ def test_recall_by_hand():
     truths = [BOXES[:2], BOXES[:0]]
     proposals = [BOXES[[2, 1, 0]], BOXES]
     assert [example.recall(proposals, truths, count) for count in (1, 2, 3)] == [0.0, 0.5, 1.0]
+
+
+def test_its_manual_names_the_options_that_it_has():
+    options = re.findall(r'add_argument\("(--\w+)"', PATH.read_text(encoding="utf-8"))
+    assert set(re.findall(r"--\w+", example.__doc__)) == set(options)
 
 
 def test_both_steps_see_the_same_kind_of_features():

@@ -14,7 +14,7 @@ from detector.commands.options import add_data, add_threads, add_weights
 from detector.datasets import open_dataset, splits
 from detector.datasets.layout import find_split
 from detector.datasets.learnable import measuring_line
-from detector.datasets.outlines import with_outlines
+from detector.datasets.outlines import NoOutlinesError, with_outlines
 from detector.datasets.problems import left_out, warning
 from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
@@ -69,7 +69,10 @@ def run(args: argparse.Namespace) -> int:
     )
     dataset = open_dataset(args.data, split, detector.classes, args.limit, with_others=True)
     if detector.model.has_masks:
-        dataset = with_outlines(dataset)
+        try:
+            dataset = with_outlines(dataset)
+        except NoOutlinesError:
+            print(printable(f"{split} has boxes only: the masks that are found are not measured"))
     problems = dataset.problems
     for line in (measuring_line(dataset, split), left_out(problems), warning(problems)):
         if line:

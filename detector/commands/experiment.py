@@ -83,6 +83,9 @@ def run(args: argparse.Namespace) -> int:
     with alone_in(out, "another experiment"):
         if not (out / "plan.json").exists() and not (out / "speed.json").exists():
             RunFolder(out).create()  # a mistake, if there are other things in it
+        if not args.speed_only or (out / "plan.json").exists():
+            # Before a table is written that says what was trained.
+            is_begun(out / "plan.json", plan.as_dict(), free=["seeds"])
         cost = cost_of_detector if experiment.is_timed else cost_of_backbone
         costs = {row.name: cost(row) for row in experiment.rows}
         seconds = speed(experiment, out) if experiment.is_timed else {}
@@ -92,7 +95,6 @@ def run(args: argparse.Namespace) -> int:
 
         write(findings(), plan, out)
         if not args.speed_only:
-            is_begun(out / "plan.json", plan.as_dict(), free=["seeds"])
             open_splits(plan.session)  # a mistake in the data is one line now
             for _ in train_all(experiment, plan, out):
                 write(findings(), plan, out)
@@ -116,9 +118,13 @@ def plan_of(args: argparse.Namespace, experiment: Experiment) -> Plan:
     train, val = choose_splits(data, args.train, args.val)
     session = Session(data=place_of(data), train=train, val=val)
     name = args.preset or ("tiny" if data == "shapes" else "laptop")
-    plan = Plan(session, name, iterations, [int(text) for text in args.seeds])
-    for row in experiment.rows:
-        plan.session_of(row, 0)  # a mistake is better found now
+    try:
+        plan = Plan(session, name, iterations, [int(text) for text in args.seeds])
+        for row in experiment.rows:
+            for seed in plan.seeds:
+                plan.session_of(row, seed)  # a mistake is better found now
+    except ValueError as error:
+        raise UserError(f"--iterations or --seeds: {error}") from error
     return plan
 
 

@@ -1,8 +1,8 @@
 """Print the layers of a detector, or of its backbone alone, for a picture of a given size.
 
 Of every layer the shape of its output, its parameters, its multiply-adds (what the thesis calls
-FLOPs) and its memory access (the thesis's equation 3-1). The layers of the detector's head run once
-for each proposal, not once for each picture: their multiply-adds stand below the table.
+FLOPs) and its memory access (the thesis's equation 3-1). The layers of a second stage run once for
+each proposal, not once for each picture: their multiply-adds stand below the table.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from detector.commands.options import add_threads, assignments
 from detector.detectors import DETECTORS
 from detector.detectors.light_head_rcnn import LightHeadRCNN
 from detector.errors import UserError
-from detector.heads.connected_head import ConnectedHead
+from detector.experiments.costs import region_multiply_adds
 from nn.models import NETWORKS
 from nn.table import did_you_mean
 
@@ -106,9 +106,10 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise UserError(f"--detector {args.detector}: {error}") from error
     print(nn.summary(model, (1, 3, height, width)))
-    if isinstance(getattr(model, "head", None), ConnectedHead):
-        head = sum(layer.weight.numel() for layer in model.head.children())
+    if head := region_multiply_adds(model):
         print(f"and for each proposal {head:,} multiply-adds in the head")
+    if model.has_masks:
+        print(f"and for each detection {model.mask_head.multiply_adds:,} for its mask")
     return 0
 
 

@@ -42,7 +42,8 @@ class ImageRecord:
     """One image: the annotations' ``id``, where it is and its upright size in pixels.
 
     ``missing`` is what to tell about a file that is not there; ``reduction`` by how much the sides
-    of a huge photograph are divided when it is decoded.
+    of a huge photograph are divided when it is decoded; ``turned`` EXIF's orientation, where the
+    annotations are those of the stored pixels: boxes are turned already, outlines not.
     """
 
     id: int
@@ -51,6 +52,7 @@ class ImageRecord:
     height: int
     missing: str = ""
     reduction: int = 1
+    turned: int = 1
 
     @property
     def decoded(self) -> tuple[int, int]:
@@ -143,8 +145,11 @@ class Dataset:
             target["masks"] = masks
         return target
 
-    def with_masks(self, outlines: Mapping[int, dict]) -> Dataset:
-        """A copy whose targets have masks; run-length encoded, by the ids of the annotations."""
+    def with_masks(self, outlines: Mapping[int, dict] | None) -> Dataset:
+        """A copy whose targets have masks; run-length encoded, by the ids of the annotations.
+
+        None for a copy whose targets have none.
+        """
         copied = copy.copy(self)
         copied.outlines = outlines
         return copied
@@ -251,7 +256,8 @@ class Dataset:
                     "iscrowd": int(row["crowd"]),
                 }
             )
-            if self.outlines is not None and not row["crowd"]:
+            outlined = self.outlines is not None
+            if outlined and (not row["crowd"] or int(row["id"]) in self.outlines):
                 annotations[-1]["segmentation"] = encode(self.mask(row))
         pairs = zip(self.category_ids, self.classes, strict=True)
         return {

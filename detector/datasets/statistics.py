@@ -38,6 +38,7 @@ class NetworkBoxes:
 def network_boxes(dataset: Dataset, short_side: int, max_side: int) -> NetworkBoxes:
     """The boxes in pixels of the network's input (see ``preprocess.network_size``)."""
     boxes, labels, images = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)], []
+    dataset = dataset.with_masks(None)  # they would be decoded for nothing
     for index, record in enumerate(dataset.images):
         target = dataset.target(index)
         new = network_size(record.decoded, short_side, max_side)

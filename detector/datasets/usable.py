@@ -129,6 +129,7 @@ def mend_size(dataset: Dataset, place: int, look: Look) -> Sequence[Problem]:
     what += f"{stated[1]}"
     if look.orientation in ON_ITS_SIDE and stated == size[::-1]:
         boxes[rows] = turn(boxes[rows], look.orientation, stated)
+        record = replace(record, turned=look.orientation)
         what += ": taken for boxes of the stored pixels, and turned as EXIF says"
     elif (boxes[rows][:, 2:] <= size).all() and not same_shape(stated, size):
         what += ": the boxes are taken for pixels of the picture"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from detector.detectors.backbones import backbone_of
-from detector.detectors.limits import check_size, connected_weights
+from detector.detectors.limits import check_size, connected_weights, pyramid_weights
 from detector.detectors.two_stage import TwoStageDetector, TwoStageSettings
 from detector.heads.fast_rcnn import FastRCNNHead, FastRCNNHeadSettings
 from detector.heads.region_head import RegionHead
@@ -67,7 +67,8 @@ class FasterRCNN(TwoStageDetector):
         backbone = backbone_of(numbers.backbone, num_classes)
         if numbers.neck == "fpn":
             channels, size = numbers.fpn.channels, numbers.head.pooled_size
-            neck_weights = 10 * channels * sum(map_.channels for map_ in backbone.maps.values())
+            neck_weights = pyramid_weights(channels, backbone.maps)
+            neck_weights += 9 * channels * numbers.rpn.channels
         else:
             name = map_of_stride(backbone.maps, numbers.rpn.stride)
             channels, size, neck_weights = backbone.maps[name].channels, numbers.head.pooled_size, 0

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from detector.detectors.yolo_v1 import YOLOv1Settings
     from detector.detectors.yolo_v2 import YOLOv2Settings
     from detector.heads.connected_head import ConnectedHeadSettings
+    from detector.heads.mask import MaskHeadSettings
 
 # Each is many times what the thesis's larger setting has, 9 million, 60 thousand, 2 million; the
 # heaviest head of the papers, Faster R-CNN's on VGG-16, has 121 million weights.
@@ -62,6 +63,30 @@ def connected_weights(
     """Of a head of so many hidden layers, about."""
     hidden, boxes = head.hidden_channels, 1 + num_classes if head.class_specific_boxes else 1
     return hidden * (in_features + (layers - 1) * hidden + 1 + num_classes + 4 * boxes)
+
+
+def pyramid_weights(channels: int, maps: Mapping[str, Map]) -> int:
+    """Of a feature pyramid of so many channels on the backbone's ``maps``, about."""
+    widest = max(map_.channels for map_ in maps.values())
+    return channels * (12 * widest + 45 * channels)
+
+
+def check_mask_size(
+    head: MaskHeadSettings, num_classes: int, in_channels: int, most_detections: int
+) -> None:
+    """Refuse such a branch for masks, beside a detector of its own size.
+
+    Raises:
+        ValueError: names the number and its limit.
+    """
+    C = head.channels
+    weights = 9 * C * (in_channels + head.convolutions * C)
+    weights += 4 * C * max(C, in_channels) + C * num_classes
+    samples = in_channels * (head.pooled_size * max(head.sampling_ratio, 1)) ** 2 * most_detections
+    refuse(
+        ("weights", weights, MOST_WEIGHTS),
+        ("samples of regions in a picture", samples, MOST_SAMPLES),
+    )
 
 
 def check_dense_size(settings: SSDSettings, num_classes: int, maps: Mapping[str, Map]) -> None:
@@ -114,8 +139,7 @@ def check_pyramid_size(
         ValueError: names the number and its limit.
     """
     image, neck, head = settings.image, settings.neck, settings.head
-    widest = max(channels for channels, _ in maps.values())
-    weights = neck.channels * (12 * widest + 45 * neck.channels)
+    weights = pyramid_weights(neck.channels, maps)
     weights += 9 * head.channels * (neck.channels + 2 * head.convolutions * head.channels)
     weights += 9 * head.channels * head.anchors.count * (4 + num_classes)
     cells = min(image.short_side, image.max_side) * image.max_side // neck.finest**2

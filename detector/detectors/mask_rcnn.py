@@ -16,6 +16,7 @@ import numpy as np
 
 import nn
 from detector.detectors.faster_rcnn import FasterRCNN, FasterRCNNSettings
+from detector.detectors.limits import check_mask_size
 from detector.detectors.two_stage import BatchPlan, Maps
 from detector.heads.mask import MaskHead, MaskHeadSettings
 
@@ -46,6 +47,8 @@ class MaskRCNN(FasterRCNN):
         super().__init__(num_classes, **settings)
         maps = self.backbone.maps if self.fpn is None else self.fpn.maps
         read = [maps[name] for name in self.head_maps]
+        most = self.settings.head.selector.max_detections
+        check_mask_size(self.settings.mask, num_classes, read[0].channels, most)
         self.mask_head = MaskHead(num_classes, read, self.settings.mask)
 
     def plan(

@@ -15,10 +15,11 @@ class Stages(NamedTuple):
     Attributes:
         size: (h, w) of the picture there.
         anchors: (M, 4).
+        levels: how many of them lie on each map.
         anchor_labels: (M,) int8, what training would tell each anchor, see ``parts.matching``.
         objectness: (M,) the probability that there is an object around each anchor, 0..1.
         moved: (M, 4) the anchors where the network moves them, cut off at the picture's edge.
-        best: (B,) the best ``pre_nms`` of them, which go into non-maximum suppression.
+        best: (B,) the best ``pre_nms`` of each map, which go into non-maximum suppression.
         proposals: (P, 4) what it leaves, best first.
         suspected: (P,) the objectness of each.
         pooled: (P, C, p, p) what the head cuts out for each.
@@ -31,6 +32,7 @@ class Stages(NamedTuple):
 
     size: tuple[int, int]
     anchors: np.ndarray
+    levels: tuple[int, ...]
     anchor_labels: np.ndarray
     objectness: np.ndarray
     moved: np.ndarray

@@ -13,7 +13,7 @@ from detector.parts.preprocess import network_size, resize, scale_boxes
 from nn import functional as F
 
 if TYPE_CHECKING:
-    from detector.detectors.two_stage import TwoStageDetector
+    from detector.detectors.two_stage import Maps, TwoStageDetector
 
 
 def stages_of(model: TwoStageDetector, image: np.ndarray, target: dict | None = None) -> Stages:
@@ -40,10 +40,11 @@ def stages_of(model: TwoStageDetector, image: np.ndarray, target: dict | None = 
     return Stages(
         size=size,
         anchors=maps.anchors,
+        levels=maps.levels,
         anchor_labels=settings.matcher(maps.anchors, truth, size, ignore).labels,
         objectness=F.sigmoid(maps.objectness).data[0],
         moved=clip(decode(maps.deltas.data[0], maps.anchors), size),
-        best=best_scores(maps.objectness.data[0], settings.test_selector.pre_nms),
+        best=best_of_each(maps, settings.test_selector.pre_nms),
         proposals=proposals,
         suspected=suspected,
         pooled=pooled.data,
@@ -53,3 +54,14 @@ def stages_of(model: TwoStageDetector, image: np.ndarray, target: dict | None = 
         exact=probabilities[P:],
         found=found,
     )
+
+
+def best_of_each(maps: Maps, count: int) -> np.ndarray:
+    """The ``count`` best anchors of each map, the best of all first."""
+    objectness, ends = maps.objectness.data[0], np.cumsum(maps.levels)
+    best = [
+        start + best_scores(objectness[start:end], count)
+        for start, end in zip([0, *ends], ends, strict=False)
+    ]
+    found = np.concatenate(best)
+    return found[np.argsort(-objectness[found], kind="stable")]

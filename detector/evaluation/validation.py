@@ -39,7 +39,8 @@ def measure(
     """
     model, detections = detector.model, []
     with Progress(title, len(dataset), unit="images") as progress:
-        for batch in Loader(dataset, None, 1, shuffle=False, cache_megabytes=0).epoch(0):
+        pictures = dataset.with_masks(None)  # what is there is not looked at before the end
+        for batch in Loader(pictures, None, 1, shuffle=False, cache_megabytes=0).epoch(0):
             (prediction,) = detector.predict(batch.images)
             (index,) = batch.indices
             record = dataset.images[index]

@@ -46,11 +46,15 @@ def cost_of_detector(row: Row) -> Cost:
 
 def regions_multiply_adds(model: Detector) -> int:
     """Of what looks at single proposals, for as many as there may be; 0 without proposals."""
-    rpn = getattr(model.settings, "rpn", None)
-    if rpn is None:
+    each = region_multiply_adds(model)
+    return model.settings.rpn.test_selector.post_nms * each if each else 0
+
+
+def region_multiply_adds(model: Detector) -> int:
+    """The same for one."""
+    if not hasattr(model.settings, "rpn"):
         return 0
-    each = sum(weight.numel() for weight in model.head.parameters() if weight.ndim > 1)
-    return rpn.test_selector.post_nms * each
+    return sum(weight.numel() for weight in model.head.parameters() if weight.ndim > 1)
 
 
 def seconds_of(rows: Sequence[Row]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from detector.detectors import DETECTORS
 from detector.detectors.detector import Detector
-from detector.errors import UserError
+from detector.errors import MALFORMED, UserError
 from detector.interruption import Interrupted
 from detector.progress import tell
 from detector.training.presets import FROM_RANDOM_WEIGHTS, preset
@@ -115,8 +115,14 @@ def preset_of(row: Row, name: str) -> str:
     """The detector's own form of ``tiny`` or ``laptop``; see ``training.one_stage_presets``.
 
     Raises:
-        UserError: there is none of any other preset.
+        UserError: there is none of any other preset, or it is not one of the light head's.
     """
+    own = preset(name).detector
+    if own != LIGHT_HEAD:
+        raise UserError(
+            f"the preset {name} is for {own}: choose one of {LIGHT_HEAD}'s, as tiny or laptop; "
+            "those of the other detectors are made of it"
+        )
     if row.detector == LIGHT_HEAD:
         return name
     own = {"tiny": f"{row.detector}-tiny", "laptop": row.detector}
@@ -176,12 +182,25 @@ def train_all(experiment: Experiment, plan: Plan, out: Path) -> Iterator[None]:
 
 
 def results(experiment: Experiment, plan: Plan, out: Path) -> dict[str, dict[str, list[float]]]:
-    """Of each row, each figure in percent, one for each seed that is done."""
+    """Of each row, each figure in percent, one for each seed that is done.
+
+    Raises:
+        UserError: a run's figures are damaged.
+    """
     found: dict[str, dict[str, list[float]]] = {}
     for row in experiment.rows:
         paths = [folder_of(out, row, seed).evaluation for seed in plan.seeds]
-        done = [read_json(path)["figures"] for path in paths if path.exists()]
-        found[row.name] = {
-            name: [100 * (figures[name] or 0.0) for figures in done] for name in FIGURES
-        }
+        done = [figures_of(path) for path in paths if path.exists()]
+        found[row.name] = {name: [figures[name] for figures in done] for name in FIGURES}
     return found
+
+
+def figures_of(path: Path) -> dict[str, float]:
+    """``FIGURES`` of an ``evaluation.json``, in percent."""
+    try:
+        figures = read_json(path)["figures"]
+        return {name: 100 * float(figures[name] or 0.0) for name in FIGURES}
+    except MALFORMED as error:
+        raise UserError(
+            f"{path} is damaged ({error}): remove it, and the same command measures again"
+        ) from error

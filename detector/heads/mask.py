@@ -82,6 +82,13 @@ class MaskHead(nn.Module):
         """m, cells along a side of a mask."""
         return 2 * self.settings.pooled_size
 
+    @property
+    def multiply_adds(self) -> int:
+        """Of one region."""
+        before = [*self.convolutions.parameters(), *self.upsample.parameters()]
+        weights = sum(weight.numel() for weight in before if weight.ndim > 1)
+        return self.settings.pooled_size**2 * (weights + 4 * self.masks.weight.numel())
+
     def forward(self, features: tuple[nn.Tensor, ...], rois: np.ndarray) -> nn.Tensor:
         """Logits (K, classes, m, m) of the regions (K, 5)."""
         settings = self.settings

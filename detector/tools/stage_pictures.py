@@ -52,22 +52,31 @@ def outlined(seen: np.ndarray, groups: Sequence[tuple[np.ndarray | None, tuple]]
 
 
 def glowing(seen: np.ndarray, stages: Stages) -> np.ndarray:
-    """The picture, dark where no anchor of a cell is taken for an object."""
-    centres = (stages.anchors[:, :2] + stages.anchors[:, 2:]) / 2
+    """The picture, dark where no anchor of a cell is taken for an object, on whichever map."""
+    size, ends = seen.shape[:2], np.cumsum(stages.levels)
+    light = np.zeros(size)
+    for start, end in zip([0, *ends], ends, strict=False):
+        part = light_of(stages.anchors[start:end], stages.objectness[start:end], size)
+        light = np.maximum(light, part)
+    return enlarged(np.uint8(seen * (0.15 + 0.85 * light[..., None])))
+
+
+def light_of(anchors: np.ndarray, objectness: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The surest anchor of each cell of one map, 0..1, spread over a picture of ``size`` (h, w)."""
+    centres = (anchors[:, :2] + anchors[:, 2:]) / 2
     xs, ys = (np.unique(centres[:, axis].round(2)) for axis in (0, 1))
     highest = np.zeros((len(ys), len(xs)))
     places = (
         np.searchsorted(ys, centres[:, 1].round(2)),
         np.searchsorted(xs, centres[:, 0].round(2)),
     )
-    np.maximum.at(highest, places, stages.objectness)
-    cell = xs[1] - xs[0] if len(xs) > 1 else seen.shape[1]
-    size = tuple(max(1, round(count * cell)) for count in highest.shape)
-    light = Image.fromarray(np.uint8(255 * highest)).resize(size[::-1], Image.Resampling.BILINEAR)
-    height, width = seen.shape[:2]
-    light = np.asarray(light)[:height, :width, None] / 255
-    light = np.pad(light, ((0, height - len(light)), (0, width - light.shape[1]), (0, 0)), "edge")
-    return enlarged(np.uint8(seen * (0.15 + 0.85 * light)))
+    np.maximum.at(highest, places, objectness)
+    cell = 2 * xs[0]  # the first cell's centre is in its middle
+    shape = tuple(max(1, round(count * cell)) for count in highest.shape)
+    light = Image.fromarray(np.uint8(255 * highest)).resize(shape[::-1], Image.Resampling.BILINEAR)
+    height, width = size
+    light = np.asarray(light)[:height, :width] / 255
+    return np.pad(light, ((0, height - len(light)), (0, width - light.shape[1])), "edge")
 
 
 def cut_out(seen: np.ndarray, box: np.ndarray, side: int = 140) -> np.ndarray:
