@@ -70,6 +70,8 @@ CLASS = {
     "wrong-sum": (asked("6", "2 * x"), "wrong: count again.", RIGHT, ""),
     "wrong-double": (asked("5", "x * x"), RIGHT, "wrong: of 1 you return 1.", ""),
     "both-wrong": (asked("23", "x"), "wrong: count again.", "wrong: of 1 you return 1.", ""),
+    "wrong-and-prints": (asked("6", "print(x, end=' ') or x * x"), "wrong: count again.",
+                         "wrong: of 1 you return 1.", ""),
     "blank": (asked(), BLANK, BLANK, ""),
     "first-only": (asked("5"), RIGHT, BLANK, ""),
     "second-only": (asked("...", "x + x"), BLANK, RIGHT, ""),
@@ -165,7 +167,7 @@ def hold_to(name, row):
 
 
 def test_some_hand_ins(chapters, tmp_path):
-    names = ("right", "wrong-sum", "blank", "check-changed", "patched", "exit", "broken-json")
+    names = ("right", "wrong-and-prints", "blank", "check-changed", "patched", "exit", "empty")
     rows = grade_class(names, chapters, tmp_path)
     assert sorted(rows) == sorted(names)
     for name in names:
@@ -173,9 +175,9 @@ def test_some_hand_ins(chapters, tmp_path):
 
 
 @pytest.mark.nightly
-def test_a_class_of_thirty(chapters, tmp_path):
+def test_a_whole_class(chapters, tmp_path):
     rows = grade_class(CLASS, chapters, tmp_path)
-    assert len(rows) == len(CLASS) == 30
+    assert len(rows) == len(CLASS) >= 30
     for name in CLASS:
         if name != "memory" or sys.platform == "linux":  # others have no such limit
             hold_to(name, rows[name])
