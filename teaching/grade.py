@@ -97,13 +97,14 @@ def hand_ins(named: list[str]) -> list[Path]:
     found = []
     for name in named:
         if Path(name).is_dir():
-            found += sorted(Path(name).glob("*.ipynb"))
+            these = sorted(Path(name).glob("*.ipynb"))
         elif os.path.lexists(name):
-            found.append(Path(name))
+            these = [Path(name)]
         else:
-            found += [Path(each) for each in sorted(glob.glob(name))]
-        if not found:
+            these = [Path(each) for each in sorted(glob.glob(name))]
+        if not these:
             raise UserError(f"there is no notebook {printable(name)}")
+        found += these
     return list(dict.fromkeys(found))
 
 

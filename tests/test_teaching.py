@@ -16,7 +16,7 @@ from small_book import CODE, TEXT, write
 
 from book.folders import CHAPTERS, ROOT, notebooks
 from exercises.exercise import Exercise
-from teaching.hand_in import checks, read_chapters, read_hand_in
+from teaching.hand_in import Unreadable, checks, read_chapters, read_hand_in
 from teaching.student import write_student
 
 CHECKS = '''
@@ -67,6 +67,8 @@ TIME = "wrong: its cell stops with the limit of time: it does not come to an end
 CLASS = {
     "right": (asked("5", "2 * x"), RIGHT, RIGHT, ""),
     "another-way": (asked("4 + base", "x * 2.0"), RIGHT, RIGHT, ""),
+    "not-among-mine": (asked("5 + ('LIGHTHEAD_MINE' in __import__('os').environ)", "2 * x"),
+                       RIGHT, RIGHT, ""),
     "wrong-sum": (asked("6", "2 * x"), "wrong: count again.", RIGHT, ""),
     "wrong-double": (asked("5", "x * x"), RIGHT, "wrong: of 1 you return 1.", ""),
     "both-wrong": (asked("23", "x"), "wrong: count again.", "wrong: of 1 you return 1.", ""),
@@ -167,7 +169,8 @@ def hold_to(name, row):
 
 
 def test_some_hand_ins(chapters, tmp_path):
-    names = ("right", "wrong-and-prints", "blank", "check-changed", "patched", "exit", "empty")
+    names = ("right", "not-among-mine", "wrong-and-prints", "blank", "check-changed", "patched")
+    names += ("exit", "broken-json")
     rows = grade_class(names, chapters, tmp_path)
     assert sorted(rows) == sorted(names)
     for name in names:
@@ -207,6 +210,32 @@ def test_our_own_chapters_are_read():
         )
     assert checks("exercises.a.check((x, y))\nother.check(1)") == [("a", "(x, y)")]
     assert checks("this is no Python") == []
+    deep = "a" + ".b" * 1500
+    assert checks(f"{deep}(1)\nexercises.a.check({deep})\nexercises.c.check(1)") == [("c", "1")]
+
+
+def test_a_hand_in_that_is_no_file_or_no_text_is_a_row(chapters, tmp_path):
+    known = read_chapters(chapters)
+    (tmp_path / "folder.ipynb").mkdir()
+    (tmp_path / "nowhere.ipynb").symlink_to(tmp_path / "none")
+    (tmp_path / "endless.ipynb").symlink_to("/dev/zero")
+    half = json.dumps({"cells": [{"cell_type": "code", "source": "# 01 \ud800"}]})
+    (tmp_path / "half.ipynb").write_text(half)
+    write(tmp_path / "long.ipynb", TITLE, CODE("x = 1\n" * 200_000))
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    for name, reason in (
+        ("folder", "no ordinary file"), ("pipe", "no ordinary file"), ("half", "no notebook"),
+        ("endless", "no ordinary file"), ("nowhere", "cannot be read"), ("long", "too large"),
+    ):  # fmt: skip
+        with pytest.raises(Unreadable, match=reason):
+            read_hand_in(tmp_path / f"{name}.ipynb", known)
+
+
+def test_each_notebook_that_is_named_must_be_there(capsys, chapters, tmp_path):
+    (tmp_path / "a.ipynb").write_bytes(b"")
+    words = ["grade", tmp_path / "a.ipynb", tmp_path / "b.ipynb", "--chapters", chapters]
+    assert "no notebook" in complaint(capsys, *words, "--out", tmp_path / "grades.csv")
+    assert not (tmp_path / "grades.csv").exists()
 
 
 @pytest.mark.nightly
