@@ -17,7 +17,7 @@ from small_book import CODE, TEXT, write
 from book.folders import CHAPTERS, ROOT, notebooks
 from exercises.exercise import Exercise
 from teaching.hand_in import Unreadable, checks, read_chapters, read_hand_in
-from teaching.student import write_student
+from teaching.student import answered, write_student
 
 CHECKS = '''
 """The exercises of a small chapter."""
@@ -306,6 +306,29 @@ def test_what_is_handed_out_is_what_we_check(handed_out, path):
     done = python(code, handed_out)
     asked = read_chapters(CHAPTERS)[path.name[:2]].answers  # in the order of the notebook
     assert sorted(json.loads(done.stdout)) == sorted(asked)
+
+
+def test_what_somebody_answered_in_the_notebooks_is_said(tmp_path):
+    assert answered(CHAPTERS) == []
+    ours, out = tmp_path / "chapters", tmp_path / "out"
+    shutil.copytree(CHAPTERS / "exercises", ours / "exercises")
+    (path,) = [path for path in notebooks() if path.name.startswith("10")]
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    cells = {cell["id"]: cell for cell in notebook["cells"]}
+    (hunt,) = [cell for cell in cells.values() if "exercises.hunt.check(" in cell["source"][-1]]
+    hunt["source"] = [
+        line.replace("length // size for", "length / size for") for line in hunt["source"]
+    ]
+    stub = next(cell for cell in cells.values() if "...  # your answer" in "".join(cell["source"]))
+    stub["source"] = [line.replace("...  # your", "7  # your") for line in stub["source"]]
+    stub |= {"outputs": [{"output_type": "stream", "name": "stdout", "text": "Indeed 7!"}]}
+    (ours / path.name).write_text(json.dumps(notebook), encoding="utf-8")
+    (ours / "my solutions.ipynb").write_text("{}")
+    ((name, _),) = checks("".join(stub["source"]))
+    assert sorted(answered(ours)) == sorted(["10 hunt", f"10 {name}"])
+    write_student(ours, out)
+    assert [each.name for each in out.glob("*.ipynb")] == [path.name]
+    assert "Indeed 7!" not in (out / path.name).read_text(encoding="utf-8")
 
 
 def test_other_files_are_not_replaced(tmp_path):
