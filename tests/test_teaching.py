@@ -192,8 +192,14 @@ def test_the_table_replaces_only_a_table_of_ours(capsys, chapters, tmp_path):
     words = ["grade", tmp_path, "--chapters", chapters, "--out", tmp_path / "grades.csv"]
     for _ in range(2):
         assert run(capsys, *words)[0] == 0
-    (tmp_path / "grades.csv").write_text("name,grade\nEve,A\n")
-    assert "is there already" in complaint(capsys, *words)
+    text = (tmp_path / "grades.csv").read_text(encoding="utf-8-sig")
+    of_detect = text.replace("hand-in (lighthead)", "picture (lighthead)", 1)
+    with_a_column = text.replace("note\n", "note,my remarks\n", 1)
+    assert text != with_a_column
+    for other in ("name,grade\nEve,A\n", of_detect, with_a_column):
+        (tmp_path / "grades.csv").write_text(other, encoding="utf-8-sig")
+        assert "is there already" in complaint(capsys, *words)
+        assert (tmp_path / "grades.csv").read_text(encoding="utf-8-sig") == other
     assert "no chapter with exercises" in complaint(
         capsys, "grade", tmp_path, "--chapters", tmp_path / "exercises", "--out", tmp_path / "x.csv"
     )
