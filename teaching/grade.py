@@ -148,7 +148,7 @@ def is_own_table(path: str | os.PathLike) -> bool:
     if not own_files.is_own_table(path):
         return False
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
-        columns = next(csv.reader([file.readline(2**20)]), [])
+        columns = next(csv.reader([file.readline(2**16)]), [])
     known = columns[: len(COLUMNS)] == COLUMNS
     return known and all(map(OF_EXERCISE.fullmatch, columns[len(COLUMNS) :]))
 
