@@ -101,6 +101,7 @@ if __name__ == "__main__":
         write_student(CHAPTERS, STUDENT)
     except ValueError as error:
         raise SystemExit(f"student: {error}") from None
+    shutil.copyfile(ROOT / "LICENSE", STUDENT / "LICENSE")
     if own := answered(CHAPTERS):
         print(f"answered in your notebooks, and handed out so: {', '.join(own)}", file=sys.stderr)
     print(f"the chapters to hand out: {STUDENT}")

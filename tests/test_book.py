@@ -204,6 +204,7 @@ def test_a_chapter_to_take_away_has_what_it_imports(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         archive.extractall(tmp_path)
     assert [path.name for path in notebooks(tmp_path / "chapters")] == [name]
+    assert (tmp_path / "chapters" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
     assert not list(tmp_path.rglob("*.pyc")) and not list(tmp_path.rglob("progress.json"))
     code = (
         "from support import figures; from exercises import chapter_01; chapter_01.paths.verify()"
