@@ -228,10 +228,12 @@ def test_a_hand_in_that_is_no_file_or_no_text_is_a_row(chapters, tmp_path):
     half = json.dumps({"cells": [{"cell_type": "code", "source": "# 01 \ud800"}]})
     (tmp_path / "half.ipynb").write_text(half)
     write(tmp_path / "long.ipynb", TITLE, CODE("x = 1\n" * 200_000))
+    write(tmp_path / "again.ipynb", TEXT("exercises " * 100_000))  # at once, not in an hour
     os.mkfifo(tmp_path / "pipe.ipynb")
     for name, reason in (
         ("folder", "no ordinary file"), ("pipe", "no ordinary file"), ("half", "no notebook"),
         ("endless", "no ordinary file"), ("nowhere", "cannot be read"), ("long", "too large"),
+        ("again", "no chapter"),
     ):  # fmt: skip
         with pytest.raises(Unreadable, match=reason):
             read_hand_in(tmp_path / f"{name}.ipynb", known)
