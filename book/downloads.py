@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from book.folders import CHAPTERS
+from book.folders import CHAPTERS, ROOT
 from nn.files import atomic_file
 
 FOLDERS = ("exercises", "support", "map")
@@ -19,9 +19,11 @@ def write_archive(name: str, out: Path, chapters: Path = CHAPTERS) -> None:
     files = [chapters / name, *(chapters / page for page in PAGES)]
     for folder in (*FOLDERS, *(["photographs"] if name.startswith(PHOTOGRAPHS) else [])):
         files += sorted((chapters / folder).rglob("*"))
+    places = {path.relative_to(chapters).as_posix(): path for path in files}
+    places["LICENSE"] = ROOT / "LICENSE"  # which goes with every copy
     with atomic_file(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in files:
+        for inside, path in places.items():
             if path.is_file() and "__pycache__" not in path.parts:
-                place = zipfile.ZipInfo(f"chapters/{path.relative_to(chapters)}", LONG_AGO)
+                place = zipfile.ZipInfo(f"chapters/{inside}", LONG_AGO)
                 place.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(place, path.read_bytes())

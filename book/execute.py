@@ -83,9 +83,11 @@ def execute(path: Path) -> Execution:
 
 
 def environment(settings: str) -> dict[str, str]:
-    """The kernel's environment: the user's, but for IPython's own settings and start-up files."""
-    mine = {"IPYTHONDIR": settings, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    return {name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | mine
+    """The kernel's environment: the user's, but for IPython's own settings and start-up files, and
+    for the answers that a reader has kept: a book is the same for everyone, and changes none."""
+    own = {"IPYTHONDIR": settings, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    own["LIGHTHEAD_MINE"] = str(Path(settings, "mine"))
+    return {name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | own
 
 
 def progress(notebook: nbformat.NotebookNode) -> tqdm:

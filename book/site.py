@@ -24,8 +24,6 @@ from book.prose import Prose, Section
 TEMPLATES = Path(__file__).parent / "templates"
 CURRENT = ' aria-current="page"'
 ASSETS = ("style.css", "theme.js", "page.js", "search.js", "playground.js")
-# Which of a chapter's figures stands on the first page, where it is not the first.
-COVERS: dict[str, int] = {}
 
 
 @dataclass
@@ -36,7 +34,7 @@ class Chapter:
     number: str  # "07"
     title: str
     question: str  # HTML of the paragraph under the title
-    figure: str  # HTML of a figure of it, "" if it has none
+    figure: str  # HTML of its first figure, "" if it has none
     body: str
     sections: list[Section]
 
@@ -103,11 +101,11 @@ def read_chapter(path: Path) -> Chapter:
             # In place of "Not answered yet", which says nothing to whoever reads.
             folded = hints(number, cell.source)
             parts += [folded] if folded else cells.outputs(cell.outputs)
-    figures = re.findall(r"<figure.*?>(<img.*?>)</figure>", "".join(parts), re.DOTALL)
     question = parts[0].partition("</h1>")[2].partition("</p>")[0].strip() + "</p>"
-    figure = figures[min(COVERS.get(number, 0), len(figures) - 1)] if figures else ""
     body = "\n".join(parts)
-    return Chapter(f"{path.stem}.html", number, title, question, figure, body, prose.sections)
+    figure = re.search(r"<figure[^>]*>(<img[^>]*>)</figure>", body)
+    first = figure[1] if figure else ""
+    return Chapter(f"{path.stem}.html", number, title, question, first, body, prose.sections)
 
 
 def chapter_page(before: Chapter | None, chapter: Chapter, after: Chapter | None) -> str:

@@ -19,6 +19,7 @@ import glob
 import importlib.util
 import io
 import os
+import re
 from pathlib import Path
 
 from book.folders import CHAPTERS
@@ -37,6 +38,8 @@ A folder stands for all notebooks in it. A chapter takes up to three minutes to 
 hand-in of it.
 """
 FIRST = own_files.GRADES.rstrip(",")
+COLUMNS = [FIRST, "chapter", "right", "asked", "note"]
+OF_EXERCISE = re.compile(r"\d\d \w+")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +75,7 @@ def positive(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     paths = hand_ins(args.hand_ins)
-    own_files.check_results_file(args.out, "--out", own_files.is_own_table)
+    own_files.check_results_file(args.out, "--out", is_own_table)
     if importlib.util.find_spec("nbclient") is None or not importlib.util.find_spec("ipykernel"):
         raise UserError("grade runs notebooks: pip install 'lighthead[notebooks]'")
     try:
@@ -97,13 +100,14 @@ def hand_ins(named: list[str]) -> list[Path]:
     found = []
     for name in named:
         if Path(name).is_dir():
-            found += sorted(Path(name).glob("*.ipynb"))
+            these = sorted(Path(name).glob("*.ipynb"))
         elif os.path.lexists(name):
-            found.append(Path(name))
+            these = [Path(name)]
         else:
-            found += [Path(each) for each in sorted(glob.glob(name))]
-        if not found:
+            these = [Path(each) for each in sorted(glob.glob(name))]
+        if not these:
             raise UserError(f"there is no notebook {printable(name)}")
+        found += these
     return list(dict.fromkeys(found))
 
 
@@ -127,7 +131,7 @@ def grade(path: Path, chapters: dict[str, Chapter], args: argparse.Namespace) ->
 def write(out: str, rows: list[dict[str, object]], chapters: dict[str, Chapter]) -> None:
     """The table: what every hand-in has, then a column for each exercise of their chapters."""
     seen = {row["chapter"] for row in rows}
-    columns = [FIRST, "chapter", "right", "asked", "note"]
+    columns = list(COLUMNS)
     for number in sorted(seen - {""}):
         columns += [f"{number} {name}" for name in chapters[number].answers]
     text = io.StringIO(newline="")
@@ -137,6 +141,16 @@ def write(out: str, rows: list[dict[str, object]], chapters: dict[str, Chapter])
         table.writerow({name: harmless(value) for name, value in row.items()})
     with atomic_file(out) as file:
         file.write(text.getvalue().encode("utf-8-sig"))
+
+
+def is_own_table(path: str | os.PathLike) -> bool:
+    """Whether it is a table of grades with no column but ours: a teacher's own would be lost."""
+    if not own_files.is_own_table(path):
+        return False
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
+        columns = next(csv.reader([file.readline(2**16)]), [])
+    known = columns[: len(COLUMNS)] == COLUMNS
+    return known and all(map(OF_EXERCISE.fullmatch, columns[len(COLUMNS) :]))
 
 
 def harmless(value: object) -> str:

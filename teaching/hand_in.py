@@ -8,8 +8,11 @@ same, and what happened to the line is noted.
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
+import stat
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +20,9 @@ from pathlib import Path
 from nn.printable import printable
 
 MOST_BYTES = 2**26  # of a hand-in with all its pictures
+MOST_CODE = 2**20  # characters in all its cells of code, which are taken apart
 TITLE = re.compile(r"# (\d\d) · ")
-IMPORT = re.compile(r"\bexercises\b.*\bchapter_(\d\d)\b")
+IMPORT = re.compile(r"\bexercises\b.{,80}\bchapter_(\d\d)\b")  # not .*: a line may be long
 
 
 class Unreadable(Exception):  # noqa: N818 (it is the hand-in that is)
@@ -73,6 +77,8 @@ def read_hand_in(path: Path, chapters: dict[str, Chapter]) -> HandIn:
         Unreadable: it is no notebook, or none of these chapters.
     """
     told = list(read_cells(path))
+    if sum(len(cell.source) for kind, cell in told if kind == "code") > MOST_CODE:
+        raise Unreadable(f"too large: more than {MOST_CODE >> 20} MB of code")
     numbers = [match[1] for _, cell in told if (match := TITLE.match(cell.source))]
     numbers += [match[1] for _, cell in told if (match := IMPORT.search(cell.source))]
     numbers = [number for number in numbers if number in chapters]
@@ -91,12 +97,15 @@ def read_cells(path: Path) -> Iterator[tuple[str, Cell]]:
         Unreadable: it is no notebook.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise Unreadable("no notebook: no ordinary file")
         if path.stat().st_size > MOST_BYTES:
             raise Unreadable(f"too large: more than {MOST_BYTES >> 20} MB")
         cells = json.loads(path.read_bytes())["cells"]
         for cell in cells:
             source = cell["source"]
             text = source if isinstance(source, str) else "".join(source)
+            text.encode()  # half a character is a ValueError here, and none in the kernel's way
             yield cell["cell_type"], Cell(str(cell.get("id", "")), text)
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror}") from None
@@ -108,14 +117,16 @@ def read_cells(path: Path) -> Iterator[tuple[str, Cell]]:
 
 def checks(source: str) -> list[tuple[str, str]]:
     """The name and the answer of each ``exercises.NAME.check(ANSWER)``; none where the cell is no
-    Python."""
-    return [
-        (node.func.value.attr, ast.unparse(node.args[0]))
-        for node in _nodes(source, ast.Call)
-        if len(node.args) == 1 and ast.unparse(node.func).startswith("exercises.")
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "check"
-        if isinstance(node.func.value, ast.Attribute)
-    ]
+    Python, or nested too deeply to be written down again."""
+    found = []
+    for node in _nodes(source, ast.Call):
+        match node:
+            case ast.Call(
+                ast.Attribute(ast.Attribute(ast.Name("exercises"), name), "check"), [answer]
+            ):
+                with contextlib.suppress(RecursionError):
+                    found.append((name, ast.unparse(answer)))
+    return found
 
 
 def _place(hand_in: HandIn, name: str) -> None:
@@ -154,7 +165,9 @@ def _looks_at_answers(source: str) -> bool:
 
 def _nodes(source: str, kind: type) -> Iterator[ast.AST]:
     try:
-        tree = ast.parse(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the student's slips are not the teacher's
+            tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     yield from (node for node in ast.walk(tree) if isinstance(node, kind))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellTimeoutError
 
 from book.folders import ROOT
 from nn.printable import printable
@@ -117,8 +117,9 @@ def _run(notebook: nbformat.NotebookNode, folder: str, limits: Limits) -> str:
     started = time.monotonic()
     try:
         asyncio.run(_within(client, folder, limits.seconds))
-    except (asyncio.TimeoutError, CellTimeoutError, DeadKernelError):
-        # Whoever notices first: at the limit the kernel is ended, which looks like a dead one.
+    except (asyncio.TimeoutError, CellTimeoutError, RuntimeError):
+        # Whoever notices first: at the limit the kernel is ended, which looks like a dead one. (A
+        # RuntimeError is a kernel that died, or that did not come up.)
         is_late = time.monotonic() - started >= limits.seconds
         return f"stopped after {limits.seconds:.0f} s" if is_late else "the kernel died"
     return ""
@@ -133,7 +134,8 @@ async def _within(client: Client, folder: str, seconds: float) -> None:
         group = group or getattr(client.km.provisioner, "pgid", None)
 
     client.on_cell_start = remember
-    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    dropped = ("MPLBACKEND", "LIGHTHEAD_MINE")  # answers are kept in the temporary folder
+    environment = {name: value for name, value in os.environ.items() if name not in dropped}
     environment |= {"IPYTHONDIR": folder, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     environment |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -8,12 +8,15 @@ reach: who wants the answers finds this repository.
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shutil
+import sys
 import zlib
 from pathlib import Path
 
-from book.folders import CHAPTERS, ROOT
+from book.folders import CHAPTERS, ROOT, notebooks
+from teaching.hand_in import checks, read_cells
 
 STUDENT = ROOT / "build" / "student"
 SEALED = '''"""The checks of a chapter. The answers are with your teacher."""
@@ -28,6 +31,8 @@ from exercises.exercise import Exercise
 
 Exercise.answers_out_of_sight = True
 """
+STUB = re.compile(r"\.\.\. +# your answer")
+FUNCTION = re.compile(r"^def .*?(?=\n\n\n)", re.MULTILINE | re.DOTALL)
 WITH_ANSWERS = ("chapter_[0-9][0-9].py", "own_*.py")
 LEFT_OUT = shutil.ignore_patterns("*.ipynb", "__pycache__", ".*", "progress.json", *WITH_ANSWERS)
 
@@ -53,8 +58,35 @@ def write_student(chapters: Path, folder: Path, with_notebooks: bool = True) -> 
         text = sealed(path.read_text(encoding="utf-8"))
         (folder / "exercises" / path.name).write_text(text, encoding="utf-8")
     if with_notebooks:
-        for path in chapters.glob("*.ipynb"):
-            shutil.copyfile(path, folder / path.name)
+        for path in notebooks(chapters):
+            (folder / path.name).write_text(without_outputs(path), encoding="utf-8")
+
+
+def without_outputs(path: Path) -> str:
+    """A notebook as nobody has run it yet: an output may show an answer."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": None}
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def answered(chapters: Path) -> list[str]:
+    """The exercises, "08 iou", whose stub is gone from the notebook: somebody answered them there.
+
+    A bug hunt is answered when its function is not the one that the exercise hands out.
+    """
+    found = []
+    for path in notebooks(chapters):
+        number = path.name[:2]
+        exercises = (chapters / "exercises" / f"chapter_{number}.py").read_text(encoding="utf-8")
+        for kind, cell in read_cells(path):
+            for name, _ in checks(cell.source) if kind == "code" else ():
+                function = FUNCTION.search(cell.source)
+                as_handed_out = function and function[0] in exercises
+                if not STUB.search(cell.source) and not (name == "hunt" and as_handed_out):
+                    found.append(f"{number} {name}")
+    return found
 
 
 def sealed(source: str) -> str:
@@ -69,4 +101,7 @@ if __name__ == "__main__":
         write_student(CHAPTERS, STUDENT)
     except ValueError as error:
         raise SystemExit(f"student: {error}") from None
+    shutil.copyfile(ROOT / "LICENSE", STUDENT / "LICENSE")
+    if own := answered(CHAPTERS):
+        print(f"answered in your notebooks, and handed out so: {', '.join(own)}", file=sys.stderr)
     print(f"the chapters to hand out: {STUDENT}")

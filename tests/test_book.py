@@ -27,11 +27,15 @@ from exercises.exercise import Exercise
 
 def test_a_chapter_runs_where_it_lies_in_a_fresh_kernel(tmp_path):
     (tmp_path / "neighbour.py").write_text("VALUE = 6\n")
-    path = write(tmp_path / "01_one.ipynb", CODE("import neighbour"), CODE("neighbour.VALUE * 7"))
+    mine = CODE("import os; os.environ['LIGHTHEAD_MINE']")
+    times = CODE("neighbour.VALUE * 7")
+    path = write(tmp_path / "01_one.ipynb", CODE("import neighbour"), times, mine)
     execution = executing.execute(path)
     assert execution.complaints == []
-    assert execution.notebook.cells[1].outputs[0].data["text/plain"] == "42"
-    assert len(execution.notebook.cells) == 2
+    _, times, mine = (cell.outputs for cell in execution.notebook.cells)
+    assert times[0].data["text/plain"] == "42"
+    kept = mine[0].data["text/plain"].strip("'")  # not among the answers of who makes the book
+    assert kept.endswith("mine") and kept != os.environ["LIGHTHEAD_MINE"]
     assert execution.seconds > 0 and execution.processor_seconds > 0
 
 
@@ -200,6 +204,7 @@ def test_a_chapter_to_take_away_has_what_it_imports(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         archive.extractall(tmp_path)
     assert [path.name for path in notebooks(tmp_path / "chapters")] == [name]
+    assert (tmp_path / "chapters" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
     assert not list(tmp_path.rglob("*.pyc")) and not list(tmp_path.rglob("progress.json"))
     code = (
         "from support import figures; from exercises import chapter_01; chapter_01.paths.verify()"

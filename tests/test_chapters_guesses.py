@@ -48,6 +48,7 @@ def test_there_are_thirty():
         (7, np.int64(7), "You guessed 7. It is 7: right!"),
         ("12 %", 12.0, "You guessed 12. It is 12: right!"),
         ("1,000", 1000, "You guessed 1,000. It is 1,000: right!"),
+        ("0,5", 0.5, "The answer to the question above: 0.5."),
         (5, 0, "You guessed 5. It is 0, 5 less."),
         (0, 5, "You guessed 0. It is 5, 5 more."),
         (-1, 2, "You guessed -1. It is 2, 3 more."),
@@ -90,9 +91,14 @@ def test_what_is_no_guess_is_told_so(capsys):
     guess(12)
     guess("many")
     guess("perhaps", "yes", "no")
+    guess(18, 0).beside(18000)
+    guess(5).beside("yes")
     assert capsys.readouterr().out.splitlines() == [
         "No guess: 'many' is not a number. (You may go on all the same.)",
         "No guess: 'perhaps' is not one of 'yes', 'no'. (You may go on all the same.)",
+        "No guess: (18, 0) is not a number. (You may go on all the same.)",
+        "The answer to the question above: 18,000.",
+        "The answer to the question above: yes.",
     ]
 
 

@@ -152,6 +152,17 @@ def test_a_folder_that_cannot_be_written(mine):
     assert nms.keep(nms.reference).startswith("(mine/nms.py was not written: ")
 
 
+@pytest.mark.parametrize(("named", "found"), [("kept", "kept/mine"), ("kept/mine", "kept/mine")])
+def test_another_folder(tmp_path, named, found):
+    code = "from exercises import keeping; print(keeping.FOLDER)"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{CHAPTERS}"}
+    environment["LIGHTHEAD_MINE"] = named
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == str(tmp_path / found), done.stderr
+
+
 # ------------------------------------------------------------------------------ the detector
 
 CLASSES, SIZE = 4, 96

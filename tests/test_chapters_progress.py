@@ -8,6 +8,7 @@ import types
 
 import pytest
 
+from book.folders import ROOT
 from detector.training.live_curves import in_kernel
 from exercises import progress
 from exercises.exercise import Exercise
@@ -52,16 +53,21 @@ def test_it_counts_what_was_accepted(folder, answer):
     assert [path.name for path in folder.iterdir() if "partial" in path.name] == []
 
 
-@pytest.mark.parametrize("content", ["[]", "{", '{"01": 3}', "3", '{"01": [[]]}', '"text"'])
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "{", '{"01": 3}', "3", '{"01": [[]]}', '"text"', '{"name": ["Eve"]}', '{"01": "b"}'],
+)
 def test_a_file_that_is_none_of_ours_is_left_alone(folder, answer, content):
     (folder / "progress.json").write_text(content)
     assert answer("01", "a")[0] == "Right."
     assert (folder / "progress.json").read_text() == content
 
 
-def test_an_exercise_that_is_gone_is_not_counted(folder, answer):
+def test_an_exercise_that_is_gone_is_not_counted_and_not_forgotten(folder, answer):
     (folder / "progress.json").write_text('{"01": ["a", "gone"], "77": ["x"]}')
     assert answer("01", "b") == ["Right.", "2 of 3 exercises."]
+    kept = json.loads((folder / "progress.json").read_text())
+    assert kept == {"01": ["a", "b", "gone"], "77": ["x"]}
 
 
 def test_where_nothing_can_be_written_the_check_says_what_it_has_to(folder, answer):
@@ -77,3 +83,8 @@ def test_outside_of_a_notebook_nothing_is_kept(folder, answer, monkeypatch):
     assert answer("01", "a") == ["Right."]
     assert not (folder / "progress.json").exists()
     assert answer("03", "other") == ["Right."]
+
+
+def test_the_teachers_page_knows_how_many_there_are():
+    text = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+    assert f"of {sum(map(len, progress.exercises().values()))} exercises" in text

@@ -214,6 +214,20 @@ def test_a_figure_says_what_it_shows():
         "2 panels. 1: Losses, across step, up loss: with \\beta from 8 at 1 to 2.5 at 3; "
         "1 more line. 2: a 1, b 20.2; marked here."
     )
+    three = Figure()
+    counted, alone, grouped = three.subplots(1, 3)
+    counted.set(xticks=[0, 2, 4])  # as many as bars, and names of none
+    counted.bar([0.5, 1.5, 2.5], [7, 8, 9])
+    for row, size in ((1, 5), (0, 6)):
+        alone.barh(row, size)
+    alone.set(yticks=[0, 1], yticklabels=["first", "second"])
+    for shift, sizes, label in ((-0.2, [1, 2], "before"), (0.2, [3, 4], "after")):
+        grouped.bar(np.arange(2) + shift, sizes, width=0.38, label=label)
+    grouped.set(xticks=[0, 1], xticklabels=["a", "b"])
+    assert describe(three) == (
+        "3 panels. 1: 3 bars from 7 to 9. 2: second 5; first 6. "
+        "3: before: a 1, b 2; after: a 3, b 4."
+    )
     figures.show_boxes(Figure().subplots(), np.zeros((40, 60)), np.zeros((0, 4)))
     assert describe(Figure()) == "An empty figure."
     many = Figure()

@@ -51,18 +51,28 @@ class Exercise:
 
     def check(self, answer: object) -> None:
         """Print whether a function, class or value is right, and if not, why."""
-        try:
-            print(self._judge(answer))
-            progress.note(self)
-        except Unanswered as more:
-            print("Not answered yet.", *more.args, f"For a hint: exercises.{self.name}.hint()")
-        except Wrong as reason:
-            print(f"Not yet: {reason}")
-        except Exception as error:
-            print(f"Not yet: {_explain(error, answer)}")
+        state, text = self.verdict(answer)
+        if state == "unanswered":
+            more = [text] if text else []
+            print("Not answered yet.", *more, f"For a hint: exercises.{self.name}.hint()")
+        elif state == "wrong":
+            print(f"Not yet: {text}")
         else:
+            print(text)
+            progress.note(self)
             if self.keeps:
                 print(self.keep(answer))
+
+    def verdict(self, answer: object) -> tuple[str, str]:
+        """ "right", "wrong" or "unanswered", and what there is to say about it."""
+        try:
+            return "right", self._judge(answer)
+        except Unanswered as more:
+            return "unanswered", " ".join(more.args)
+        except Wrong as reason:
+            return "wrong", str(reason)
+        except Exception as error:
+            return "wrong", _explain(error, answer)
 
     def keep(self, answer: object, whose: str = keeping.YOURS) -> str:
         """Make a right answer a file of ``mine/``; says what became of it."""

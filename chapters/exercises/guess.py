@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from numbers import Real
+
+THOUSANDS = re.compile(r",(?=\d{3}\b)")
 
 
 class Guess:
@@ -28,7 +31,7 @@ class Guess:
             return by_name.get(answer.strip().lower()) if isinstance(answer, str) else None
         if isinstance(answer, str):
             try:
-                answer = float(answer.strip().rstrip("%").replace(",", ""))
+                answer = float(THOUSANDS.sub("", answer.strip().rstrip("%")))
             except ValueError:
                 return None
         number = isinstance(answer, Real) and not isinstance(answer, bool)
@@ -42,7 +45,7 @@ class Guess:
         """
         if self.choices and result not in self.choices:
             raise ValueError(f"{result!r} is none of {', '.join(self.choices)}")
-        if self.answer is None:
+        if self.answer is None or isinstance(self.answer, str) != isinstance(result, str):
             print(f"The answer to the question above: {_show(result)}.")
         else:
             print(f"You guessed {_show(self.answer)}. It is {_show(result)}{self._verdict(result)}")
@@ -63,6 +66,8 @@ class Guess:
 
 def guess(answer: object = ..., *choices: str) -> Guess:
     """Keep a guess; the cell that knows the result says ``.beside(result)``."""
+    if not all(isinstance(choice, str) for choice in choices):  # guess(18,000)
+        return Guess((answer, *choices))
     return Guess(answer, choices)
 
 

@@ -23,8 +23,10 @@ from exercises.progress import place
 from exercises.source import NoSource, whole_source
 from nn.files import atomic_file
 
-#: Where the files lie; ``LIGHTHEAD_MINE`` names another folder, which must be called ``mine`` too.
-FOLDER = Path(os.environ.get("LIGHTHEAD_MINE") or Path(__file__).parents[1] / "mine")
+#: Where the files lie; ``LIGHTHEAD_MINE`` names another folder: one called ``mine``, as the files'
+#: imports of each other say, or one that gets such a folder.
+FOLDER = Path(os.environ.get("LIGHTHEAD_MINE") or Path(__file__).parents[1] / "mine").absolute()
+FOLDER = FOLDER if FOLDER.name == "mine" else FOLDER / "mine"
 ASSEMBLY = Path(__file__).parents[1] / "support" / "assembly.py"
 YOURS, REFERENCE, GIVEN = "your answer", "the exercise's own answer", "given"
 HEAD = re.compile(r"# mine/(\w+)\.py, (.+): change it, and no exercise replaces it\.\n# (\w{16})\n")

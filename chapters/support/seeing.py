@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, ScalarFormatter
 
 MOST_PANELS, MOST_THINGS, MOST_WORDS, MOST = 6, 6, 14, 700
 
@@ -79,15 +80,28 @@ def _bars(axis: Axes, bars: BarContainer) -> str:
     across = bars.orientation == "horizontal"
     sizes = [bar.get_width() if across else bar.get_height() for bar in bars]
     label = bars.get_label() if not bars.get_label().startswith("_") else ""
-    ticks = axis.get_yticklabels() if across else axis.get_xticklabels()
-    names = [tick.get_text() for tick in ticks]
-    if len(names) == len(sizes) <= 2 * MOST_THINGS and all(names):
+    names = _names(axis, bars, across)
+    if len(sizes) <= 2 * MOST_THINGS and all(names) and len(set(names)) == len(sizes):
         text = ", ".join(f"{name} {size:.3g}" for name, size in zip(names, sizes, strict=True))
     elif sizes:
-        text = f"{len(sizes)} bars from {min(sizes):.3g} to {max(sizes):.3g}"
+        text = f"{_many(len(sizes), 'bar')} from {min(sizes):.3g} to {max(sizes):.3g}"
     else:
         return ""
     return f"{label}: {text}" if label else text
+
+
+def _names(axis: Axes, bars: BarContainer, across: bool) -> list[str]:
+    """What the nearest tick calls each bar; nothing where ticks are numbers of their own."""
+    side = axis.yaxis if across else axis.xaxis
+    ticks = np.asarray(side.get_ticklocs(), float)
+    if isinstance(side.get_major_formatter(), ScalarFormatter | LogFormatter) or not len(ticks):
+        return []
+    texts = [label.get_text() for label in side.get_ticklabels()]
+    centres = [
+        bar.get_y() + bar.get_height() / 2 if across else bar.get_x() + bar.get_width() / 2
+        for bar in bars
+    ]
+    return [texts[np.abs(ticks - centre).argmin()] for centre in centres]
 
 
 def _points(points: PathCollection) -> str:
