@@ -153,7 +153,7 @@ def build_parser(
     of all options that may be given."""
     parser = Parser(
         prog="lighthead",
-        description="A light-weight two-stage object detector, trained and run on a CPU.",
+        description="Object detectors, light ones first, trained and run on a CPU.",
         epilog="lighthead COMMAND --help is its manual. Start with: lighthead demo",
     )
     parser.add_argument("--version", action="version", version=f"lighthead {__version__}")
