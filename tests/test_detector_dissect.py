@@ -147,9 +147,10 @@ def test_the_light_falls_on_the_surest_cell(model):
 
 
 def test_the_light_of_a_pyramid_falls_on_the_surest_cell_of_any_map():
-    model, image = small_detector("faster-rcnn", len(CLASSES)), np.full((96, 128, 3), 200, np.uint8)
+    model, image = small_detector("faster-rcnn", len(CLASSES)), np.full((64, 96, 3), 200, np.uint8)
     stages, start = model.stages(image), 0
     assert len(stages.levels) > 1 and sum(stages.levels) == len(stages.anchors)
+    assert stages.size == image.shape[:2]
     for count, level in zip(stages.levels, model.anchor_generator.levels, strict=True):
         here = start + count // 2
         x, y = (stages.anchors[here, :2] + stages.anchors[here, 2:]) / 2
