@@ -51,6 +51,16 @@ RPN = RPNSettings(
     train_selector=ProposalSelector(12000, 40),
     test_selector=ProposalSelector(6000, 40),
 )
+PYRAMID = {
+    "backbone": "shufflenet_v2_x0_5",
+    "image": ImageSettings(64, 128),
+    "rpn": RPN,
+    "fpn": FPNSettings(finest=16, channels=8, norm="batch"),
+}
+HEAVY = {
+    "pooled_size": 3, "hidden_channels": 16, "sampler": RoISampler(count=16), "init": "he",
+}  # fmt: skip
+
 SMALL = {
     "light-head-rcnn": LightHeadRCNNSettings(
         backbone="shufflenet_v2_x0_5",
@@ -79,31 +89,16 @@ SMALL = {
         ),
     ),
     "faster-rcnn": FasterRCNNSettings(
-        backbone="shufflenet_v2_x0_5",
-        image=ImageSettings(64, 128),
-        rpn=RPN,
-        fpn=FPNSettings(finest=16, channels=8, norm="batch"),
-        head=FastRCNNHeadSettings(
-            pooled_size=3, hidden_channels=16, sampler=RoISampler(count=16), init="he"
-        ),
+        **PYRAMID,
+        head=FastRCNNHeadSettings(**HEAVY),
     ),
     "cascade-rcnn": CascadeRCNNSettings(
-        backbone="shufflenet_v2_x0_5",
-        image=ImageSettings(64, 128),
-        rpn=RPN,
-        fpn=FPNSettings(finest=16, channels=8, norm="batch"),
-        head=CascadeHeadSettings(
-            pooled_size=3, hidden_channels=16, sampler=RoISampler(count=16), init="he"
-        ),
+        **PYRAMID,
+        head=CascadeHeadSettings(**HEAVY),
     ),
     "mask-rcnn": MaskRCNNSettings(
-        backbone="shufflenet_v2_x0_5",
-        image=ImageSettings(64, 128),
-        rpn=RPN,
-        fpn=FPNSettings(finest=16, channels=8, norm="batch"),
-        head=FastRCNNHeadSettings(
-            pooled_size=3, hidden_channels=16, sampler=RoISampler(count=16), init="he"
-        ),
+        **PYRAMID,
+        head=FastRCNNHeadSettings(**HEAVY),
         mask=MaskHeadSettings(pooled_size=4, convolutions=1, channels=8),
     ),
     "r-fcn": RFCNSettings(
