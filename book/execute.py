@@ -72,7 +72,9 @@ def execute(path: Path) -> Execution:
         try:
             client.execute(env=environment(settings))
             execution.processor_seconds = float(clock.outputs[0].text)
-        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        except CellExecutionError:
+            pass  # the cell's outputs say so
+        except (CellTimeoutError, DeadKernelError) as error:
             execution.complaints.append(ANSI.sub("", str(error)).strip())
         execution.seconds = time.perf_counter() - started
     notebook.cells.pop()
@@ -98,11 +100,18 @@ def progress(notebook: nbformat.NotebookNode) -> tqdm:
 
 def stumbling_blocks(cell: nbformat.NotebookNode) -> list[str]:
     """What a reader would stumble over in the outputs of a cell, with the cell's id."""
-    printed = [output for output in cell.get("outputs", []) if output.output_type == "stream"]
+    outputs = cell.get("outputs", [])
+    printed = [output for output in outputs if output.output_type == "stream"]
     found = [
         f"cell {cell.id} writes to stderr:\n{ANSI.sub('', output.text).strip()}"
         for output in printed
         if output.name == "stderr"
+    ]
+    # Also of what failed while an output was shown: the cell goes on then.
+    found += [
+        f"cell {cell.id} fails:\n{ANSI.sub('', chr(10).join(output.traceback))}"
+        for output in outputs
+        if output.output_type == "error"
     ]
     if cell.get("execution_count") and CHECK.search(cell.source):
         if not printed or not printed[0].text.startswith("Not answered yet"):

@@ -46,15 +46,17 @@ def test_what_a_reader_would_stumble_over(tmp_path):
         CODE(
             "class exercises:\n    class sum:\n        check = print\nexercises.sum.check('Right.')"
         ),
+        CODE("class Shy:\n    def __repr__(self):\n        return [][0]\nShy()"),
         CODE("1 / 0"),
         CODE("exercises.sum.check(None)"),
     )
     execution = executing.execute(path)
-    failed, warned, answered = execution.complaints
-    assert "ZeroDivisionError" in failed and "1 / 0" in failed and "\x1b" not in failed
+    warned, answered, unseen, failed = execution.complaints
     assert "cell c00 writes to stderr" in warned and "DeprecationWarning: Old." in warned
     assert answered == "cell c01 asks a question that counts as answered"
-    assert execution.notebook.cells[3].outputs == []
+    assert unseen.startswith("cell c02 fails") and "IndexError" in unseen
+    assert failed.startswith("cell c03 fails") and "1 / 0" in failed and "\x1b" not in failed
+    assert execution.notebook.cells[4].outputs == []
 
 
 def test_a_chapter_that_kills_its_kernel(tmp_path):

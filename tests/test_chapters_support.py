@@ -228,6 +228,10 @@ def test_a_figure_says_what_it_shows():
         "3 panels. 1: 3 bars from 7 to 9. 2: second 5; first 6. "
         "3: before: a 1, b 2; after: a 3, b 4."
     )
+    shared = Figure()
+    for axis in shared.subplots(1, 2, sharey=True):  # the second hides the labels of its ticks
+        axis.barh(["a", "b"], [1, 2])
+    assert describe(shared) == "2 panels, each: a 1, b 2."
     figures.show_boxes(Figure().subplots(), np.zeros((40, 60)), np.zeros((0, 4)))
     assert describe(Figure()) == "An empty figure."
     many = Figure()

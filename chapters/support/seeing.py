@@ -94,9 +94,10 @@ def _names(axis: Axes, bars: BarContainer, across: bool) -> list[str]:
     """What the nearest tick calls each bar; nothing where ticks are numbers of their own."""
     side = axis.yaxis if across else axis.xaxis
     ticks = np.asarray(side.get_ticklocs(), float)
-    if isinstance(side.get_major_formatter(), ScalarFormatter | LogFormatter) or not len(ticks):
+    formatter = side.get_major_formatter()
+    if isinstance(formatter, ScalarFormatter | LogFormatter) or not len(ticks):
         return []
-    texts = [label.get_text() for label in side.get_ticklabels()]
+    texts = formatter.format_ticks(ticks)  # also where a shared axis hides its labels
     centres = [
         bar.get_y() + bar.get_height() / 2 if across else bar.get_x() + bar.get_width() / 2
         for bar in bars
