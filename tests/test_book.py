@@ -46,17 +46,24 @@ def test_what_a_reader_would_stumble_over(tmp_path):
         CODE(
             "class exercises:\n    class sum:\n        check = print\nexercises.sum.check('Right.')"
         ),
-        CODE("class Shy:\n    def __repr__(self):\n        return [][0]\nShy()"),
         CODE("1 / 0"),
         CODE("exercises.sum.check(None)"),
     )
     execution = executing.execute(path)
-    warned, answered, unseen, failed = execution.complaints
+    warned, answered, failed = execution.complaints
     assert "cell c00 writes to stderr" in warned and "DeprecationWarning: Old." in warned
     assert answered == "cell c01 asks a question that counts as answered"
-    assert unseen.startswith("cell c02 fails") and "IndexError" in unseen
-    assert failed.startswith("cell c03 fails") and "1 / 0" in failed and "\x1b" not in failed
-    assert execution.notebook.cells[4].outputs == []
+    assert failed.startswith("cell c02 fails") and "1 / 0" in failed and "\x1b" not in failed
+    assert execution.notebook.cells[3].outputs == []
+
+
+def test_a_figure_that_cannot_be_shown_fails(tmp_path):
+    # Figures are shown after their cell, which counts as executed whatever happens then.
+    shy = "class Shy:\n    def _repr_html_(self):\n        return [][0]\n"
+    show = "get_ipython().events.register('post_execute', lambda: display(Shy()))"
+    path = write(tmp_path / "01_one.ipynb", CODE(shy + show))
+    (complaint,) = executing.execute(path).complaints
+    assert complaint.startswith("cell c00 fails") and "IndexError" in complaint
 
 
 def test_a_chapter_that_kills_its_kernel(tmp_path):
@@ -92,7 +99,7 @@ def test_only_chapters_without_complaints_are_kept(tmp_path, monkeypatch, capsys
     assert executing.main([str(bad), str(good)]) == 1
     assert [path.name for path in (tmp_path / "executed").iterdir()] == ["01_good.ipynb"]
     table = capsys.readouterr().out
-    assert "02_bad" in table and "FAILED" in table and "02_bad.ipynb: An error" in table
+    assert "02_bad" in table and "FAILED" in table and "02_bad.ipynb: cell c00 fails" in table
 
 
 # ---------------------------------------------------------------------------------- rendering
