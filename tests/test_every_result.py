@@ -93,6 +93,28 @@ def test_labels_are_a_data_set(name, photos, tmp_path):
         assert [dataset.category_ids[dataset.classes.index(each)] for each in CLASSES] == [7, 2, 90]
 
 
+def test_labels_of_masks_are_outlines(photos, tmp_path):
+    """Polygons of whole pixels: the boxes that are read from them are those of the pixels."""
+    look = looks(photos)[0]
+    masks = np.ones((3, 28, 28), np.float32)
+    masks[1, :, 14:] = 0  # the left half of the picture
+    masks[2] = 0  # nothing: the box is left
+    look.shown["masks"] = masks
+    for name in ("coco", "yolo"):
+        result = LABELS[name](Job(tmp_path, [look.source], CLASSES, [7, 2, 90]))
+        result.add(look)
+        result.finish()
+    about = json.loads((tmp_path / "labels-coco/annotations/instances_train.json").read_text())
+    first, half, nothing = [entry["segmentation"] for entry in about["annotations"]]
+    assert first == [[3, 5, 30, 5, 30, 40, 3, 40]] and nothing == []
+    assert half == [[0, 0, 32, 0, 32, 48, 0, 48]]
+    (path,) = (tmp_path / "labels-yolo" / "labels").iterdir()
+    assert [len(line.split()) for line in path.read_text().splitlines()] == [9, 9, 5]
+    dataset = open_dataset(tmp_path / "labels-yolo", "train")
+    expected = [[3, 5, 30, 40], [0, 0, 32, 48], BOXES[2]]
+    np.testing.assert_allclose(dataset.target(0)["boxes"], expected, atol=0.006)
+
+
 @pytest.mark.parametrize("name", list(LABELS))
 def test_pictures_of_labels_are_as_they_came(name, photos, tmp_path):
     """Byte for byte, but for those that tools would show on their side or not at all."""

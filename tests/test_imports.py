@@ -31,7 +31,7 @@ nn.inference
 nn.summary nn.onnx
 nn
 detector.errors detector.interruption detector.boxes detector.masks detector.settings
-detector.progress detector.folder_lock detector.own_files
+detector.polygons detector.progress detector.folder_lock detector.own_files
 detector.parts
 detector.datasets detector.necks detector.heads
 detector.detectors

@@ -1,10 +1,13 @@
-"""Labels in COCO's format, as CVAT sets them: ``images`` and one JSON for all of them."""
+"""Labels in COCO's format, as CVAT sets them: ``images`` and one JSON for all of them.
+
+What a detector of masks finds has outlines too: polygons, which labelling tools can correct.
+"""
 
 from __future__ import annotations
 
 import json
 
-from detector.results.labels import Labels
+from detector.results.labels import Labels, outlines
 from detector.results.result import Job, Look
 
 
@@ -19,7 +22,8 @@ class CocoLabels(Labels):
     def label(self, look: Look, name: str) -> None:
         height, width = look.image.shape[:2]
         self.images.append({"id": self.count, "file_name": name, "width": width, "height": height})
-        for box, label in zip(look.shown["boxes"].tolist(), look.shown["labels"], strict=True):
+        shown = zip(look.shown["boxes"].tolist(), look.shown["labels"], outlines(look), strict=True)
+        for box, label, polygons in shown:
             x1, y1, x2, y2 = (round(side, 2) for side in box)
             width, height = round(x2 - x1, 2), round(y2 - y1, 2)
             self.annotations.append(
@@ -30,7 +34,7 @@ class CocoLabels(Labels):
                     "bbox": [x1, y1, width, height],
                     "area": round(width * height, 2),
                     "iscrowd": 0,
-                    "segmentation": [],
+                    "segmentation": [points.ravel().tolist() for points in polygons],
                 }
             )
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from detector import own_files
 from detector.datasets.images import is_turned
 from detector.evaluation.validation import unused
+from detector.masks import paste
+from detector.polygons import polygons
 from detector.results.result import Job, Look, Result
 from nn.files import atomic_file
 
@@ -60,6 +64,15 @@ class Labels(Result):
         place.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(place) as file:
             file.write(text.encode())
+
+
+def outlines(look: Look) -> list[list[np.ndarray]]:
+    """Of each object that is shown its polygons, (P, 2) in pixels; none if it has no mask."""
+    boxes, size = look.shown["boxes"], look.image.shape[:2]
+    if "masks" not in look.shown:
+        return [[] for _ in boxes]
+    pairs = zip(look.shown["masks"], boxes, strict=True)
+    return [polygons(paste(mask, box, size)) for mask, box in pairs]
 
 
 def write_as_it_came(look: Look, path: Path) -> None:
