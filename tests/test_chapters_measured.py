@@ -25,3 +25,8 @@ def table(page, head):
 def test_two_tasks_on_photographs():
     rows = table("multitask.md", "| gain in mmAP | thesis, on COCO |")
     assert shown("15", "MEASURED") == {name: (ap, gain) for name, ap, _, gain, *_ in rows}
+
+
+def test_one_change_of_the_recipe():
+    rows = table("training-notes.md", "| one change | its path in the recipe")
+    assert shown("12", "AP50_AFTER") == {name: float(ap50) for name, _, ap50, *_ in rows}
