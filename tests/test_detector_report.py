@@ -7,6 +7,7 @@ import json
 import os
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from field_cases import QUICK, complaint, run
 from small_data_set import annotation, middling, real_data, write_coco
@@ -14,11 +15,13 @@ from small_detectors import small_detector
 
 import detector
 import nn
-from detector.datasets import open_dataset, write_shapes
+from detector.datasets import ShapesDataset, open_dataset, write_shapes
+from detector.datasets.outlines import with_outlines
 from detector.detectors.two_stage import TwoStageDetector
 from detector.evaluation.figures import coco_evaluation
 from detector.evaluation.mistakes import KINDS
 from detector.evaluation.threshold import best_threshold
+from detector.masks import encode
 from detector.reporting import page
 from detector.reporting.pictures import COUNT, worst_mistakes
 from detector.reporting.report import FEWEST, Subject, write_report
@@ -142,6 +145,22 @@ def small_set(tmp_path, boxes=25):
         + [annotation(99, 1, 8, [5, 5, 9, 9])],
     }
     return open_dataset(str(write_coco(tmp_path / "data", document)), "train")
+
+
+def test_figures_of_masks_stand_beside_those_of_boxes(tmp_path):
+    dataset = with_outlines(ShapesDataset(4, image_size=64))
+    found = dataset.coco_ground_truth()["annotations"]
+    wrong = encode(np.eye(64) > 0)
+    detections = [
+        {**entry, "score": 0.9} | ({"segmentation": wrong} if number % 2 else {})
+        for number, entry in enumerate(found)
+    ]
+    reading, evaluation = reported(tmp_path, dataset, detections)
+    assert 0 < evaluation.masks["AP"] < evaluation.figures["AP"]
+    for name in ("AP", "AP50"):
+        assert f"{evaluation.masks[name]:.3f} {name} of the masks" in reading.text
+    boxes = [{k: v for k, v in each.items() if k != "segmentation"} for each in detections]
+    assert "of the masks" not in reported(tmp_path, dataset, boxes)[0].text
 
 
 def test_few_boxes_say_too_little(tmp_path):

@@ -301,6 +301,19 @@ def test_a_box_that_is_missed_for_a_moment_stays():
     assert len(steady.follow(shown(), 1.1 * GAP)["boxes"]) == 0
 
 
+def test_masks_go_with_their_boxes():
+    steady = Steady()
+    one, two = np.zeros((28, 28), np.float32), np.ones((28, 28), np.float32)
+    places = [[0, 0, 50, 50], [200, 0, 250, 50]]
+    steady.follow(shown(*places) | {"masks": np.stack([one, two])}, 0.0)
+    again = steady.follow(shown(places[1], places[0]) | {"masks": np.stack([two, one])}, 0.04)
+    np.testing.assert_array_equal(again["masks"], [one, two])
+    missed = steady.follow(shown() | {"masks": np.zeros((0, 28, 28), np.float32)}, 0.08)
+    np.testing.assert_array_equal(missed["masks"], [one, two])
+    gone = steady.follow(shown() | {"masks": np.zeros((0, 28, 28), np.float32)}, 1.0)
+    assert gone["masks"].shape == (0, 28, 28)
+
+
 def test_neighbours_and_other_classes_are_not_mixed():
     steady = Steady()
     one, two = [0, 0, 50, 50], [30, 0, 80, 50]

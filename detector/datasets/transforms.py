@@ -12,6 +12,7 @@ from typing import Annotated
 
 import numpy as np
 
+from detector.datasets.patches import centres_in, choose_patch
 from detector.parts import preprocess
 from detector.settings import Fraction, Positive, Range, Settings
 
@@ -35,6 +36,7 @@ class Augmentation(Settings):
         colour_jitter: the most by which brightness, contrast and saturation change, 0.2 for 20 %.
         zoom: (least, most): every picture is made so many times as large, and what then exceeds its
             size is cut off at random; (1, 1) leaves it.
+        patches: SSD's crops, before all else: the whole picture or a part, see ``choose_patch``.
     """
 
     scales: tuple[Positive, ...] = (1.0,)
@@ -42,6 +44,7 @@ class Augmentation(Settings):
     vertical_flip: Fraction = 0.0
     colour_jitter: Annotated[float, Range(0.0, 0.99)] = 0.0
     zoom: tuple[ZoomFactor, ZoomFactor] = (1.0, 1.0)
+    patches: bool = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -81,6 +84,8 @@ class TrainTransform:
         # Every die is rolled whatever the options: switching one on leaves the others as they were.
         left_right, top_bottom, *factors = rng.random(5)
         chance = self.augmentation
+        if chance.patches:
+            image, target = patch(image, target, rng)
         side = max(1, round(self.short_side * batch_rng.choice(chance.scales)))
         size = preprocess.network_size(image.shape[:2], side, self.max_side)
         if chance.zoom != (1.0, 1.0):
@@ -94,6 +99,15 @@ class TrainTransform:
         if chance.colour_jitter:
             image = jitter_colours(image, *(1 + chance.colour_jitter * (2 * np.array(factors) - 1)))
         return np.ascontiguousarray(image), drop_thin_boxes(target)
+
+
+def patch(image: np.ndarray, target: dict, rng: np.random.Generator) -> Picture:
+    """The part of the picture that ``choose_patch`` chooses; objects whose centre is outside it are
+    neither learned nor background."""
+    window = choose_patch(target["boxes"], image.shape[:2], rng)
+    x1, y1, x2, y2 = window
+    (kept,) = centres_in(np.array([window]), target["boxes"])
+    return image[y1:y2, x1:x2], cut_out(target, window, kept)
 
 
 def resize(image: np.ndarray, target: dict, size: tuple[int, int]) -> Picture:
@@ -130,11 +144,16 @@ def zoom(
     return image, target, new_size
 
 
-def cut_out(target: dict, window: tuple[int, int, int, int]) -> dict:
+def cut_out(
+    target: dict, window: tuple[int, int, int, int], kept: np.ndarray | None = None
+) -> dict:
     """The target of the window (x1, y1, x2, y2) of a picture.
 
-    Boxes are clipped to it. One of which less than ``LEAST_SHARE`` is left becomes a region to
-    ignore; one of which nothing is left is gone.
+    Boxes are clipped to it. One that is not kept becomes a region to ignore; one of which nothing
+    is left is gone.
+
+    Args:
+        kept: (R,) bool; by default those of which ``LEAST_SHARE`` or more is left.
     """
     origin, corner = np.float32(window[:2] * 2), np.float32(window[2:] * 2)
 
@@ -146,7 +165,8 @@ def cut_out(target: dict, window: tuple[int, int, int, int]) -> dict:
 
     boxes, ignore = clip(target["boxes"]), clip(target["ignore"])
     left = areas(boxes) / np.maximum(areas(target["boxes"]), 1e-9)
-    kept, doubtful = left >= LEAST_SHARE, (left > 0) & (left < LEAST_SHARE)
+    kept = left >= LEAST_SHARE if kept is None else kept
+    doubtful = (left > 0) & ~kept
     x1, y1, x2, y2 = window
     return {
         **on_masks(target, lambda masks: masks[kept, y1:y2, x1:x2]),

@@ -19,12 +19,14 @@ GAP = 0.2  # seconds for which a box is drawn that is not found
 
 @dataclass
 class Track:
-    """A thing that is followed: its box (4,) float64, label, score, and when it was last found."""
+    """A thing that is followed: its box (4,) float64, label and score, when it was last found, and
+    its mask (m, m) then, if the detector makes masks, which goes with the box."""
 
     box: np.ndarray
     label: int
     score: float
     found: float
+    mask: np.ndarray | None
 
 
 class Steady:
@@ -40,7 +42,8 @@ class Steady:
         1, which is trembling, a quarter; of 0.5, which is motion, nearly all.
 
         Args:
-            shown: ``boxes`` (R, 4), ``scores`` (R,), ``labels`` (R,), the surest first.
+            shown: ``boxes`` (R, 4), ``scores`` (R,) and ``labels`` (R,), the surest first; maybe
+                ``masks`` (R, m, m).
             seconds: the time of the frame.
 
         Returns:
@@ -50,22 +53,29 @@ class Steady:
         before = np.array([track.box for track in tracks]).reshape(-1, 4)
         ious = box_iou(shown["boxes"].astype(np.float64), before)
         is_free = np.ones(len(tracks), bool)
-        for box, score, label, overlaps in zip(
-            shown["boxes"].astype(np.float64), shown["scores"], shown["labels"], ious, strict=True
-        ):
+        masks = shown.get("masks", [None] * len(ious))
+        for box, score, label, mask, overlaps in zip(
+            shown["boxes"].astype(np.float64), shown["scores"], shown["labels"], masks, ious,
+            strict=True,
+        ):  # fmt: skip
             fits = is_free & np.array([track.label == label for track in tracks], bool)
             candidates = np.where(fits, overlaps, 0.0)
             k = int(candidates.argmax()) if len(candidates) else -1
             if k < 0 or candidates[k] < SAME:
-                self.tracks = [*self.tracks, Track(box, int(label), float(score), seconds)]
+                found = Track(box, int(label), float(score), seconds, mask)
+                self.tracks = [*self.tracks, found]
                 continue
             is_free[k] = False
             part = max(CALM, 1 - candidates[k] ** 4)
             tracks[k].box = tracks[k].box + part * (box - tracks[k].box)
-            tracks[k].score, tracks[k].found = float(score), seconds
+            tracks[k].score, tracks[k].found, tracks[k].mask = float(score), seconds, mask
         self.tracks = [track for track in self.tracks if seconds - track.found <= GAP]
-        return {
+        drawn = {
             "boxes": np.array([track.box for track in self.tracks]).reshape(-1, 4),
             "scores": np.array([track.score for track in self.tracks]),
             "labels": np.array([track.label for track in self.tracks], np.int64),
         }
+        if "masks" in shown:
+            size = shown["masks"].shape[1:]
+            drawn["masks"] = np.array([track.mask for track in self.tracks]).reshape(-1, *size)
+        return drawn

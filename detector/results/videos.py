@@ -41,8 +41,9 @@ class Videos(Result):
             self.write = self.files.enter_context(video_file(self.job.out / look.source.result))
         drawn = self.steady.follow(look.shown, look.seconds)
         picture = draw_detections(
-            look.image, drawn["boxes"], drawn["labels"], drawn["scores"], self.job.classes
-        )
+            look.image, drawn["boxes"], drawn["labels"], drawn["scores"], self.job.classes,
+            drawn.get("masks"),
+        )  # fmt: skip
         self.write(picture, look.seconds)
 
     def finish(self) -> list[str]:

@@ -1,7 +1,8 @@
 """The single-stage detectors' recipes: what each changes in ``tiny`` and ``laptop``.
 
 ``ssd`` trains on photographs as ``laptop`` does, ``ssd-tiny`` on the shapes as ``tiny`` does.
-Pictures, augmentation and steps are the same as there, so that the detectors can be compared.
+Pictures, augmentation and steps are the same as there, so that the detectors can be compared:
+SSD's own crops are to be had by ``--set augmentation.patches=true``.
 """
 
 from __future__ import annotations
