@@ -484,6 +484,23 @@ def decay_by_owners(registered, rates, shrink):
     return {t: {n: shrink / names.count(n) / rates[t] for n in registered[t]} for t in registered}
 
 
+# ------------------------------------------------------------------------------ 16
+
+
+def cost_of(is_right, objects, missed, invented, count):
+    found = sum(is_right[:count])
+    return missed * (objects - found) + invented * (count - found)
+
+
+def shown_by_price(is_right, objects, missed, invented):
+    counts = range(len(is_right) + 1)
+    return min(counts, key=lambda count: cost_of(is_right, objects, missed, invented, count))
+
+
+def one_at_least(right, *prices):
+    return min(range(1, len(right) + 1), key=lambda k: cost_of(right, *prices, k), default=0)
+
+
 ANSWERS = {
     "01.paths": [
         (45, RIGHT), (45.0, RIGHT), (np.float32(45), RIGHT), (25, "one path"), (10, "one path"),
@@ -880,5 +897,44 @@ ANSWERS = {
     "15.letters": [
         ("abc", RIGHT), ("ABC", RIGHT), ("c, b, a", RIGHT), ("ab", "Of 20 draws"),
         ("ac", "a lucky one"), ("bc", "cannot tell"), ("abcd", "no reason"),
+    ],
+    "16.short_side": [
+        (lambda w, h, o, least: -(-least * min(w, h) // (32 * o)) * 32, RIGHT),
+        (lambda w, h, o, least: next(s for s in range(0, 10**5, 32) if s * o >= least * min(w, h)),
+         RIGHT),
+        (lambda w, h, o, least: least * min(w, h) / o, "not yet a multiple"),
+        (lambda w, h, o, least: round(least * min(w, h) / o / 32) * 32, "to the nearest"),
+        (lambda w, h, o, least: int(least * min(w, h) / o) // 32 * 32, "you round down"),
+        (lambda w, h, o, least: -(-least * max(w, h) // (32 * o)) * 32, "the longer one"),
+        (lambda w, h, o, least: -(-least * h // (32 * o)) * 32, "need not be the height"),
+        (lambda w, h, o, least: (least * min(w, h) // (32 * o) + 1) * 32, "is large enough"),
+        (lambda w, h, o, least: -(-o * min(w, h) // (32 * least)) * 32, "stands on its head"),
+        (lambda w, h, o, least: 480, "you return 480"), (lambda w, h, o, least: w, "you return"),
+    ],
+    "16.how_many": [
+        (shown_by_price, RIGHT),
+        (lambda r, n, m, i: np.argmin(np.cumsum([m * n, *(-m if x else i for x in r)])), RIGHT),
+        (lambda r, n, m, i: len(list(itertools.takewhile(bool, r))), "before the first wrong"),
+        (lambda r, n, m, i: shown_by_price(r, n, i, m), "exchanged"),
+        (lambda r, n, m, i: shown_by_price(r, n, 1, 1), "the prices are not used"),
+        (lambda r, n, m, i: min(cost_of(r, n, m, i, k) for k in range(len(r) + 1)), "it costs"),
+        (lambda r, n, m, i: max(range(len(r) + 1), key=lambda k: (-cost_of(r, n, m, i, k), k)),
+         "the fewest are wanted"),
+        (one_at_least, "to show nothing"),
+        (lambda r, n, m, i: sum(r), "you return"), (lambda r, n, m, i: len(r), "you return"),
+    ],
+    "16.count_errors": [
+        (lambda c, t: (statistics.mean(c) - statistics.mean(t),
+                       statistics.mean(abs(a - b) for a, b in zip(c, t, strict=True))), RIGHT),
+        (lambda c, t: [np.subtract(c, t).mean(), np.abs(np.subtract(t, c)).mean()], RIGHT),
+        (lambda c, t: (np.subtract(t, c).mean(), np.abs(np.subtract(t, c)).mean()), "the sign"),
+        (lambda c, t: (np.subtract(c, t).mean(), abs(np.subtract(c, t).mean())), "have cancelled"),
+        (lambda c, t: (np.subtract(c, t).mean(),) * 2, "do not cancel there"),
+        (lambda c, t: (np.subtract(c, t).mean(), np.std(np.subtract(c, t))), "you return"),
+        (lambda c, t: (np.subtract(c, t).mean(), np.linalg.norm(np.subtract(c, t)) / len(t) ** 0.5),
+         "root of mean squares"),
+        (lambda c, t: (np.subtract(c, t).sum(), np.abs(np.subtract(c, t)).sum()), "are sums"),
+        (lambda c, t: (np.abs(np.subtract(c, t)).mean(), np.subtract(c, t).mean()), "exchanged"),
+        (lambda c, t: np.subtract(c, t), "you return"), (lambda c, t: (c, t), "you return"),
     ],
 }  # fmt: skip

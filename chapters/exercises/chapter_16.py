@@ -94,6 +94,7 @@ how_many = FunctionExercise(
         ([False, True, False], 2, 1.0, 2.0),
         ([], 3, 1.0, 1.0),
         ([True, False, True, False, True], 3, 1.0, 1.0),
+        ([True, False, True, True, False], 4, 1.0, 1.0),
     ],
     mistakes={
         "that is where F1 is highest: it takes a missed object to be as bad as an invented one.": (
@@ -101,6 +102,9 @@ how_many = FunctionExercise(
         ),
         "that ends before the first wrong one: behind it there may be enough right ones to pay "
         "for it.": _until_wrong,
+        "the prices are not used: a missed object need not cost what an invented one does.": (
+            lambda is_right, objects, missed, invented: _how_many(is_right, objects, 1, 1)
+        ),
         "of several that cost the same, the fewest are wanted.": (
             lambda is_right, objects, missed, invented: (
                 len(is_right) - int(_costs(is_right, objects, missed, invented)[::-1].argmin())
