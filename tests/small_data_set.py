@@ -20,6 +20,15 @@ def real_data(name: str) -> Path:
     return folder
 
 
+def real_weights() -> str:
+    """The file of ShuffleNet v2 0.5x's published weights; skips the test, saying so, without it."""
+    root = os.environ.get("LIGHTHEAD_WEIGHTS") or Path(__file__).parents[2] / "shared" / "weights"
+    path = Path(root, "shufflenet_v2_x0_5_imagenet_backbone.pth")
+    if not path.is_file():
+        pytest.skip(f"no {path}: set LIGHTHEAD_WEIGHTS to the folder that holds it")
+    return str(path)
+
+
 def picture(width: int = 64, height: int = 48, seed: int = 0) -> np.ndarray:
     """(height, width, 3) uint8: smooth colours, which survive JPEG within a few levels."""
     rng = np.random.default_rng(seed)

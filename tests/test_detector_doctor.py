@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import shutil
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from field_cases import complaint, run
-from small_data_set import real_data
+from small_data_set import real_data, real_weights
 
 from detector.datasets import ShapesDataset, open_dataset, write_shapes
 from detector.tools import doctor
@@ -78,15 +76,6 @@ def data_set(name):
     if name == "shapes":
         return ShapesDataset(100)
     return open_dataset(str(real_data(name)), "train")
-
-
-def real_weights() -> str:
-    """Published weights; skips the test, saying so, where they are absent."""
-    root = os.environ.get("LIGHTHEAD_WEIGHTS") or Path(__file__).parents[2] / "shared" / "weights"
-    path = Path(root, "shufflenet_v2_x0_5_imagenet_backbone.pth")
-    if not path.is_file():
-        pytest.skip(f"no {path}: set LIGHTHEAD_WEIGHTS to the folder that holds it")
-    return str(path)
 
 
 @pytest.mark.parametrize("name", SEEN)
