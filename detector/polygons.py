@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-STEPS = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])  # right, down, left, up: x, y
+STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # right, down, left, up: x, y
 TOLERANCE = 1.0  # pixels
 
 
@@ -29,7 +29,8 @@ def polygons(mask: np.ndarray, tolerance: float = TOLERANCE) -> list[np.ndarray]
     outlines = [points for points in walks(mask) if signed_area(points) > 0]
     outlines.sort(key=signed_area, reverse=True)
     simple = [simplified(points, tolerance) for points in outlines]
-    return [points for points in simple if len(points) > 2]
+    # What is hardly wider than the tolerance would be a line.
+    return [few if len(few) > 2 else points for few, points in zip(simple, outlines, strict=True)]
 
 
 def walks(mask: np.ndarray) -> list[np.ndarray]:
@@ -43,24 +44,26 @@ def walks(mask: np.ndarray) -> list[np.ndarray]:
     for direction, (neighbour, begin) in enumerate(zip(neighbours, begins, strict=True)):
         for x, y in (np.argwhere(core & ~neighbour)[:, ::-1] + begin).tolist():
             sides.setdefault((x, y), set()).add(direction)
-    result = []
-    while sides:
-        start = min(sides)  # a corner of one pixel, so that the walk begins with a turn
-        place, points, before = start, [], -1
-        while place in sides:
-            ways = sides[place]
-            # Where two walks meet, the turn to the right stays with the same pixel.
-            way = (before + 1) % 4 if (before + 1) % 4 in ways else next(iter(ways))
-            ways.remove(way)
-            if not ways:
-                del sides[place]
-            if way != before:
-                points.append(place)
-            place, before = (place[0] + STEPS[way][0], place[1] + STEPS[way][1]), way
-            if place == start and (way + 1) % 4 not in sides.get(place, ()):
-                break
-        result.append(np.array(points, np.float64))
-    return result
+    # The first side that is left goes along the top of a piece, from its corner on: what comes
+    # before it in its walk is no top side, or it would have been left too.
+    return [walk(sides, start) for start in list(sides) for _ in range(2) if start in sides]
+
+
+def walk(sides: dict[tuple[int, int], set[int]], start: tuple[int, int]) -> np.ndarray:
+    """One border, from a corner of it round to the same; it is taken out of ``sides``."""
+    place, points, before = start, [], -1
+    while True:
+        ways = sides[place]
+        # Where two walks meet, the turn to the right stays with the same pixel.
+        way = (before + 1) % 4 if (before + 1) % 4 in ways else next(iter(ways))
+        ways.remove(way)
+        if not ways:
+            del sides[place]
+        if way != before:
+            points.append(place)
+        place, before = (place[0] + STEPS[way][0], place[1] + STEPS[way][1]), way
+        if place == start and (way + 1) % 4 not in sides.get(place, ()):
+            return np.array(points, np.float64)
 
 
 def signed_area(points: np.ndarray) -> float:

@@ -39,6 +39,14 @@ def test_they_are_the_mask_without_its_holes(seed):
     assert areas == sorted(areas, reverse=True) and areas[-1] >= 1
 
 
+def test_many_pieces_take_a_moment():
+    mask = np.zeros((300, 300), bool)
+    mask[::2, ::2] = True
+    outlines = polygons(mask)
+    np.testing.assert_array_equal(filled(outlines, mask.shape), mask)  # thin as they are
+    assert len(outlines) == 22500
+
+
 def test_corners_only():
     mask = np.zeros((6, 8), bool)
     mask[1:4, 2:7] = True
