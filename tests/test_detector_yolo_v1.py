@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from small_detectors import small_detector
 
 import nn
 from detector.detectors.yolo_v1 import YOLOv1
@@ -105,3 +106,34 @@ def test_scores_stay_within_0_and_1():
     answers.outputs.data[:] *= 9
     scores = head.detect(answers, (40, 80))["scores"]
     assert len(scores) and scores.min() >= 0 and scores.max() <= 1
+
+
+def test_a_picture_is_the_same_beside_a_larger_one():
+    """Alone, as when it is looked at, and in a batch, as when it is learned from."""
+    model = small_detector("yolo-v1", 2)
+    model.eval()
+    rng = np.random.default_rng(0)
+    small, large = (rng.integers(0, 256, size, np.uint8) for size in ((64, 80, 3), (128, 96, 3)))
+    targets = [target([8, 8, 40, 40]), target([20, 60, 70, 120])]
+    both = model.loss([small, large], targets)
+    alone = [
+        model.loss([image], [each]) for image, each in zip((small, large), targets, strict=True)
+    ]
+    for name in both:
+        mean = (alone[0][name].data + alone[1][name].data) / 2
+        np.testing.assert_allclose(both[name].data, mean, rtol=1e-4)
+
+
+def test_boxes_are_those_of_the_picture_before_it_was_stretched(monkeypatch):
+    model = small_detector("yolo-v1", 2)
+    side = model.image.short_side
+    sizes = []
+    monkeypatch.setattr(
+        type(model.head), "detect",
+        lambda self, answers, size: sizes.append((answers.size, size)) or {
+            "boxes": np.float32([[0, 0, side, side / 2]]), "scores": np.ones(1), "labels": [1],
+        },
+    )  # fmt: skip
+    (found,) = model.predict([np.zeros((40, 120, 3), np.uint8)])
+    assert sizes == [((side, side), (side, side))]
+    np.testing.assert_allclose(found["boxes"], [[0, 0, 120, 20]])

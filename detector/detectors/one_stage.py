@@ -66,13 +66,17 @@ class OneStageDetector(Detector):
         head: None = None,
     ) -> dict[str, np.ndarray]:
         own_size = image.shape[:2]
-        size = network_size(own_size, self.image.short_side, self.image.max_side)
+        size = self.input_size(own_size)
         found = self.head.detect((network or self)(self.to_tensor([resize(image, size)])), size)
         return {
             "boxes": scale_boxes(found["boxes"], size, own_size).astype(np.float32),
             "scores": found["scores"].astype(np.float32),
             "labels": found["labels"],
         }
+
+    def input_size(self, own_size: tuple[int, int]) -> tuple[int, int]:
+        """The (h, w) at which the network sees a picture of ``own_size`` (h, w)."""
+        return network_size(own_size, self.image.short_side, self.image.max_side)
 
     @property
     def anchor_generator(self):
