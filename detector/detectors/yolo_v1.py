@@ -22,7 +22,7 @@ from detector.detectors.detector import DetectorSettings
 from detector.detectors.limits import check_grid_size
 from detector.detectors.one_stage import OneStageDetector
 from detector.heads.yolo_v1 import YOLOv1Head, YOLOv1HeadSettings
-from detector.parts.preprocess import ImageSettings, resize, scale_boxes
+from detector.parts.preprocess import ImageSettings, check_image, resize, scale_boxes
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class YOLOv1(OneStageDetector):
     ) -> dict[str, nn.Tensor]:
         """``box``, ``object``, ``background`` and ``class``; see ``Detector``."""
         self.check_batch(images, targets)
-        stretched = [resize(image, self.input_size(image.shape[:2])) for image in images]
+        stretched = [resize(check_image(each), self.input_size(each.shape[:2])) for each in images]
         moved = [
             {**target, "boxes": scale_boxes(target["boxes"], old.shape[:2], new.shape[:2])}
             for target, old, new in zip(targets, images, stretched, strict=True)
