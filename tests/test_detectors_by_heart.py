@@ -12,13 +12,16 @@ import detector
 from detector.detectors import DETECTORS
 
 COUNT, LEAST_SIDE, SHORT_SIDE = 8, 32, 256  # pictures, pixels of an object, pixels as trained
-AP50 = 0.95
+LEAST_AP50 = 0.95
+# Two of three persons have their centres in the cells of their horses', and a cell has one class.
+MOST_OF_YOLO_V1 = (11 + 1 / 3) / 12
 
 # Batches of four. A pyramid's heads, which learn from the hardest regions only, take longest.
 ITERATIONS = {name: 500 for name in DETECTORS} | {
     "faster-rcnn": 1200,
     "cascade-rcnn": 1200,
     "mask-rcnn": 1200,
+    "yolo-v1": 1000,
 }
 PRESETS = {name: name for name in DETECTORS} | {"light-head-rcnn": "laptop"}
 
@@ -75,4 +78,4 @@ def test_eight_photographs_by_heart(photographs, tmp_path, name):
         augmentation__zoom=[1, 1],
         augmentation__scales=[1.0],
     )
-    assert run.figures["AP50"] >= AP50
+    assert run.figures["AP50"] >= (LEAST_AP50 if name != "yolo-v1" else MOST_OF_YOLO_V1 - 0.005)
