@@ -45,7 +45,7 @@ def walks(mask: np.ndarray) -> list[np.ndarray]:
         for x, y in (np.argwhere(core & ~neighbour)[:, ::-1] + begin).tolist():
             sides.setdefault((x, y), set()).add(direction)
     # The first side that is left goes along the top of a piece, from its corner on: what comes
-    # before it in its walk is no top side, or it would have been left too.
+    # before it in its walk is no top side, or it would have been left too. Two may begin there.
     return [walk(sides, start) for start in list(sides) for _ in range(2) if start in sides]
 
 

@@ -13,7 +13,7 @@ import nn
 from detector.boxes import as_boxes
 from detector.detectors.stages import Stages
 from detector.parts.anchors import AnchorGenerator
-from detector.parts.preprocess import ImageSettings, check_image, to_batch
+from detector.parts.preprocess import ImageSettings, check_image, network_size, to_batch
 from detector.settings import Settings
 from nn.models import Network
 
@@ -138,6 +138,10 @@ class Detector(nn.Module):
     @property
     def image(self) -> ImageSettings:
         return self.settings.image
+
+    def input_size(self, own_size: tuple[int, int]) -> tuple[int, int]:
+        """The (h, w) at which the network sees a picture of ``own_size`` (h, w)."""
+        return network_size(own_size, self.image.short_side, self.image.max_side)
 
     @property
     def anchor_generator(self) -> AnchorGenerator | None:

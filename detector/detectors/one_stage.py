@@ -15,7 +15,7 @@ import numpy as np
 
 import nn
 from detector.detectors.detector import Detector, DetectorSettings
-from detector.parts.preprocess import network_size, resize, scale_boxes
+from detector.parts.preprocess import resize, scale_boxes
 from nn.models import Network
 
 
@@ -73,10 +73,6 @@ class OneStageDetector(Detector):
             "scores": found["scores"].astype(np.float32),
             "labels": found["labels"],
         }
-
-    def input_size(self, own_size: tuple[int, int]) -> tuple[int, int]:
-        """The (h, w) at which the network sees a picture of ``own_size`` (h, w)."""
-        return network_size(own_size, self.image.short_side, self.image.max_side)
 
     @property
     def anchor_generator(self):

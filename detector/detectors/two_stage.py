@@ -30,7 +30,7 @@ from detector.heads.connected_head import CompiledHead, ConnectedHead
 from detector.heads.region_head import Features, RegionHead, RegionHeadSettings
 from detector.heads.rpn import AnchorTargets, RegionProposalNetwork, RPNSettings
 from detector.parts.anchors import AnchorGenerator
-from detector.parts.preprocess import network_size, resize, scale_boxes
+from detector.parts.preprocess import resize, scale_boxes
 from detector.parts.pyramid_anchors import PyramidAnchors
 from nn.models import Network
 
@@ -169,7 +169,7 @@ class TwoStageDetector(Detector):
     ) -> dict[str, np.ndarray]:
         network, head = network or self, head or self.head
         own_size = image.shape[:2]
-        size = network_size(own_size, self.image.short_side, self.image.max_side)
+        size = self.input_size(own_size)
         maps = network(self.to_tensor([resize(image, size)]))
         ((proposals, objectness),) = self.rpn.propose_with_scores(
             maps.objectness, maps.deltas, maps.anchors, [size], maps.levels

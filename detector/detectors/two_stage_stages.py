@@ -9,7 +9,7 @@ import numpy as np
 import nn
 from detector.boxes import best_scores, clip, decode
 from detector.detectors.stages import Stages
-from detector.parts.preprocess import network_size, resize, scale_boxes
+from detector.parts.preprocess import resize, scale_boxes
 from nn import functional as F
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def stages_of(model: TwoStageDetector, image: np.ndarray, target: dict | None = None) -> Stages:
     """See ``Detector.stages``."""
     own_size, settings = image.shape[:2], model.rpn.settings
-    size = network_size(own_size, model.image.short_side, model.image.max_side)
+    size = model.input_size(own_size)
     target = target or {"boxes": np.zeros((0, 4), np.float32)}
     truth = scale_boxes(target["boxes"], own_size, size)
     ignore = target.get("ignore")

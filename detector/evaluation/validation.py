@@ -15,7 +15,7 @@ from detector.detectors.compiled import CompiledDetector
 from detector.evaluation.detections import to_coco
 from detector.evaluation.drawing import draw_detections
 from detector.evaluation.figures import Evaluation, coco_evaluation
-from detector.parts.preprocess import network_size, scale_boxes
+from detector.parts.preprocess import scale_boxes
 from detector.progress import Progress
 
 
@@ -52,9 +52,7 @@ def measure(
     scales = {}
     if min_box:
         for record in dataset.images:
-            size = network_size(
-                (record.height, record.width), model.image.short_side, model.image.max_side
-            )
+            size = model.input_size((record.height, record.width))
             scales[record.id] = (size[0] * size[1] / (record.height * record.width)) ** 0.5
     return coco_evaluation(dataset.coco_ground_truth(), detections, min_box, scales), detections
 
