@@ -111,6 +111,30 @@ def test_one_thread_needs_no_look(told):
     assert found.threads() == 2
 
 
+def test_what_the_programs_other_threads_work_is_not_the_others_doing(told, monkeypatch):
+    caller = str(threading.get_native_id())
+    monkeypatch.setattr(crowding, "threads_of_python", lambda: {caller, "loader"})
+    found = Crowding(2)
+    add(told, "loader", MUCH, 10 * MUCH)  # it waits for the pool
+    add(told, "1", WINDOW, 1.5 * MUCH)  # and the pool for it
+    assert found.threads() == 2
+    add(told, caller, WINDOW, 0.25 * MUCH)
+    assert found.threads() == 2  # the window ends
+    add(told, "loader", MUCH, 0)
+    add(told, "1", 0, 1.25 * MUCH)
+    add(told, caller, 0, 0.75 * MUCH)
+    assert found.threads() == 1
+
+
+def test_a_thread_that_has_run_a_kernel_is_no_loader(told, monkeypatch):
+    caller = str(threading.get_native_id())
+    monkeypatch.setattr(crowding, "threads_of_python", lambda: {caller, "another"})
+    found = Crowding(2)
+    found._callers.add("another")
+    add(told, "another", 0, MUCH)
+    assert found.threads() == 1
+
+
 def test_where_the_system_says_nothing_all_threads_are_used(monkeypatch):
     monkeypatch.setattr(crowding, "times", dict)
     found = Crowding(3)
