@@ -140,7 +140,7 @@ def largest_of_nine(builder, plane, plane_at, H, W, out, out_at, OH, OW, indices
 
     with loop(OW, LANES) as x:
         window = Window(vector, plane, H, W, x, 2, beyond=-np.inf)
-        mask = vector.lanes_below(OW - x)
+        count = OW - x
         with loop(OH) as y:
             best, place = lowest, numbered([-1] * LANES)
             for i in range(3):
@@ -153,8 +153,8 @@ def largest_of_nine(builder, plane, plane_at, H, W, out, out_at, OH, OW, indices
                     )
                     best = builder.select(wins, pixels, best)
                     place = builder.select(wins, places_from(row * W + column), place)
-            vector.store(best, out.at(y * OW + x), mask)
-            places.store(place, indices.at(y * OW + x), mask)
+            vector.store(best, out.at(y * OW + x), count)
+            places.store(place, indices.at(y * OW + x), count)
 
 
 @kernel(twin=max_pool2d_backward_reference)

@@ -23,7 +23,7 @@ from nn.kernels.depthwise import (
     depthwise_grad_input_reference,
     depthwise_grad_weight_reference,
 )
-from nn.kernels.machine.emitted import Variable, emitted
+from nn.kernels.machine.emitted import Index, Variable, emitted, value_of
 from nn.kernels.machine.jit import device, kernel
 from nn.kernels.machine.simd import LANES, Vectors, loop, numbered
 from nn.kernels.machine.window import Window
@@ -62,7 +62,7 @@ def make_weigh(stride: int, rows: int, side: int = 3):
                     # put all its sums off to there, and run out of registers.
                     lanes = (OW - x).where(y + m < OH, 0)
                     place = out.at((y + m) * OW + x)
-                    vector.store(vector.clamp(total, low, high), place, vector.lanes_below(lanes))
+                    vector.store(vector.clamp(total, low, high), place, lanes)
 
     return weigh
 
@@ -103,8 +103,8 @@ def make_correlate(stride: int):
         for first in range(0, len(TAPS), LANES):
             taps = TAPS[first : first + LANES]
             result = vector.sums([totals[tap].get() for tap in taps])
-            mask = vector.lanes_below(len(taps), result.type.count)
-            vector.store(result, sums.at(sums_at + first), mask)
+            count = Index(builder, value_of(len(taps)))
+            vector.store(result, sums.at(sums_at + first), count)
 
     return correlate
 
@@ -143,7 +143,7 @@ def hand_back(builder, grad, grad_at, OH, OW, weight, weight_at, plane, plane_at
                         woven = builder.shuffle_vector(*halves, numbered(turns))
                         column = x * 2 + first
                         place = plane.at(line * W + column)
-                        vector.store(woven, place, vector.lanes_below(W - column))
+                        vector.store(woven, place, W - column)
 
 
 # With a stride of 2 twice as many rows are seen by as many sums: lower blocks fit the registers.

@@ -71,12 +71,11 @@ def tiles_of_plane(
     targets = [out.at(places[first + step * place] + out_at) for place in range(PLACES)]
     with loop(TW, LANES) as x:
         window = Window(vector, plane, H, W, x, 2, side=4, padding=left)
-        mask = vector.lanes_below(TW - x)
         with loop(TH) as y:
             tile = [window.row(y * 2 - top + i) for i in range(4)]
             numbers = sum(transform(builder, B, tile), [])
             for target, number in zip(targets, numbers, strict=True):
-                vector.store(number, target.at(y * TW + x), mask)
+                vector.store(number, target.at(y * TW + x), TW - x)
 
 
 @emitted

@@ -55,7 +55,7 @@ def make_copy_rows(stride: int):
                         vector.store(fetch(source_row_y, x, masked), target_row_y.at(x))
             with builder.if_then(rest > 0):
                 value = fetch(source_row_y, done, True)
-                vector.store(value, target_row_y.at(done), vector.lanes_below(rest))
+                vector.store(value, target_row_y.at(done), rest)
 
     return copy_rows
 

@@ -28,17 +28,18 @@ def make_map(formula, of_two: bool = False):
         a, b, out = a.at(a_at), b.at(b_at), out.at(out_at)
         p, q, low, high = (vector.splat(each) for each in (p, q, low, high))
 
-        def part(at, mask):
+        def part(at, left_over=None):
+            mask = None if left_over is None else vector.lanes_below(left_over)
             left = vector.load(a.at(at), mask)
             right = vector.load(b.at(at), mask) if of_two else None
             value = vector.clamp(formula(vector, left, right, p, q), low, high)
-            vector.store(value, out.at(at), mask)
+            vector.store(value, out.at(at), left_over)
 
         done = count // LANES * LANES
         with loop(done, LANES) as at:
-            part(at, None)
+            part(at)
         with builder.if_then(count > done):
-            part(done, vector.lanes_below(count - done))
+            part(done, count - done)
 
     return map_elements
 

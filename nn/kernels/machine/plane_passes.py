@@ -17,23 +17,24 @@ DOUBLE = ir.DoubleType()
 
 
 def walk(vector, a, b, step, size, repeat, visit):
-    """Emit the loops: ``visit(position, vector of a, vector of b, mask)`` for every vector."""
+    """Emit the loops: ``visit(position, vector of a, vector of b, count)`` for every vector; of the
+    last, ``count`` numbers exist, of the others None says that all do."""
     done = size // LANES * LANES
     rest = size - done
-    rest_lanes = vector.lanes_below(rest)
 
-    def both(position, mask):
+    def both(position, count=None):
+        mask = None if count is None else vector.lanes_below(count)
         vectors = (vector.load(array.at(position), mask) for array in (a, b))
-        visit(position, *vectors, mask)
+        visit(position, *vectors, count)
 
     with loop(repeat) as turn:
         start = turn * step
         with loop(done, LANES) as x:
             for array in (a, b):
                 vector.prefetch(array.at(start + x))
-            both(start + x, None)
+            both(start + x)
         with vector.builder.if_then(rest > 0):
-            both(start + done, rest_lanes)
+            both(start + done, rest)
 
 
 def make_map_planes(formula):
@@ -49,8 +50,8 @@ def make_map_planes(formula):
         splats = [vector.splat(number) for number in numbers]
         out = out.at(at)
 
-        def visit(position, a_vector, b_vector, mask):
-            vector.store(formula(vector, a_vector, b_vector, *splats), out.at(position), mask)
+        def visit(position, a_vector, b_vector, count):
+            vector.store(formula(vector, a_vector, b_vector, *splats), out.at(position), count)
 
         walk(vector, a.at(at), b.at(at), step, size, repeat, visit)
 
@@ -74,9 +75,10 @@ def make_sum_planes(formula):
         splats = [vector.splat(number) for number in numbers]
         first, second = Variable(builder, double.zero), Variable(builder, double.zero)
 
-        def visit(position, a_vector, b_vector, mask):
+        def visit(position, a_vector, b_vector, count):
             factors = formula(vector, a_vector, b_vector, *splats)
-            if mask is not None:
+            if count is not None:
+                mask = vector.lanes_below(count)
                 factors = [builder.select(mask, factor, vector.zero) for factor in factors]
             if vector.element != DOUBLE:
                 factors = [builder.fpext(factor, double.type) for factor in factors]

@@ -53,8 +53,9 @@ class Product:
     low: object
     high: object
 
-    def block(self, rows, row_count, width, mask, odd=False):
-        """Emit ``rows`` rows of ``width`` vectors, the last masked; if ``odd``, one more column.
+    def block(self, rows, row_count, width, count=None, odd=False):
+        """Emit ``rows`` rows of ``width`` vectors, of the last only ``count`` numbers if given;
+        if ``odd``, one more column.
 
         ``row_count`` says how many of the rows exist; nothing beyond is read or written. The sums
         of the odd column are one vector with a lane for each row, so it costs one multiply-add and
@@ -68,7 +69,8 @@ class Product:
         low, high = vector.splat(self.low), vector.splat(self.high)
         sums = [[Variable(builder, vector.zero) for _ in range(width)] for _ in range(rows)]
         odd_sums = Variable(builder, column.zero)
-        masks = [None] * (width - 1) + [mask]
+        counts = [None] * (width - 1) + [count]
+        masks = [None if each is None else vector.lanes_below(each) for each in counts]
 
         def c_at_vector(m, n):
             return self.c.at(self.c_offsets[row[m]] + n * LANES)
@@ -111,7 +113,7 @@ class Product:
             with builder.if_then(row_count > m):
                 for n in range(width):
                     value = vector.clamp(sums[m][n].get(), low, high)
-                    vector.store(value, c_at_vector(m, n), masks[n])
+                    vector.store(value, c_at_vector(m, n), counts[n])
                 if odd:
                     value = builder.extract_element(odd_column, value_of(m))
                     c_at_vector(m, width)[0] = value
@@ -131,13 +133,12 @@ def make_row_block(vectors: int):
             a.at(a_at), one, a_column, b.at(b_at), b_offsets, c.at(c_at),
             c_offsets.at(c_first), bias.at(c_first), K, accumulate, low, high,
         )  # fmt: skip
-        vector = Vectors(builder, a.element)
         with builder.if_else(column_count == vectors * LANES) as (then, otherwise):
             with then:
-                product.block(1, one, vectors, None)
+                product.block(1, one, vectors)
             with otherwise:
                 for width, rest in widths(column_count, vectors):
-                    product.block(1, one, width, vector.lanes_below(rest))
+                    product.block(1, one, width, rest)
 
     return row_block
 
@@ -153,9 +154,8 @@ def outer_tile(
     packed weights have ``a_row`` 1 and ``a_column`` ROWS. All arrays are flat; operand x begins at
     x[x_at], ``c_offsets`` and ``bias`` at ``c_first``.
     """
-    vector = Vectors(builder, a.element)
 
-    def all_rows(x, width, mask, odd=False):
+    def all_rows(x, width, count=None, odd=False):
         """For ``width`` vectors of columns from ``x`` on."""
         with loop(row_count, ROWS) as m:
             product = Product(
@@ -166,9 +166,9 @@ def outer_tile(
             left = row_count - m
             with builder.if_else(left <= FEW) as (few, many):
                 with few:
-                    product.block(FEW, left, width, mask, odd)
+                    product.block(FEW, left, width, count, odd)
                 with many:
-                    product.block(ROWS, left, width, mask, odd)
+                    product.block(ROWS, left, width, count, odd)
 
     # 7 x 7 pixels are three vectors of 16 and one column, if the weights of a column lie together.
     whole = column_count // COLUMNS * COLUMNS
@@ -176,12 +176,12 @@ def outer_tile(
     if HAS_ODD:
         whole = (whole - COLUMNS).where(is_odd, whole)
     with loop(whole, COLUMNS) as x:
-        all_rows(x, VECTORS, None)
+        all_rows(x, VECTORS)
     if HAS_ODD:
         with builder.if_then(is_odd):
-            all_rows(whole, VECTORS, None, odd=True)
+            all_rows(whole, VECTORS, odd=True)
     for width, last in widths(column_count - whole, VECTORS):
-        all_rows(whole, width, vector.lanes_below(last))
+        all_rows(whole, width, last)
 
 
 def make_dot_block(rows: int, columns: int):
@@ -227,10 +227,11 @@ def make_dot_block(rows: int, columns: int):
             with builder.if_then(row_count > m):
                 for first in range(0, columns, LANES):
                     total = vector.sums([part.get() for part in row[first : first + LANES]])
-                    mask = vector.lanes_below(column_count - first, total.type.count)
+                    left = column_count - first
+                    mask = vector.lanes_below(left, total.type.count)
                     place = c.at(c_at + c_row * m + first)
                     old = vector.load(place, mask, total.type.count)
-                    vector.store(builder.fadd(old, total), place, mask)
+                    vector.store(builder.fadd(old, total), place, left)
 
     return dot_block
 

@@ -39,7 +39,7 @@ def make_window_max(stride: int):
             if rest is not None:
                 end = rest * stride - (stride - 1)
                 read[-1] = [vector.lanes_below(end - first) for first in firsts]
-                written[-1] = vector.lanes_below(rest)
+                written[-1] = rest
             best = [Variable(builder, least) for _ in range(width)]
             unknown = [Variable(builder, none) for _ in range(width)]
             first = source.at(x * stride)
