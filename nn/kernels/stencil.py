@@ -57,12 +57,11 @@ def make_weigh(stride: int, rows: int, side: int = 3):
                             for j in range(side):
                                 factor = factors[r - stride * m][j]
                                 sums[m] = vector.multiply_add(factor, seen[j], sums[m])
-                for m, total in enumerate(sums):
-                    # Every line is stored, if with no lanes: behind a branch, the compiler would
-                    # put all its sums off to there, and run out of registers.
-                    lanes = (OW - x).where(y + m < OH, 0)
-                    place = out.at((y + m) * OW + x)
-                    vector.store(vector.clamp(total, low, high), place, lanes)
+                vector.store_each(
+                    [vector.clamp(total, low, high) for total in sums],
+                    [out.at((y + m) * OW + x) for m in range(rows)],
+                    [(OW - x).where(y + m < OH, 0) for m in range(rows)],
+                )
 
     return weigh
 

@@ -74,8 +74,8 @@ def tiles_of_plane(
         with loop(TH) as y:
             tile = [window.row(y * 2 - top + i) for i in range(4)]
             numbers = sum(transform(builder, B, tile), [])
-            for target, number in zip(targets, numbers, strict=True):
-                vector.store(number, target.at(y * TW + x), TW - x)
+            places = [target.at(y * TW + x) for target in targets]
+            vector.store_each(numbers, places, [TW - x] * PLACES)
 
 
 @emitted

@@ -11,6 +11,7 @@ How many floats a vector holds and how many vectors a block of sums has follows 
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import NamedTuple
 
 import llvmlite.binding
@@ -133,31 +134,44 @@ class Vectors:
 
     def store(self, value, array, count=None):
         """Write over the first numbers of a ``Flat``: ``count`` of them (none if it is below 1), or
-        as many as a vector has.
+        as many as a vector has."""
+        if count is not None:
+            self.store_each([value], [array], [count])
+            return
+        pointer = self.builder.bitcast(array.pointer, value.type.as_pointer())
+        self.builder.store(value, pointer).align = 4
+
+    def store_each(self, values, arrays, counts):
+        """``store`` for several vectors of one type.
 
         A mask costs nothing with AVX-512. An AVX2 processor of AMD takes 42 steps for such a store
-        and NEON has none: there the vector is stored in halves, quarters and so on.
+        and NEON has none: there what is not whole is stored in halves, quarters and so on, behind
+        one branch for all vectors. Behind one each, the compiler would put the sums of the later
+        ones off to there, and run out of registers.
         """
-        if count is not None and HAS_MASKS:
-            name = f"llvm.masked.store.v{value.type.count}{self.letter}.p0"
-            mask = self.lanes_below(count, value.type.count)
-            pointer = self.builder.bitcast(array.pointer, value.type.as_pointer())
-            self.intrinsic(name, ir.VoidType(), [value, pointer, ir.Constant(I32, 4), mask])
-        elif count is not None:
-            with self.builder.if_else(count >= value.type.count) as (whole, part):
-                with whole:
+        if HAS_MASKS:
+            for value, array, count in zip(values, arrays, counts, strict=True):
+                name = f"llvm.masked.store.v{value.type.count}{self.letter}.p0"
+                mask = self.lanes_below(count, value.type.count)
+                pointer = self.builder.bitcast(array.pointer, value.type.as_pointer())
+                self.intrinsic(name, ir.VoidType(), [value, pointer, ir.Constant(I32, 4), mask])
+            return
+        are_whole = [count >= value.type.count for value, count in zip(values, counts, strict=True)]
+        with self.builder.if_else(functools.reduce(self.builder.and_, are_whole)) as (whole, part):
+            with whole:
+                for value, array in zip(values, arrays, strict=True):
                     self.store(value, array)
-                with part:
+            with part:
+                for value, array, count in zip(values, arrays, counts, strict=True):
                     self.store_part(value, array, count)
-        else:
-            pointer = self.builder.bitcast(array.pointer, value.type.as_pointer())
-            self.builder.store(value, pointer).align = 4
 
     def store_part(self, value, array, count):
-        """The first ``count`` numbers, which are fewer than ``value`` has: half of it if there are
-        as many, then of the other half those that are left, else of this one."""
+        """The first ``count`` numbers of ``value``: half of it if there are as many, then of the
+        other half those that are left, else of this one."""
         half = value.type.count // 2
         if half == 0:
+            with self.builder.if_then(count > 0):
+                self.store(value, array)
             return
         low, high = (
             self.builder.shuffle_vector(value, value, numbered(range(first, first + half)))
