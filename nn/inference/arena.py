@@ -15,7 +15,9 @@ import numpy as np
 
 LINE = 16  # floats in a cache line
 FOREVER = 1 << 60
-CONFLICT = 1024  # planes this many floats apart would compete for the same few lines of the cache
+# Planes this many floats apart, and a line more or less, would compete for the same few lines of the
+# cache; those an even number of lines apart, for half of them or fewer.
+CONFLICT = 1024
 
 
 @dataclass(eq=False)
@@ -40,7 +42,7 @@ class Shelf:
         if self.external or size == 1:
             return size
         size = -(-size // LINE) * LINE
-        while size % CONFLICT in (0, LINE, CONFLICT - LINE):
+        while size // LINE % 2 == 0 or size % CONFLICT in (LINE, CONFLICT - LINE):
             size += LINE
         return size
 

@@ -23,6 +23,7 @@ from nn.kernels.machine.register_blocks import ROWS, outer_tile
 from nn.kernels.matmul import (
     DOT_N_BLOCK,
     K_BLOCK,
+    LINE,
     TILE,
     add_dot_products,
     add_sections,
@@ -87,7 +88,7 @@ def conv2d_forward(input, weight, bias, out, stride, padding, dilation, relu):
     flat_weight, matrix, w_group, w_row, w_column = in_order(
         weight.reshape(-1), groups, M, K, K, 1, N * pixels
     )
-    panel_offsets = multiples(GATHERED, min(K, K_BLOCK))
+    panel_offsets = multiples(GATHERED + LINE, min(K, K_BLOCK))
     out_offsets = multiples(pixels, OC)
 
     tiles = ceil_div(pixels, GATHERED)
@@ -100,7 +101,7 @@ def conv2d_forward(input, weight, bias, out, stride, padding, dilation, relu):
         first = task % row_blocks * rows
         last = min(first + rows, M)
         count = min(GATHERED, pixels - pixel)
-        panel = np.empty((min(K, K_BLOCK), GATHERED), input.dtype)
+        panel = np.empty((min(K, K_BLOCK), GATHERED + LINE), input.dtype)
         planes = input[n, group * group_C : (group + 1) * group_C]
         for k in range(0, K, K_BLOCK):
             depth = min(K_BLOCK, K - k)

@@ -30,8 +30,10 @@ from nn.kernels.machine.register_blocks import (
 )
 from nn.kernels.machine.simd import LANES
 
-PITCH = 64  # numbers of a row in working memory: a tile and, where blocks have it, an odd column
-TILE = PITCH // COLUMNS * COLUMNS  # columns of one task: one block or several of narrower vectors
+LINE = 16  # numbers of a cache line
+TILE = 64 // COLUMNS * COLUMNS  # columns of one task: one block or several of narrower vectors
+# Numbers of a row in working memory: a tile and a column more, in whole lines.
+PITCH = (TILE // LINE + 1) * LINE
 K_BLOCK = 256  # summed elements a stretch: 64 columns x 256 floats are 64 KB of the L2 cache
 DOT_K_BLOCK = 1024  # the same for dot products: 10 rows x 1024 floats are 40 KB
 DOT_N_BLOCK = 8 * DOT_COLUMNS  # rows of B that one task of dot products multiplies
