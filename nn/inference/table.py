@@ -137,7 +137,7 @@ class Table:
             row.taps = len(places)
             places += row.offsets
             lines.append(tuple(getattr(row, name) for name in STEP.names))
-        weights = zeros(self._constants_size, self.dtype)
+        weights = zeros(self._constants_size + LINE, self.dtype)  # a block may read beyond the last
         while self._constants:
             start, array = self._constants.pop()
             weights[start : start + array.size].reshape(array.shape)[...] = array

@@ -20,6 +20,7 @@ from nn.kernels.machine.copy_rows import copy_rows
 from nn.kernels.machine.jit import device, kernel, shared
 from nn.kernels.machine.parts import ceil_div, multiples
 from nn.kernels.machine.register_blocks import (
+    COLUMN_LANES,
     COLUMNS,
     DOT_COLUMNS,
     DOT_ROWS,
@@ -31,9 +32,8 @@ from nn.kernels.machine.register_blocks import (
 from nn.kernels.machine.simd import LANES
 
 LINE = 16  # numbers of a cache line
-TILE = 64 // COLUMNS * COLUMNS  # columns of one task: one block or several of narrower vectors
-# Numbers of a row in working memory: a tile and a column more, in whole lines.
-PITCH = (TILE // LINE + 1) * LINE
+TILE = 48 // COLUMNS * COLUMNS  # columns of one task: one block or several of narrower vectors
+PITCH = 5 * LINE  # of rows in working memory: a tile and a column more, an odd number of lines
 K_BLOCK = 256  # summed elements a stretch: 64 columns x 256 floats are 64 KB of the L2 cache
 DOT_K_BLOCK = 1024  # the same for dot products: 10 rows x 1024 floats are 40 KB
 DOT_N_BLOCK = 8 * DOT_COLUMNS  # rows of B that one task of dot products multiplies
@@ -123,7 +123,7 @@ def in_order(a, matrices, M, K, a_row, a_column, columns):
         return a, M * K, ROWS * a_row, a_row, a_column
     group = ROWS * K
     size = ceil_div(M, ROWS) * group
-    ordered = np.empty(matrices * size, a.dtype)
+    ordered = np.empty(matrices * size + COLUMN_LANES, a.dtype)
     for i in range(matrices):
         for m in range(0, M, ROWS):
             at, start, count = i * size + m * K, i * M * K + m * a_row, min(ROWS, M - m)

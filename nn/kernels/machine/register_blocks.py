@@ -14,12 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nn.kernels.machine.emitted import Flat, Index, Variable, emitted, emitted_apart, value_of
-from nn.kernels.machine.simd import LANES, ROWS, VECTORS, Vectors, loop, widths
+from nn.kernels.machine.simd import HAS_MASKS, LANES, ROWS, VECTORS, Vectors, loop, widths
 
 FEW = ROWS // 2  # the last rows, if they are so few, are a block of their own
 COLUMNS = VECTORS * LANES  # of a block
-HAS_ODD = ROWS * VECTORS > 16  # whether there are registers for one column more
-COLUMN_LANES = 8  # numbers of a vector that holds one column of a block
+HAS_ODD = LANES > 4 or ROWS * VECTORS > 16  # whether there are registers for one column more
+COLUMN_LANES = 8  # numbers of a vector that holds one column of a block, or more than that
 DOT_ROWS, DOT_COLUMNS = (6, 4) if ROWS * VECTORS > 16 else (6, 2)  # sums of `dot_block`
 
 
@@ -96,15 +96,16 @@ class Product:
         with loop(self.K) as k:
             b_row = b.at(self.b_offsets[k])
             b_vectors = [vector.load(b_row.at(n * LANES), masks[n]) for n in range(width)]
-            # Weights of large layers lie in no cache, in the order in which they are used.
-            vector.prefetch(a.at(k * self.a_column))
+            if HAS_MASKS:  # a step of AVX2 is short, and foreseen well
+                # Weights of large layers lie in no cache, in the order in which they are used.
+                vector.prefetch(a.at(k * self.a_column))
             for m in range(rows):
                 factor = vector.splat(a_rows[m][k * self.a_column])
                 for n in range(width):
                     total = sums[m][n]
                     total.set(vector.multiply_add(factor, b_vectors[n], total.get()))
             if odd:
-                factors = column.load(a.at(k * self.a_column), row_lanes)
+                factors = column.load(a.at(k * self.a_column))  # the lanes too many are not stored
                 b_value = column.splat(b_row[width * LANES])
                 odd_sums.set(column.multiply_add(factors, b_value, odd_sums.get()))
 
@@ -170,9 +171,11 @@ def outer_tile(
                 with many:
                     product.block(ROWS, left, width, count, odd)
 
-    # 7 x 7 pixels are three vectors of 16 and one column, if the weights of a column lie together.
+    # 7 x 7 pixels are whole vectors and one column, if the weights of a column lie together: packed,
+    # for a vector of them may read on behind the last.
     whole = column_count // COLUMNS * COLUMNS
-    is_odd = builder.and_(column_count == whole + 1, builder.and_(whole > 0, a_row == 1))
+    is_packed = builder.and_(a_row == 1, a_group > ROWS)
+    is_odd = builder.and_(column_count == whole + 1, builder.and_(whole > 0, is_packed))
     if HAS_ODD:
         whole = (whole - COLUMNS).where(is_odd, whole)
     with loop(whole, COLUMNS) as x:
