@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numba import njit
 
+from nn.kernels.machine import simd
 from nn.kernels.machine.emitted import Index, Variable, emitted
 from nn.kernels.machine.simd import LANES, Vectors, loop, widths
 
@@ -109,9 +110,10 @@ def test_vectors_up_to_an_edge(dtype):
         low, high = vector.splat(low), vector.splat(high)
         for width, rest in widths(count, 3):
             for n in range(width):
-                mask = vector.lanes_below(rest) if n == width - 1 else None
+                left = rest if n == width - 1 else None
+                mask = None if left is None else vector.lanes_below(left)
                 value = vector.load(source.at(n * LANES), mask)
-                vector.store(vector.clamp(value, low, high), target.at(n * LANES), mask)
+                vector.store(vector.clamp(value, low, high), target.at(n * LANES), left)
 
     @njit
     def call(source, target, count, low, high):
@@ -126,3 +128,29 @@ def test_vectors_up_to_an_edge(dtype):
             expected = np.clip(source, low, high)
             np.testing.assert_array_equal(target[:count], expected[:count])
             assert np.all(target[count:] == 7)
+
+
+@pytest.mark.parametrize("has_masks", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_a_part_of_a_vector_is_stored_and_nothing_beside_it(dtype, has_masks, monkeypatch):
+    monkeypatch.setattr(simd, "HAS_MASKS", has_masks)
+
+    @emitted
+    def store(builder, source, target, first, second):
+        vector = Vectors(builder, source.element)
+        values = [vector.load(source.at(at)) for at in (0, LANES)]
+        vector.store_each(values, [target.at(1), target.at(2 * LANES)], [first, second])
+
+    @njit
+    def call(source, target, first, second):
+        return store(source, target, first, second)
+
+    source = np.arange(1, 2 * LANES + 1).astype(dtype)
+    for first, second in [(LANES, LANES), (LANES, 3), (0, LANES), *((n, n) for n in range(-2, 20))]:
+        target = np.zeros(4 * LANES, dtype)
+        expected = target.copy()
+        for start, at, count in [(0, 1, first), (LANES, 2 * LANES, second)]:
+            count = max(0, min(count, LANES))
+            expected[at : at + count] = source[start : start + count]
+        call(source, target, first, second)
+        np.testing.assert_array_equal(target, expected)
