@@ -15,8 +15,8 @@ import numpy as np
 
 LINE = 16  # floats in a cache line
 FOREVER = 1 << 60
-# Planes this many floats apart, and a line more or less, would compete for the same few lines of the
-# cache; those an even number of lines apart, for half of them or fewer.
+# Planes this many floats apart, or a line more or less, would compete for the same few lines of
+# the cache; those an even number of lines apart, for half of them or fewer.
 CONFLICT = 1024
 
 

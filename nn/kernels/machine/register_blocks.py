@@ -171,8 +171,8 @@ def outer_tile(
                 with many:
                     product.block(ROWS, left, width, count, odd)
 
-    # 7 x 7 pixels are whole vectors and one column, if the weights of a column lie together: packed,
-    # for a vector of them may read on behind the last.
+    # 7 x 7 pixels are whole vectors and one column, if the weights of a column lie together. They
+    # must be packed: a vector of them may read on behind the last.
     whole = column_count // COLUMNS * COLUMNS
     is_packed = builder.and_(a_row == 1, a_group > ROWS)
     is_odd = builder.and_(column_count == whole + 1, builder.and_(whole > 0, is_packed))
