@@ -16,8 +16,8 @@ from detector.detectors.detector import Detector
 from detector.parts.preprocess import check_image
 from nn.kernels import one_at_a_time
 
-# A compiled network for each size of image takes a megabyte, besides the weights that all share; the
-# least recently used is dropped. Photographs come in some twenty sizes.
+# Of the compiled networks, one for each size of image, the least recently used is dropped: each
+# takes a megabyte besides the weights that all share. Photographs come in some twenty sizes.
 MOST_SIZES = 32
 
 

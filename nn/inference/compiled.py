@@ -18,6 +18,7 @@ from nn.inference.plan import Import, Plan, Stretch
 from nn.inference.trace import Value, run, trace
 from nn.kernels import get_num_threads, one_at_a_time
 from nn.kernels.program import interpreter as program
+from nn.kernels.program.kinds import addresses
 from nn.module import Module
 from nn.tensor import Tensor
 
@@ -81,6 +82,7 @@ class CompiledModule:
         with one_at_a_time:  # nobody else may use or change the memory meanwhile
             self.plan = Plan(written, steps, self.memory.constants)
             self.memory.make_room(self.plan.arena_size)
+        self._addresses = addresses(self.plan.table["kind"], dtype)
         self._counters = np.zeros(16, np.int64)
 
     def __call__(self, input: np.ndarray):
@@ -95,7 +97,7 @@ class CompiledModule:
         return self._structure([Tensor(output) for output in self._outputs(input)])
 
     def _outputs(self, input: np.ndarray) -> list[np.ndarray]:
-        input = np.ascontiguousarray(input, self.plan.dtype)
+        input = np.require(input, self.plan.dtype, ["C", "W"])  # kernels are compiled for those
         if input.shape != self.input_shape:
             raise ValueError(f"compiled for {self.input_shape}, called with {input.shape}")
         arrays: dict[Value, np.ndarray] = {self.plan.input: input}
@@ -113,7 +115,7 @@ class CompiledModule:
     def _run(self, stretch: Stretch, input: np.ndarray) -> None:
         self._counters[:] = 0
         program.run_program(
-            self.plan.table[stretch.first : stretch.last], self.plan.places,
+            self.plan.table[stretch.first : stretch.last], self._addresses, self.plan.places,
             self.memory.constants.array, input.reshape(-1), self.memory.arena,
             self._counters, get_num_threads(), self.plan.scratch,
         )  # fmt: skip
