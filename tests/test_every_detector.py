@@ -221,6 +221,17 @@ def test_an_image_does_not_depend_on_others(predict):
             np.testing.assert_array_equal(alone[key], again[key])
 
 
+def test_a_network_that_shares_its_weights_gives_the_bits_of_one_that_does_not(lesson):
+    model, _ = lesson
+    images = [picture(*size) for size in [*SIZES, (120, 90), (90, 70)]]
+    seen = CompiledDetector(model)
+    seen.predict(images)
+    for image, shared in zip(images, seen.predict(images), strict=True):
+        (alone,) = CompiledDetector(model).predict([image])
+        for key in KEYS:
+            np.testing.assert_array_equal(shared[key], alone[key])
+
+
 def test_compiled_is_plain(lesson):
     model, _ = lesson
     images = [*next(eight_pictures()), picture(100, 150), picture(60, 40, 1), picture(200, 900, 2)]

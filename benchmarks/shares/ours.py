@@ -50,8 +50,9 @@ def compiled(network: CompiledModule, images: np.ndarray) -> dict[str, float]:
             begun = time.perf_counter()
             for _ in range(CALLS):
                 program.run_program(
-                    step, network.plan.places, network.plan.weights, images.reshape(-1),
-                    network._arena, np.zeros(16, np.int64), 1, network.plan.scratch,
+                    step, network._addresses, network.plan.places, network.memory.constants.array,
+                    images.reshape(-1), network.memory.arena, np.zeros(16, np.int64), 1,
+                    network.plan.scratch,
                 )  # fmt: skip
             seconds["other" if is_other else "convolution"] += time.perf_counter() - begun
     return fill(seconds, sum(seconds.values()))

@@ -16,8 +16,9 @@ from detector.detectors.detector import Detector
 from detector.parts.preprocess import check_image
 from nn.kernels import one_at_a_time
 
-# Compiled networks, one for each size of image, take memory; the least recently used is dropped.
-MOST_SIZES = 8
+# Of the compiled networks, one for each size of image, the least recently used is dropped: each
+# takes a megabyte besides the weights that all share. Photographs come in some twenty sizes.
+MOST_SIZES = 32
 
 
 class CompiledDetector:
@@ -50,7 +51,8 @@ class CompiledDetector:
         """The convolutional part, compiled for the batch's shape when it first occurs."""
         compiled = self._networks.pop(batch.shape, None)
         if compiled is None:
-            compiled = nn.inference.compile(self.model, batch.shape)
+            like = next(iter(self._networks.values()), None)
+            compiled = nn.inference.compile(self.model, batch.shape, like)
             if len(self._networks) == MOST_SIZES:
                 del self._networks[next(iter(self._networks))]
         self._networks[batch.shape] = compiled

@@ -107,5 +107,7 @@ def to_batch(
     shift = (-np.asarray(mean, np.float64) / std).astype(dtype)
     batch = np.zeros((len(images), 3, height, width), dtype)
     for place, image in zip(batch, images, strict=True):
-        normalize_image(np.ascontiguousarray(image), scale, shift, place)
+        image = np.ascontiguousarray(image).view()
+        image.flags.writeable = False  # as some are: the kernel is compiled for one kind
+        normalize_image(image, scale, shift, place)
     return batch

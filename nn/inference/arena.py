@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from heapq import heappop, heappush
 
 import numpy as np
 
@@ -35,7 +37,7 @@ class Shelf:
     start: int = 0  # of the first slot, in the arena
     external: bool = False
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Numbers from one plane to the next."""
         size = self.height * self.width
@@ -56,9 +58,7 @@ class Shelf:
         if not self.free:
             self.slots += 1
             return self.slots - 1
-        lowest = min(self.free)
-        self.free.remove(lowest)
-        return lowest
+        return heappop(self.free)
 
 
 @dataclass(eq=False)
@@ -125,8 +125,9 @@ class Arena:
 
     def read(self, planes: Sequence[Plane], moment: int | None = None) -> None:
         """Note that ``planes`` are needed now, or at ``moment``."""
+        moment = self.moment if moment is None else moment
         for plane in planes:
-            plane.last = max(plane.last, self.moment if moment is None else moment)
+            plane.last = max(plane.last, moment)
 
     def lay_out(self) -> int:
         """Find a place for everything; how many numbers the arena has."""
@@ -175,7 +176,7 @@ def give_slots(planes: list[Plane]) -> None:
         for plane in starting.get(moment, ()):
             plane.slot = plane.shelf.take()
         for plane in ending.get(moment, ()):
-            plane.shelf.free.append(plane.slot)
+            heappush(plane.shelf.free, plane.slot)
 
 
 def slots_of(planes: Sequence[Plane]) -> slice | np.ndarray:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nn.inference.arena import FOREVER, Arena, Plane, external_planes, slots_of
+from nn.inference.constants import Constants
 from nn.inference.table import Row, Table
 from nn.inference.trace import Call, Trace, Value
 from nn.kernels.program.kinds import KINDS
@@ -37,17 +38,19 @@ class Plan:
     Args:
         trace: of a module.
         steps: what it was lowered to; used up.
+        constants: of other plans too, and of this one from now on.
 
     Attributes:
         stages: in order, ``Stretch``, ``Import`` or ``Call``.
-        table, places, weights: as ``nn.kernels.program.interpreter.run_program`` wants them.
-        planes, slots: what lies in the arena, and where; all other values are arrays.
+        table, places: as ``nn.kernels.program.interpreter.run_program`` wants them.
+        slots: where in the arena those values lie that are looked at from outside of the table, if
+            they are no arrays.
         arena_size, scratch: how many numbers the arena and a thread's working memory have.
     """
 
-    def __init__(self, trace: Trace, steps: list):
+    def __init__(self, trace: Trace, steps: list, constants: Constants):
         self.input, self.images, self.dtype = trace.input, trace.input.shape[0], trace.input.dtype
-        self.rows = Table(self.images, self.dtype)
+        self.rows = Table(self.images, constants)
         self.arena = Arena(self.images)
         self.planes: dict[Value, list[Plane]] = {}
         self.stages: list[Stretch | Import | Call] = []
@@ -60,9 +63,9 @@ class Plan:
         while steps:  # with each its weights go: they stand in the table now
             self.arena.moment += 1
             steps.pop(0).add_to(self)
-        for value in trace.outputs:
+        for value in values_among(trace.outputs):
             self.arena.read(self.planes.get(value, ()), FOREVER)
-        self.finish()
+        self.finish(values_among(trace.outputs))
 
     @property
     def kinds(self) -> list[str]:
@@ -102,14 +105,14 @@ class Plan:
 
     def add_stage(self, call: Call) -> None:
         """Run ``call`` as in the plain model."""
-        for value in call.inputs:
-            self.arena.read(self.planes.get(value, ()) if isinstance(value, Value) else ())
+        for value in values_among(call.inputs):
+            self.arena.read(self.planes.get(value, ()))
         self.stages.append(call.with_copies())
 
     # The table itself
 
-    def finish(self) -> None:
-        """Find a place for everything and write the table."""
+    def finish(self, outputs: list[Value]) -> None:
+        """Find a place for everything and write the table; what served to write it goes."""
         self.arena_size = self.arena.lay_out()
         for stage in self.stages:
             if isinstance(stage, Stretch):
@@ -117,11 +120,25 @@ class Plan:
                 for row in self.rows.rows[stage.first : stage.last]:
                     row.first = tasks
                     tasks += row.tasks
+        seen = set(outputs)
+        for stage in self.stages:
+            if isinstance(stage, Import):
+                seen.add(stage.value)
+            elif isinstance(stage, Call):
+                seen.update(values_among(stage.inputs))
         self.slots = {
-            value: (planes[0].shelf, slots_of(planes)) for value, planes in self.planes.items()
+            value: (planes[0].shelf, slots_of(planes))
+            for value, planes in self.planes.items()
+            if value in seen
         }
-        self.table, self.places, self.weights = self.rows.write()
+        self.table, self.places = self.rows.write()
         self.scratch = self.rows.scratch
+        del self.rows, self.arena, self.planes
+
+
+def values_among(parts: Sequence) -> list[Value]:
+    """Those of the inputs of a call, or of a trace's outputs, that are no constants."""
+    return [part for part in parts if isinstance(part, Value)]
 
 
 def is_map(value: Value, images: int) -> bool:

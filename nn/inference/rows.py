@@ -27,7 +27,7 @@ def fill_product(table: Table, row: Row, conv) -> None:
     """A pointwise convolution or one of gathered patches, in groups or not."""
     _fill(table, row, conv)
     row.kind = NUMBERS["product"]
-    row.weight = table.constant(_packed(conv.weight, conv.groups))
+    row.weight = table.constants.place(conv.weight, _packed, conv.groups)
     row.pointwise = conv.geometry.keeps_pixels
     table.share_tiles(row, row.out_height * row.out_width)
 
@@ -35,7 +35,7 @@ def fill_product(table: Table, row: Row, conv) -> None:
 def fill_depthwise(table: Table, row: Row, conv) -> None:
     """The stencil of taps around a pixel, or any other depthwise convolution."""
     _fill(table, row, conv)
-    row.weight = table.constant(conv.weight)
+    row.weight = table.constants.place(conv.weight)
     table.share_planes(row)
     if conv.geometry.is_centred:
         row.kind = NUMBERS["stencil"]
@@ -50,21 +50,19 @@ def fill_depthwise(table: Table, row: Row, conv) -> None:
 def fill_scale(table: Table, row: Row, conv) -> None:
     """A number for each channel to multiply with, another to add."""
     _fill(table, row, conv)
-    row.kind, row.weight = NUMBERS["scale"], table.constant(conv.weight)
+    row.kind, row.weight = NUMBERS["scale"], table.constants.place(conv.weight)
     table.share_planes(row)
 
 
 def fill_linear(table: Table, row: Row, conv) -> None:
-    """A fully connected layer; weights packed (OC / COLUMNS, K, COLUMNS)."""
+    """A fully connected layer."""
     _fill(table, row, conv)
     row.kind = NUMBERS["linear"]
-    weight = conv.weight.reshape(len(conv.weight), -1)
-    weight = _in_full(weight, COLUMNS)
-    K = weight.shape[1]
-    row.weight = table.constant(weight.reshape(-1, COLUMNS, K).transpose(0, 2, 1))
+    row.weight = table.constants.place(conv.weight, _in_columns)
     table.share_outputs(row, COLUMNS)
     row.row_blocks = row.tasks
     row.tasks *= -(-row.images // IMAGES)
+    K = conv.weight[0].size
     table.need_scratch(min(IMAGES, row.images) * (K + row.rows))
 
 
@@ -72,7 +70,7 @@ def fill_strided(table: Table, row: Row, conv) -> None:
     """A strided convolution of rows that are sorted by phase, perhaps pooled."""
     _fill(table, row, conv)
     row.kind = NUMBERS["strided"]
-    row.weight = table.constant(_packed(conv.weight))
+    row.weight = table.constants.place(conv.weight, _packed)
     row.middle_height, row.middle_width = row.out_height, row.out_width
     # One row of the target takes ``reach`` rows of the convolution, the next is ``stride`` on.
     stride, reach = 1, 1
@@ -120,8 +118,7 @@ def fill_winograd(table: Table, row: Row, conv) -> None:
     """The products of ``nn.kernels.winograd``."""
     _fill(table, row, conv)
     row.kind = NUMBERS["winograd"]
-    weights = [_packed(place[:, :, None, None]) for place in transform_weight(conv.weight)]
-    row.weight = table.constant(np.stack(weights))
+    row.weight = table.constants.place(conv.weight, _transformed)
     table.share_tiles(row, row.height * row.width, WORK // (PLACES * PITCH))
     table.need_scratch((PLACES + 4) * row.rows * PITCH)
 
@@ -143,7 +140,7 @@ def line(row: Row) -> int:
 def _fill(table: Table, row: Row, conv) -> None:
     """What all convolutions have."""
     _set_window(row, conv.weight.shape[2:], conv.stride, conv.padding, conv.dilation)
-    row.groups, row.bias = conv.groups, table.constant(conv.bias)
+    row.groups, row.bias = conv.groups, table.constants.place(conv.bias)
     row.low, row.high, row.goes_on = conv.low, conv.high, conv.goes_on
     row.join, row.function = JOINS.index(conv.join), list(FUNCTIONS).index(conv.function)
     row.slope, row.last_low, row.last_high = conv.slope, conv.last_low, conv.last_high
@@ -164,6 +161,17 @@ def _packed(weight: np.ndarray, groups: int = 1) -> np.ndarray:
     KH KW C, ROWS)."""
     taps = weight.transpose(0, 2, 3, 1).reshape(groups, len(weight) // groups, -1)
     return _in_full(taps, ROWS).reshape(groups, -1, ROWS, taps.shape[2]).transpose(0, 1, 3, 2)
+
+
+def _transformed(weight: np.ndarray) -> np.ndarray:
+    """The same of weights (OC, C, 3, 3) for each place of a tile, one after the other."""
+    return np.stack([_packed(place[:, :, None, None]) for place in transform_weight(weight)])
+
+
+def _in_columns(weight: np.ndarray) -> np.ndarray:
+    """The same for a fully connected layer: (OC / COLUMNS, K, COLUMNS)."""
+    weight = _in_full(weight.reshape(len(weight), -1), COLUMNS)
+    return weight.reshape(-1, COLUMNS, weight.shape[1]).transpose(0, 2, 1)
 
 
 def _in_full(weight: np.ndarray, multiple: int) -> np.ndarray:

@@ -1,8 +1,7 @@
 """The table of steps while it is being written: rows by names, planes that have no place yet.
 
-``Plan`` decides what the steps are; here they are cut into tasks, their constants are laid out one
-after the other, and in the end everything gets its place and becomes the plain arrays that
-``nn.kernels.program.interpreter.run_program`` takes.
+``Plan`` decides what the steps are; here they are cut into tasks, and in the end everything gets
+its place and becomes the plain arrays that ``nn.kernels.program.interpreter.run_program`` takes.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nn.inference.arena import LINE, Plane, zeros
+from nn.inference.arena import Plane
+from nn.inference.constants import Constants, NewConstants
 from nn.kernels import get_num_threads
 from nn.kernels.machine.register_blocks import ROWS
 from nn.kernels.matmul import K_BLOCK, PITCH, TILE, tile_of
@@ -37,20 +37,19 @@ class Table:
     """
     Args:
         images: of the batch.
-        dtype: of all numbers.
+        constants: what earlier tables have written down, and this one in the end.
 
     Attributes:
         rows: one after the other.
+        constants: what this table adds.
         scratch: how much working memory a thread needs.
     """
 
-    def __init__(self, images: int, dtype: np.dtype):
-        self.images, self.dtype = images, dtype
+    def __init__(self, images: int, constants: Constants):
+        self.images, self.constants = images, NewConstants(constants)
         self.tasks_wanted = TASKS * get_num_threads()
         self.rows: list[Row] = []
         self.scratch = K_BLOCK * PITCH
-        self._constants: list[tuple[int, np.ndarray]] = []
-        self._constants_size = 0
 
     def add(
         self, source: Sequence[Plane], target: Sequence[Plane], second: Sequence[Plane] | None
@@ -65,16 +64,6 @@ class Table:
         )  # fmt: skip
         self.rows.append(row)
         return row
-
-    def constant(self, array: np.ndarray) -> int:
-        """Where among the constants the numbers of ``array`` begin.
-
-        They are copied there in the end only: large weights are in memory twice, not three times.
-        """
-        start = self._constants_size
-        self._constants.append((start, array))
-        self._constants_size += -(-array.size // LINE) * LINE
-        return start
 
     def need_scratch(self, numbers: int) -> None:
         self.scratch = max(self.scratch, numbers)
@@ -120,8 +109,8 @@ class Table:
 
     # In the end
 
-    def write(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(table, places, weights)"""
+    def write(self) -> tuple[np.ndarray, np.ndarray]:
+        """(table, places); the constants are where they belong."""
         places = list(range(0, K_BLOCK * PITCH, PITCH))
         lines = []
         for row in self.rows:
@@ -137,11 +126,8 @@ class Table:
             row.taps = len(places)
             places += row.offsets
             lines.append(tuple(getattr(row, name) for name in STEP.names))
-        weights = zeros(self._constants_size + LINE, self.dtype)  # a block may read beyond the last
-        while self._constants:
-            start, array = self._constants.pop()
-            weights[start : start + array.size].reshape(array.shape)[...] = array
-        return np.array(lines, STEP), np.array(places, np.int64), weights
+        self.constants.known.extend(self.constants)
+        return np.array(lines, STEP), np.array(places, np.int64)
 
 
 def _addresses(planes: Sequence[Plane], places: list[int]) -> tuple[int, int]:

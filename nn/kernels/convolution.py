@@ -16,7 +16,7 @@ import math
 import numpy as np
 from numba import prange
 
-from nn.kernels.machine.copy_rows import fetch_rows, visible
+from nn.kernels.machine.copy_rows import copy_rows, fetch_rows, visible
 from nn.kernels.machine.jit import device, kernel
 from nn.kernels.machine.parts import ceil_div, multiples
 from nn.kernels.machine.register_blocks import ROWS, outer_tile
@@ -146,8 +146,8 @@ def gather_patches(
             # then wipe what was taken from beyond the end of a row.
             source = row * W + x
             low, high = max(-source, -source - shift), min(H * W - source, H * W - source - shift)
-            fetch_rows(flat, c * H * W + source + shift, 0, 1, low, high,
-                       flat_panel, at, 0, count, 1)  # fmt: skip
+            copy_rows(flat, c * H * W + source + shift, 0, low, high,
+                      flat_panel, at, 0, count, 1)  # fmt: skip
             wipe_columns(flat_panel, at, count, x, OW, 0, inside[j])
             wipe_columns(flat_panel, at, count, x, OW, outside[j], OW)
         else:

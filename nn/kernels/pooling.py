@@ -89,16 +89,7 @@ def max_pool2d_forward(input, kernel_size, stride, padding, dilation, out, indic
     S, H, W = input.shape
     OH, OW = out.shape[1:]
     step = stride[1]
-    is_usual = (kernel_size, stride, padding, dilation) == ((3, 3), (2, 2), (1, 1), (1, 1))
     for s in prange(S):
-        if is_usual:
-            # ShuffleNet's, in vectors: 2.5 instead of 11 ms for 16 images of 224 x 224 pixels.
-            largest_of_nine(
-                input.reshape(-1), s * H * W, H, W,
-                out.reshape(-1), s * OH * OW, OH, OW,
-                indices.reshape(-1),
-            )  # fmt: skip
-            continue
         for y in range(OH):
             out[s, y] = -np.inf
             indices[s, y] = -1
@@ -124,6 +115,26 @@ def max_pool2d_forward(input, kernel_size, stride, padding, dilation, out, indic
                         _take_larger(values, 2, place, best, places)
                     else:
                         _take_larger(values, step, place, best, places)
+
+
+def max_pool_by_nine_reference(input, out, indices):
+    max_pool2d_forward_reference(input, (3, 3), (2, 2), (1, 1), (1, 1), out, indices)
+
+
+@kernel(twin=max_pool_by_nine_reference)
+def max_pool_by_nine(input, out, indices):
+    """``max_pool2d_forward`` with a kernel of 3, a stride of 2 and a padding of 1, in vectors.
+
+    ShuffleNet's and ResNet's: 2.5 instead of 11 ms for 16 images of 224 x 224 pixels.
+    """
+    S, H, W = input.shape
+    OH, OW = out.shape[1:]
+    for s in prange(S):
+        largest_of_nine(
+            input.reshape(-1), s * H * W, H, W,
+            out.reshape(-1), s * OH * OW, OH, OW,
+            indices.reshape(-1),
+        )  # fmt: skip
 
 
 @emitted

@@ -49,7 +49,7 @@ class MaxPooling(Pooling):
 class GlobalMean(Pooling):
     def fill(self, table, row) -> None:
         row.kind, pixels = NUMBERS["mean"], row.height * row.width
-        row.weight = table.constant(np.full(pixels, 1 / pixels))
+        row.weight = table.constants.place(np.full(pixels, 1 / pixels))
         table.share_outputs(row, MEANS)
 
 
@@ -65,13 +65,14 @@ class AveragePooling(Pooling):
         row.kind = NUMBERS["average"]
         *ends, divisor = self.windows
         row.offsets = np.concatenate(ends).reshape(-1).tolist()
-        row.weight = table.constant(1 / divisor)
+        row.weight = table.constants.place(1 / divisor)
         table.share_planes(row)
         table.need_scratch(row.width)
         if self.geometry is not None and self.geometry.is_centred:
             row.centred, (row.kernel_height, row.kernel_width) = True, self.geometry.kernel_size
             row.stride_y, row.stride_x = self.geometry.stride
-            row.bias = table.constant(np.arange(1 + math.prod(self.geometry.kernel_size)) > 0)
+            zero_and_ones = np.arange(1 + math.prod(self.geometry.kernel_size)) > 0
+            row.bias = table.constants.place(zero_and_ones)
 
 
 def max_pool(network, call: Call) -> bool:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numba
-from numba.core import caching
+from numba.core import caching, event
+from numba.core.ccallback import CFunc
 
 IMPORT = re.compile(r"^from nn\.kernels\.([\w.]+) import", re.MULTILINE)
 KERNELS = Path(__file__).parent.parent
@@ -60,15 +62,45 @@ class UserWide(_Stamped, caching.UserWideCacheLocator):
 
 def compile_cached(function, **flags):
     """``numba.njit`` with the cache above, or without any where no folder can be written."""
+    return _with_cache(lambda cache: numba.njit(function, cache=cache, **flags))
+
+
+def callback(function, signature, **flags):
+    """``numba.cfunc`` likewise: machine code that has an ``address``, for these types only."""
+
+    def compile(cache: bool) -> Callback:
+        made = Callback(function, (signature.args, signature.return_type), {}, flags)
+        if cache:
+            made.enable_caching()
+        made.compile()
+        return made
+
+    return _with_cache(compile)
+
+
+class Callback(CFunc):
+    """Numba's, of which listeners hear when it is compiled, as they do of everything else."""
+
+    @property
+    def py_func(self):
+        return self._pyfunc
+
+    def _compile_uncached(self):
+        with event.trigger_event("numba:compile", {"dispatcher": self}):
+            return super()._compile_uncached()
+
+
+def _with_cache(compile: Callable):
+    """``compile(cache)`` with the locators above."""
     before = getattr(numba.config, "CACHE_LOCATOR_CLASSES", "")
     numba.config.CACHE_LOCATOR_CLASSES = ",".join(
         f"{__name__}.{locator.__name__}" for locator in (UserProvided, InTree, UserWide)
     )
     try:
-        return numba.njit(function, cache=True, **flags)
+        return compile(True)
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
-        return numba.njit(function, **flags)
+        return compile(False)
     finally:
         numba.config.CACHE_LOCATOR_CLASSES = before

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nn.kernels.machine.jit import device
+from nn.kernels.machine.addressed import addressed
 from nn.kernels.program.step import View
 from nn.kernels.program.strided import fetch_seen
 
@@ -28,7 +28,7 @@ def columns_reference(view: View) -> None:
     view.put(np.concatenate(planes))
 
 
-@device
+@addressed
 def columns(step, task, places, weights, source, arena, work):
     """Some planes; ``taps`` lists (top, left) of each copy."""
     copies = step.outputs // step.channels

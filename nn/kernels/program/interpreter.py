@@ -18,13 +18,16 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from nn.kernels.machine.addressed import call
 from nn.kernels.machine.atomics import fetch_add, wait_until
 from nn.kernels.machine.jit import kernel
-from nn.kernels.program.kinds import KINDS, do_task
+from nn.kernels.program.kinds import KINDS
 from nn.kernels.program.step import View
 
 
-def run_program_reference(program, places, weights, image, arena, counters, threads, scratch):
+def run_program_reference(
+    program, addresses, places, weights, image, arena, counters, threads, scratch
+):
     """The same table, one step after the other."""
     for step in program.view(np.recarray):
         for n in range(step.images):
@@ -32,13 +35,14 @@ def run_program_reference(program, places, weights, image, arena, counters, thre
 
 
 @kernel(twin=run_program_reference)
-def run_program(program, places, weights, image, arena, counters, threads, scratch):
+def run_program(program, addresses, places, weights, image, arena, counters, threads, scratch):
     """Do all steps of ``program`` (S,) of dtype ``step.STEP``.
 
-    ``places`` int64: the lists of planes and of tap offsets that the steps refer to; it begins with
-    the multiples of PITCH. ``weights``: all constants. ``image``: the flat input of the network.
-    ``arena``: all maps. ``counters`` (16,) int64 zeros: [0] counts tasks taken, [8] tasks done
-    (a cache line apart). ``scratch``: numbers of working memory a thread needs.
+    ``addresses``: of the kinds of steps, see ``kinds``. ``places`` int64: the lists of planes and
+    of tap offsets that the steps refer to; it begins with the multiples of PITCH. ``weights``: all
+    constants. ``image``: the flat input of the network. ``arena``: all maps. ``counters`` (16,)
+    int64 zeros: [0] counts tasks taken, [8] tasks done (a cache line apart). ``scratch``: numbers
+    of working memory a thread needs.
     """
     last = program[program.size - 1]
     tasks = last.first + last.tasks
@@ -52,6 +56,7 @@ def run_program(program, places, weights, image, arena, counters, threads, scrat
             wait_until(counters, 8, program[s].first)
             step = program[s]
             source = image if step.external else arena
-            do_task(step.kind, step, number - step.first, places, weights, source, arena, work)
+            task = number - step.first
+            call(addresses[step.kind], (step, task, places, weights, source, arena, work))
             fetch_add(counters, 8, 1)
             number = fetch_add(counters, 0, 1)

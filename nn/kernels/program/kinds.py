@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from nn.kernels.machine.choice import choice
+import numba
+import numpy as np
+
+from nn.kernels.machine.addressed import Addressed
 from nn.kernels.program.columns import columns, columns_reference
 from nn.kernels.program.linear import linear, linear_reference
 from nn.kernels.program.planes import (
@@ -24,6 +27,7 @@ from nn.kernels.program.pooling import (
     mean_reference,
 )
 from nn.kernels.program.products import product, product_reference
+from nn.kernels.program.step import STEP
 from nn.kernels.program.strided import strided, strided_reference
 from nn.kernels.program.winograd import (
     winograd,
@@ -38,7 +42,7 @@ class Kind(NamedTuple):
     kind; ``twin(view)`` all of it for one image."""
 
     name: str
-    kernel: Callable
+    kernel: Addressed
     twin: Callable
 
 
@@ -58,4 +62,14 @@ KINDS = (
 )
 NUMBERS = {kind.name: number for number, kind in enumerate(KINDS)}
 
-do_task = choice([kind.kernel for kind in KINDS])
+
+def addresses(numbers: Iterable[int], dtype: np.dtype) -> np.ndarray:
+    """Where the kernels of these kinds are, compiled now if they never were; 0 for all others."""
+    found = np.zeros(len(KINDS), np.int64)
+    if not numba.config.DISABLE_JIT:
+        flat, places = numba.from_dtype(np.dtype(dtype))[::1], numba.int64[::1]
+        arrays = places, flat, flat, flat, flat
+        signature = numba.void(numba.from_dtype(STEP), numba.int64, *arrays)
+        for number in set(numbers):
+            found[number] = KINDS[number].kernel.address(signature)
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from nn.kernels.depthwise import COLUMNS, row_block
+from nn.kernels.machine.addressed import addressed
 from nn.kernels.machine.jit import device
 from nn.kernels.machine.parts import multiples
 from nn.kernels.matmul import K_BLOCK
@@ -28,7 +29,7 @@ def linear_reference(view: View) -> None:
     finish_reference(view, result[:, None, None])
 
 
-@device
+@addressed
 def linear(step, task, places, weights, source, arena, work):
     """``rows`` outputs for IMAGES images, whose numbers are brought together first."""
     first = task % step.row_blocks * step.rows

@@ -11,6 +11,7 @@ from nn.kernels.depthwise import (
     tap_offsets,
     weighted_sum,
 )
+from nn.kernels.machine.addressed import addressed
 from nn.kernels.machine.choice import choice
 from nn.kernels.machine.copy_rows import copy_rows
 from nn.kernels.machine.jit import device
@@ -35,7 +36,7 @@ def scale_reference(view: View) -> None:
     finish_reference(view, scale * view.source + shift)
 
 
-@device
+@addressed
 def scale(step, task, places, weights, source, arena, work):
     """Some planes of a scale and a shift, which with what follows is any element-wise step."""
     pixels = step.height * step.width
@@ -49,7 +50,7 @@ def scale(step, task, places, weights, source, arena, work):
             finish(step, n, c, c + 1, 0, pixels, places, arena)
 
 
-@device
+@addressed
 def stencil(step, task, places, weights, source, arena, work):
     """Some planes of a depthwise convolution with 3 x 3, 5 x 5 or 7 x 7 taps around a pixel."""
     taps = step.kernel_height * step.kernel_width
@@ -74,7 +75,7 @@ def weigh_centred(step, source, at, weights, weight, bias, arena, target):
           arena, target, step.out_height, step.out_width, step.low, step.high)  # fmt: skip
 
 
-@device
+@addressed
 def depthwise(step, task, places, weights, source, arena, work):
     """Some planes of any other depthwise convolution, as ``nn.kernels.depthwise`` does them."""
     stride = step.stride_y, step.stride_x

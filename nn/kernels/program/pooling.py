@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nn.kernels.machine.addressed import addressed
 from nn.kernels.machine.jit import device
 from nn.kernels.machine.register_blocks import make_dot_block
 from nn.kernels.machine.window_max import window_max, window_max_by
@@ -28,7 +29,7 @@ def max_pool_reference(view: View, input=None) -> None:
     view.put(out)
 
 
-@device
+@addressed
 def max_pool(step, task, places, weights, source, arena, work):
     """Some planes of max pooling."""
     for plane in range(task * step.rows, min((task + 1) * step.rows, step.images * step.channels)):
@@ -66,7 +67,7 @@ def mean_reference(view: View) -> None:
     view.put(view.source.mean((1, 2), dtype=np.float64, keepdims=True))
 
 
-@device
+@addressed
 def mean(step, task, places, weights, source, arena, work):
     """The means of some planes, as products with a row of 1 / pixels."""
     first, last = task * step.rows, min((task + 1) * step.rows, step.channels)
@@ -95,7 +96,7 @@ def average_reference(view: View) -> None:
     view.put(out)
 
 
-@device
+@addressed
 def average(step, task, places, weights, source, arena, work):
     """Some planes of the means of windows: the sums of their columns first, in ``work``.
 

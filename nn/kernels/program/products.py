@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nn.kernels.convolution import conv2d_forward_reference
+from nn.kernels.machine.addressed import addressed
 from nn.kernels.machine.copy_rows import copy_seen
 from nn.kernels.machine.jit import device
 from nn.kernels.machine.parts import ceil_div
@@ -34,7 +35,7 @@ def convolved(view: View, size: tuple[int, int]) -> np.ndarray:
     return out[0]
 
 
-@device
+@addressed
 def product(step, task, places, weights, source, arena, panel):
     """A tile of ``tile`` output pixels of ``rows`` channels: target = weight * patches + bias.
 

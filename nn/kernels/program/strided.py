@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nn.kernels.machine.addressed import addressed
 from nn.kernels.machine.copy_rows import fetch_rows, visible
 from nn.kernels.machine.jit import device
 from nn.kernels.machine.register_blocks import ROWS, outer_tile
@@ -23,7 +24,7 @@ def strided_reference(view: View) -> None:
         finish_reference(view, result)
 
 
-@device
+@addressed
 def strided(step, task, places, weights, source, arena, work):
     """A convolution with a stride, perhaps with max pooling, for ``rows`` rows of the target.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nn.kernels.machine.addressed import addressed
 from nn.kernels.machine.copy_rows import copy_rows
 from nn.kernels.machine.jit import device
 from nn.kernels.machine.parts import ceil_div
@@ -43,7 +44,7 @@ def winograd_reference(view: View) -> None:
     finish_reference(view, result + view.array(step.bias, step.outputs, 1, 1))
 
 
-@device
+@addressed
 def winograd_input(step, task, places, weights, source, arena, work):
     """B^T d B of all tiles of some planes: plane c becomes planes c, C + c, 2 C + c, ..."""
     for plane in range(task * step.rows, min((task + 1) * step.rows, step.images * step.channels)):
@@ -55,7 +56,7 @@ def winograd_input(step, task, places, weights, source, arena, work):
         )  # fmt: skip
 
 
-@device
+@addressed
 def winograd(step, task, places, weights, source, arena, work):
     """A stretch of ``tile`` tiles of ``rows`` outputs: 16 products, then Y = A^T M A + bias."""
     n = task // (step.tiles * step.row_blocks)
