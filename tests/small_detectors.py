@@ -10,6 +10,7 @@ from detector.detectors.cascade_rcnn import CascadeRCNNSettings
 from detector.detectors.detector import Detector
 from detector.detectors.dssd import DSSDSettings
 from detector.detectors.faster_rcnn import FasterRCNNSettings
+from detector.detectors.faster_rcnn_c4 import FasterRCNNC4Settings
 from detector.detectors.light_head_rcnn import LightHeadRCNNSettings
 from detector.detectors.mask_rcnn import MaskRCNNSettings
 from detector.detectors.r_fcn import RFCNSettings
@@ -26,6 +27,7 @@ from detector.heads.r_fcn import RFCNHeadSettings
 from detector.heads.retina import RetinaHeadSettings
 from detector.heads.rpn import RPNSettings
 from detector.heads.ssd import SSDHeadSettings
+from detector.heads.stage_head import StageHeadSettings
 from detector.heads.yolo_v1 import YOLOv1HeadSettings
 from detector.heads.yolo_v2 import YOLOv2HeadSettings
 from detector.necks.deconvolution import DeconvolutionSettings
@@ -91,6 +93,12 @@ SMALL = {
     "faster-rcnn": FasterRCNNSettings(
         **PYRAMID,
         head=FastRCNNHeadSettings(**HEAVY),
+    ),
+    "faster-rcnn-c4": FasterRCNNC4Settings(
+        backbone="shufflenet_v2_x0_5",
+        image=ImageSettings(64, 128),
+        rpn=RPN,
+        head=StageHeadSettings(pooled_size=4, sampler=RoISampler(count=16)),
     ),
     "cascade-rcnn": CascadeRCNNSettings(
         **PYRAMID,

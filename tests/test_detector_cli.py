@@ -309,6 +309,8 @@ def test_summary(capsys):
     _, text, _ = run(capsys, "summary", "--detector", "cascade-rcnn", *small)
     each = 256 * 7 * 7 * 1024 + 1024 * 1024 + 1024 * (81 + 4)
     assert f"for each proposal {3 * each:,} multiply-adds" in text
+    _, text, _ = run(capsys, "summary", "--detector", "faster-rcnn-c4", *small)
+    assert f"for each proposal {5_630_688 + 192 * (81 + 4 * 81):,} multiply-adds" in text
     _, text, _ = run(capsys, "summary", "--detector", "mask-rcnn", *small)
     assert "for each detection 529,858,560 for its mask" in text
     code, text, _ = run(capsys, "summary", "--size", "65", "64", "--classes", "3")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import nn
+from detector.detectors.dssd import DSSD
 from detector.necks.deconvolution import (
     DeconvolutionMaps,
     DeconvolutionModule,
@@ -23,6 +27,34 @@ def test_weights_of_the_papers_modules():
     assert count[up] == 4 * 512**2 + 512 + 3 * (9 * 512**2 + 2 * 512)
     narrow = 1024 * 256 + 256**2 + 256 * 1024 + 2 * (256 + 256 + 1024)
     assert count[predict] == narrow + 1024**2 + 2 * 1024
+
+
+def test_how_far_from_the_papers_network():
+    """The rows of docs/detectors.md, rounded: DSSD321 has 214.7 million and 79.1 billion."""
+    page = (Path(__file__).parents[1] / "docs" / "detectors.md").read_text(encoding="utf-8")
+    eight = {"ratios": ((1.6, 2.0, 3.0),) * 6}  # two squares, and each ratio with its inverse
+
+    def cost(side, **anchors):
+        with nn.init.skipped():
+            model = DSSD(80, image={"short_side": side}, head={"anchors": anchors})
+        return nn.summary(model, (1, 3, side, side))
+
+    whole = cost(320, **eight)
+    found = [(each.parameters, each.multiply_adds) for each in (cost(320), whole)]
+    # 16 weights more for each of 1024 channels and 8 boxes of 81 + 4 numbers, on two maps.
+    weights = (5 * 5 - 3 * 3) * 1024 * 8 * 85
+    (parameters, multiply_adds) = found[-1]
+    parameters, multiply_adds = parameters + 2 * weights, multiply_adds + (40**2 + 20**2) * weights
+    found.append((parameters, multiply_adds))
+    # Four times the cells, but for the first 1x1 convolution, which sees them already.
+    stage = [row for row in whole.rows if row.name.startswith("backbone.layer4.")]
+    coarse = sum(row.multiply_adds for row in stage if row.name != "backbone.layer4.0.conv1")
+    found.append((parameters, multiply_adds + 3 * coarse))
+    large = cost(512)
+    found.append((large.parameters, large.multiply_adds))
+    row = r"^\| (?:here,|and with|with) [^|]*\| ([\d.]+) M \| ([\d.]+) G \|"
+    rows = re.findall(row, page, re.MULTILINE)
+    assert [(f"{a / 1e6:.1f}", f"{b / 1e9:.1f}") for a, b in found] == rows
 
 
 def test_a_map_is_the_product_of_both():

@@ -92,6 +92,27 @@ def test_the_loss_by_hand():
     assert losses["class"] == pytest.approx(said[cell, 0] ** 2 + (said[cell, 1] - 1) ** 2)
 
 
+def test_what_lies_in_a_crowd_is_not_background():
+    head, answers = small_head(), answers_of()
+    said = answers.outputs.data[0].reshape(4, 12)[:, 2:].reshape(4, 2, 5)
+    said[..., 1:] = 0.5, 0.5, 0.3, 0.3  # each box 7.2 x 3.6 pixels in the middle of its cell
+    crowd = {**target([45, 22, 75, 36]), "ignore": np.float32([[39, 0, 61, 9.5]])}  # cell 1, half
+    losses = head.loss(answers, head.assign(answers, [crowd]))
+    others = (said[[0, 2, 3], :, 0] ** 2).sum() - said[3, 0, 0] ** 2
+    assert losses["background"].item() == pytest.approx(0.5 * others)
+
+
+def test_crowds_are_stretched_with_their_picture():
+    model = small_detector("yolo-v1", 2).eval()
+    bias = model.head.output.bias.data.reshape(16, 2 + 2 * 5)
+    bias[:, 2:] = [0.5, 0.5, 0.5, 0.3, 0.3] * 2
+    image = np.zeros((32, 200, 3), np.uint8)
+    nothing = {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64)}
+    whole = model.loss([image], [nothing])["background"].item()
+    right = {**nothing, "ignore": np.float32([[100, 0, 200, 32]])}
+    assert model.loss([image], [right])["background"].item() == pytest.approx(whole / 2, rel=1e-3)
+
+
 def test_gradients():
     head, answers = small_head(), answers_of(2)
     targets = head.assign(answers, [target([45, 22, 75, 36]), target([2, 2, 9, 9], labels=(1,))])

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 from field_cases import complaint, run
 from PIL import Image
+from small_data_set import real_data
 from small_detectors import SMALL, small_detector
 from test_detector_compiled import OPTIONS, model, picture
 
 import nn
 from detector import CompiledDetector
 from detector.commands.export import SUFFIX
+from detector.datasets import ShapesDataset
 from detector.detectors import DETECTORS
 from detector.errors import UserError
 from detector.parts.preprocess import ImageSettings, resize, to_batch
@@ -58,7 +60,7 @@ def kind(request):
 
 
 def test_the_tables_know_each_other():
-    assert set(TORCH) <= set(GRAPHS) <= set(DETECTORS)
+    assert set(TORCH) <= set(GRAPHS) == set(DETECTORS)
     assert set(SUFFIX) == set(EXPORTS) == set(BROKEN)
 
 
@@ -74,20 +76,49 @@ def test_it_finds_what_we_find(tmp_path, kind, name):
     assert path.stat().st_size > 1000
 
 
-@pytest.mark.parametrize("name", sorted(set(GRAPHS) - {"light-head-rcnn"}))
-def test_other_detectors_find_what_we_find(tmp_path, name):
-    model = small_detector(name).eval()
+def small(name, num_classes=3):
+    """Of ``SMALL``; its regions come from all maps of a pyramid, not just from the finest."""
+    model = small_detector(name, num_classes)
+    for part in model.modules():
+        if hasattr(getattr(part, "settings", None), "canonical_side"):
+            part.settings = part.settings.changed("canonical_side", 24.0)
+    return model
+
+
+OTHERS = sorted(set(GRAPHS) - {"light-head-rcnn"})
+
+
+def other(name) -> LoadedDetector:
+    """A small detector whose scores are far apart."""
+    model = small(name)
     model.set_preprocessing((0.5,) * 3, (0.25,) * 3)
-    for layer in model.head.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.weight.data *= 4
+    if name == "dssd":  # whose products of maps are 0 before batch norm has seen any
+        for seed in range(40):
+            model(model.to_tensor([picture(64, 128, seed)]))
+    model.eval()
+    outputs = model.score_maps if name == "r-fcn" else model.head
+    for layer in outputs.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            usual = 4 if isinstance(layer, nn.Conv2d) else 20
+            layer.weight.data *= {"r-fcn": 40}.get(name, usual)
             if layer.bias is not None:
                 layer.bias.data[:] = 0  # RetinaNet's believes in nothing yet
-    detector = LoadedDetector(model, ["a", "b", "c"], [1, 2, 3], Path("x"), 0.4)
-    # Of the size that the network sees: so many boxes of noise lie near the limit of suppression
-    # that resizing, which rounds, would decide for some of them.
-    noise = [(str(width), picture(64, width, 20)) for width in (64, 90, 121)]
-    result = EXPORTS["onnx"](detector, tmp_path / "a.onnx", noise)
+    if model.has_masks:
+        model.mask_head.masks.weight.data *= 3e6
+    if name == "yolo-v1":  # whose plain outputs are probabilities
+        bias = model.head.output.bias
+        bias.data[:] = np.random.default_rng(0).uniform(0, 0.9, bias.shape)
+    return LoadedDetector(model, ["a", "b", "c"], [1, 2, 3], Path("x"), 0.4)
+
+
+# Of the size that the network sees: so many boxes of noise lie near the limit of suppression that
+# resizing, which rounds, would decide for some of them.
+NOISE = [(str(width), picture(64, width, 20)) for width in (64, 90, 121)]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_detectors_find_what_we_find(tmp_path, name):
+    result = EXPORTS["onnx"](other(name), tmp_path / "a.onnx", NOISE)
     assert result.pictures == 3 and result.detections > 20
 
 
@@ -125,9 +156,11 @@ def test_every_choice_of_the_second_stage(tmp_path, kind, options):
     assert (result.detections == 0) == (options == {"score_threshold": 0.9999})
 
 
-def test_openvino_finds_the_same():
+@pytest.mark.parametrize("name", ["light-head-rcnn", *OTHERS])
+def test_openvino_finds_the_same(name):
     openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
-    detector = loaded()
+    is_ours = name == "light-head-rcnn"
+    detector, shown = (loaded(), pictures()) if is_ours else (other(name), NOISE)
     content = onnx_file.detector_graph(detector).SerializeToString()
     core = openvino.Core()
     core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -135,9 +168,10 @@ def test_openvino_finds_the_same():
 
     def theirs(image):
         found = network([image])
-        return {name: found[name] for name in ("boxes", "scores", "labels")}
+        masks = ["masks"] if detector.model.has_masks else []
+        return {name: found[name] for name in ("boxes", "scores", "labels", *masks)}
 
-    result = compare(CompiledDetector(detector.model), theirs, pictures())
+    result = compare(CompiledDetector(detector.model), theirs, shown)
     assert result.pixels < 0.5 and result.detections > 20
 
 
@@ -192,13 +226,68 @@ def test_the_examples_of_the_page(tmp_path, monkeypatch, capsys):
     assert "[" in capsys.readouterr().out and Path("resnet18.onnx").exists()
 
 
+@pytest.mark.parametrize("name", OTHERS)
+def test_after_some_lessons_it_finds_the_same_in_photographs(name):
+    """At the size that the network sees, see ``NOISE``."""
+    shapes, model = ShapesDataset(8, image_size=64), small(name, 4)
+    optimizer = nn.optim.MomentumSGD(model.parameters(), lr=0.02)
+    lessons = list(zip(*map(shapes.load, range(8)), strict=True))
+    for _ in range(30):
+        optimizer.zero_grad()
+        sum(model.loss(*lessons).values()).backward()
+        nn.optim.clip_grad_norm(model.parameters(), 10.0)
+        optimizer.step()
+    detector = LoadedDetector(model.eval(), shapes.classes, [1, 2, 3, 4], Path("x"), 0.4)
+    theirs = onnx_file.runtime(onnx_file.detector_graph(detector).SerializeToString())
+    photographs = []
+    for path in sorted((real_data("coco-mini") / "train2017").glob("*.jpg"))[:6]:
+        image = np.asarray(Image.open(path).convert("RGB"))
+        photographs.append((path.name, resize(image, model.input_size(image.shape[:2]))))
+    assert compare(CompiledDetector(model), theirs, photographs).detections > 20
+
+
+@pytest.mark.parametrize("sides", [(64, 64), (90, 150), (33, 200), (1, 1), (100, 60)])
+def test_yolo_v1_stretches_pictures_as_ours(sides):
+    detector = other("yolo-v1")
+    graph = onnx_file.detector_graph(detector).SerializeToString()
+    result = compare(
+        CompiledDetector(detector.model), onnx_file.runtime(graph), [("a", smooth(sides))]
+    )
+    assert result.detections > 20
+
+
+def smooth(sides):
+    small = Image.fromarray(picture(5, 5)).resize(sides[::-1], Image.Resampling.BICUBIC)
+    return np.asarray(small)
+
+
+def test_masks_are_compared():
+    """Cell by cell: one that differs is seen."""
+    detector = other("mask-rcnn")
+    theirs = onnx_file.runtime(onnx_file.detector_graph(detector).SerializeToString())
+    m = detector.model.mask_head.size
+    for _, image in NOISE:
+        (ours,), found = detector.model.predict([image]), theirs(image)
+        assert found["masks"].shape == (len(found["boxes"]), m, m) == ours["masks"].shape
+        np.testing.assert_allclose(found["masks"], ours["masks"], atol=1e-4)
+        assert ours["masks"].std() > 0.01
+
+    def wrong(image):
+        found = theirs(image)
+        found["masks"][0, 1, 2] += 0.05
+        return found
+
+    with pytest.raises(UserError, match="64: we find"):
+        compare(CompiledDetector(detector.model), wrong, NOISE)
+
+
 # What is not written
 
 
 def wrong_graph(add_detector):
     def add(graph, image, model):
-        boxes, scores, labels = add_detector(graph, image, model)
-        return graph.add("Add", boxes, 1.0), scores, labels
+        boxes, *others = add_detector(graph, image, model)
+        return graph.add("Add", boxes, 1.0), *others
 
     return add
 
@@ -244,7 +333,7 @@ def found(boxes, scores, labels):
 
 
 class Ours:
-    model = SimpleNamespace(image=ImageSettings())
+    model = SimpleNamespace(input_size=lambda own_size: own_size)
 
     def __init__(self, what):
         self.what = what

@@ -305,6 +305,22 @@ def test_parts_are_all_but_the_classifier_and_freeze(name):
     assert set(learning()) == set(names.values()) - set(trunk)
 
 
+def test_every_stage_makes_its_map_of_the_one_before(network_name, network):
+    if family_of(network_name) == "nasnet":  # whose cells read two maps
+        with pytest.raises(ValueError, match="NASNet cannot be cut into stages"):
+            network.stages()
+        return
+    stages, before = network.stages(), picture_for(network_name, 2)
+    maps = features(network, before)
+    assert list(stages) == list(maps)
+    for name, stage in stages.items():
+        with nn.no_grad():
+            np.testing.assert_array_equal(stage(nn.Tensor(before)).data, maps[name])
+        before = maps[name]
+    layers = [id(p) for stage in stages.values() for p in stage.parameters()]
+    assert layers == [id(p) for part in network.parts() for p in part.parameters()]
+
+
 # One of a family
 
 each_family = [

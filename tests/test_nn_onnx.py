@@ -207,6 +207,13 @@ def test_what_cannot_be_said_is_named(function, words):
         graph_of(Function(function))
 
 
+@pytest.mark.parametrize("cells", [(7, 7), (2, 5), (4, 6), (9, 3)])
+def test_means_over_parts_of_a_map_whose_size_is_known(cells):
+    shape = (1, 4, *cells)
+    module = Function(lambda x: F.adaptive_avg_pool2d(x, (4, 3)))
+    check(module, [shape, shape])
+
+
 def test_weights_keep_their_names():
     nn.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(4, 2, 3), nn.BatchNorm2d(2))

@@ -11,6 +11,7 @@ DETECTORS = Table(
         "light-head-rcnn": "detector.detectors.light_head_rcnn:LightHeadRCNN",
         "dssd": "detector.detectors.dssd:DSSD",
         "faster-rcnn": "detector.detectors.faster_rcnn:FasterRCNN",
+        "faster-rcnn-c4": "detector.detectors.faster_rcnn_c4:FasterRCNNC4",
         "cascade-rcnn": "detector.detectors.cascade_rcnn:CascadeRCNN",
         "mask-rcnn": "detector.detectors.mask_rcnn:MaskRCNN",
         "r-fcn": "detector.detectors.r_fcn:RFCN",

@@ -10,6 +10,7 @@ proposal network, the neck and the head arrive as objects. The rivals differ in 
     light-head-rcnn    thin map, 490 channels     one fully connected layer
     r-fcn              score maps, 49 a class     a mean
     faster-rcnn        none, or a pyramid         two fully connected layers
+    faster-rcnn-c4     none                       the backbone's last stage
     cascade-rcnn       the same                   three such heads, one after the other
     mask-rcnn          the same                   the same, and a mask of every detection
 """
@@ -115,7 +116,7 @@ class TwoStageDetector(Detector):
 
     def forward(self, batch: nn.Tensor) -> Maps:
         """The convolutional part: normalised images (N, 3, H, W), H and W multiples of 32."""
-        maps, neck = self.backbone.features(batch), getattr(self, self.neck_name)
+        maps, neck = self.maps_of(batch), getattr(self, self.neck_name)
         if neck is not None:
             maps = {**maps, **neck(maps)}
         read = [maps[name] for name in self.rpn_maps]
@@ -126,6 +127,10 @@ class TwoStageDetector(Detector):
         else:
             features = tuple(maps[name] for name in self.head_maps)
         return Maps(objectness, deltas, features, np.concatenate(anchors), tuple(map(len, anchors)))
+
+    def maps_of(self, batch: nn.Tensor) -> dict[str, nn.Tensor]:
+        """What the backbone makes of the whole picture."""
+        return self.backbone.features(batch)
 
     def loss(
         self,

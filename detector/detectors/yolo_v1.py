@@ -73,8 +73,12 @@ class YOLOv1(OneStageDetector):
         """``box``, ``object``, ``background`` and ``class``; see ``Detector``."""
         self.check_batch(images, targets)
         stretched = [resize(check_image(each), self.input_size(each.shape[:2])) for each in images]
-        moved = [
-            {**target, "boxes": scale_boxes(target["boxes"], old.shape[:2], new.shape[:2])}
-            for target, old, new in zip(targets, images, stretched, strict=True)
-        ]
+        moved = []
+        for target, old, new in zip(targets, images, stretched, strict=True):
+            boxes = {
+                key: scale_boxes(target[key], old.shape[:2], new.shape[:2])
+                for key in ("boxes", "ignore")
+                if key in target
+            }
+            moved.append({**target, **boxes})
         return super().loss(stretched, moved, rng)

@@ -52,9 +52,7 @@ def regions_multiply_adds(model: Detector) -> int:
 
 def region_multiply_adds(model: Detector) -> int:
     """The same for one."""
-    if not hasattr(model.settings, "rpn"):
-        return 0
-    return sum(weight.numel() for weight in model.head.parameters() if weight.ndim > 1)
+    return model.head.multiply_adds if hasattr(model.settings, "rpn") else 0
 
 
 def seconds_of(rows: Sequence[Row]) -> dict[str, float]:

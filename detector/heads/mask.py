@@ -68,7 +68,8 @@ class MaskHead(nn.Module):
     ):
         super().__init__()
         self.settings, self.strides = settings, tuple(stride for _, stride in maps)
-        channels, width, layers = maps[0].channels, settings.channels, []
+        self.in_channels = channels = maps[0].channels
+        width, layers = settings.channels, []
         for _ in range(settings.convolutions):
             conv = nn.Conv2d(channels, width, 3, padding=1)
             layers += [init_hidden(conv, "he"), nn.ReLU()]

@@ -87,6 +87,11 @@ class RegionHead(nn.Module):
 
     settings: RegionHeadSettings
 
+    @property
+    def multiply_adds(self) -> int:
+        """Of one region."""
+        return sum(weight.numel() for weight in self.parameters() if weight.ndim > 1)
+
     def forward(self, features: Features, rois: np.ndarray) -> tuple[nn.Tensor, nn.Tensor]:
         """Class logits and box deltas of each RoI.
 

@@ -23,6 +23,7 @@ import numpy as np
 import nn
 from detector.boxes import as_boxes, box_iou
 from detector.parts.layers import Norm, init_hidden, init_output, make_norm
+from detector.parts.matching import best_box
 from detector.parts.selection import DetectionSelector
 from detector.settings import Channels, Fraction, NotNegative, Range, Settings
 from nn import functional as F
@@ -69,7 +70,8 @@ class GridTargets(NamedTuple):
     """What the cells of a batch should say. Cell s of image n has the number n * S * S + s.
 
     cells (P,) int64 numbers of those with an object; responsible (P,) int64, which of its boxes;
-    places (P, 4) what that should say; fits (P,) the IoU of what it says; labels (P,) from 1.
+    places (P, 4) what that should say; fits (P,) the IoU of what it says; labels (P,) from 1;
+    in_crowd (N S S, B) bool, whether a box touches a crowd region: nobody knows if it is wrong.
     """
 
     cells: np.ndarray
@@ -77,6 +79,7 @@ class GridTargets(NamedTuple):
     places: np.ndarray
     fits: np.ndarray
     labels: np.ndarray
+    in_crowd: np.ndarray
 
 
 class YOLOv1Head(nn.Module):
@@ -142,7 +145,9 @@ class YOLOv1Head(nn.Module):
             truth = truth[first]
             sides = (truth[:, 2:] - truth[:, :2]) / whole
             places = np.concatenate([(grid - inside)[first], np.sqrt(np.maximum(sides, 0))], axis=1)
-            said = self.boxes(answers.outputs.data[n], answers.size).reshape(S * S, B, 4)[cells]
+            everything = self.boxes(answers.outputs.data[n], answers.size)
+            in_crowd = best_box(everything, as_boxes(target.get("ignore", ())))[0] > 0
+            said = everything.reshape(S * S, B, 4)[cells]
             iou = np.array(
                 [box_iou(own, box[None])[:, 0] for own, box in zip(said, truth, strict=True)]
             ).reshape(-1, B)
@@ -151,7 +156,8 @@ class YOLOv1Head(nn.Module):
             responsible = np.where(overlaps, iou.argmax(axis=1), distance.argmin(axis=1))
             fits = iou[np.arange(len(cells)), responsible]
             chosen = labels[first].astype(np.int64)
-            parts.append(GridTargets(n * S * S + cells, responsible, places, fits, chosen))
+            answered = n * S * S + cells, responsible, places, fits, chosen
+            parts.append(GridTargets(*answered, in_crowd.reshape(S * S, B)))
         return GridTargets(*map(np.concatenate, zip(*parts, strict=True)))
 
     def loss(self, answers: GridAnswers, targets: GridTargets) -> dict[str, nn.Tensor]:
@@ -161,7 +167,7 @@ class YOLOv1Head(nn.Module):
         outputs = answers.outputs.reshape(-1, C + 5 * B)
         said = outputs[targets.cells]
         own = said[:, C:].reshape(P, B, 5)[np.arange(P), targets.responsible]
-        is_other = np.ones((len(outputs), B), dtype)
+        is_other = (~targets.in_crowd).astype(dtype)
         is_other[targets.cells, targets.responsible] = 0
         classes = (targets.labels[:, None] == np.arange(1, 1 + C)).astype(dtype)
 

@@ -24,6 +24,14 @@ MASK = {"mask": {"convolutions": 2, "channels": 32, "sampling_ratio": 2}}
 # What each changes in both. A pyramid's four maps share out four sizes of anchors.
 CHANGES: dict[str, dict[str, Any]] = {
     "faster-rcnn": {"model": PYRAMID, "fit_anchors": (4, 3)},
+    # The last stage costs far more for a region than any other head, and so it sees a fourth of the
+    # cells: 7 x 7, of which 4 x 4 are left.
+    "faster-rcnn-c4": {
+        "model": {
+            "rpn": {"source": "backbone"},
+            "head": {"pooled_size": 7, "class_specific_boxes": False},
+        },
+    },
     "cascade-rcnn": {"model": PYRAMID, "fit_anchors": (4, 3)},
     "mask-rcnn": {"model": {**PYRAMID, **MASK}, "fit_anchors": (4, 3)},
     "r-fcn": {"model": {"score_maps": {"source": "fused", "channels": 256, "norm": "batch"}}},
@@ -38,6 +46,7 @@ TINY: dict[str, dict[str, Any]] = {
     },
     # A shape covers 2 to 5 cells: there is no more to see in 7 x 7 bins than in 3 x 3.
     "r-fcn": {"model": {"head": {"pooled_size": 3}}},
+    "faster-rcnn-c4": {},
 }
 
 

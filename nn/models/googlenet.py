@@ -35,7 +35,7 @@ from nn import init
 from nn.layers import AdaptiveAvgPool2d, Conv2d, Dropout, Linear, LocalResponseNorm, MaxPool2d, ReLU
 from nn.models.blocks import Branches, ConvBN
 from nn.models.network import HALVES, Map, Network
-from nn.models.trunk import maps_of
+from nn.models.trunk import maps_of, stages_of
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
 
@@ -129,8 +129,11 @@ class GoogLeNet(Network):
         others = {"dropout", "fc", *AUXILIARY}
         return {name: layer for name, layer in self.named_children() if name not in others}
 
+    def stages(self) -> dict[str, Module]:
+        return stages_of(self.layers(), TAPS)
+
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        return maps_of(self.layers(), TAPS, images)
+        return maps_of(self.stages(), images)
 
     def classify(self, maps: dict[str, Tensor]) -> Tensor:
         return self.fc(self.dropout(maps["c5"].mean((2, 3))))
@@ -139,7 +142,7 @@ class GoogLeNet(Network):
         order = list(self.layers())
         taps = TAPS | {name: AUXILIARY[name] for name in self.auxiliary}
         taps = dict(sorted(taps.items(), key=lambda tap: order.index(tap[1])))
-        maps = maps_of(self.layers(), taps, images)
+        maps = maps_of(stages_of(self.layers(), taps), images)
         found = [
             (self.auxiliary_weight, getattr(self, name)(maps[name])) for name in self.auxiliary
         ]

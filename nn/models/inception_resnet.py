@@ -58,7 +58,7 @@ from nn.models.inception_v4 import (
     valid,
 )  # fmt: skip
 from nn.models.network import HALVES, Map, Network
-from nn.models.trunk import maps_of
+from nn.models.trunk import maps_of, stages_of
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
 
@@ -125,8 +125,11 @@ class InceptionResNet(Network):
         self.classif = Linear(channels, num_classes) if num_classes else None
         initialise(self)
 
+    def stages(self) -> dict[str, Module]:
+        return stages_of(dict(self.named_children()), self.taps)
+
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        return maps_of(dict(self.named_children()), self.taps, images)
+        return maps_of(self.stages(), images)
 
     def classify(self, maps: dict[str, Tensor]) -> Tensor:
         return self.classif(self.dropout(maps[list(self.maps)[-1]].mean((2, 3))))

@@ -37,7 +37,7 @@ from nn import init
 from nn.layers import AvgPool2d, Conv2d, Dropout, Linear, MaxPool2d
 from nn.models.blocks import ConvBN
 from nn.models.network import HALVES, Map, Network
-from nn.models.trunk import maps_of
+from nn.models.trunk import maps_of, stages_of
 from nn.module import Module
 from nn.tensor import Tensor
 
@@ -99,8 +99,11 @@ class InceptionV3(Network):
         others = ("dropout", "fc", "AuxLogits")
         return {name: layer for name, layer in self.named_children() if name not in others}
 
+    def stages(self) -> dict[str, Module]:
+        return stages_of(self.layers(), TAPS)
+
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        return maps_of(self.layers(), TAPS, images)
+        return maps_of(self.stages(), images)
 
     def classify(self, maps: dict[str, Tensor]) -> Tensor:
         return self.fc(self.dropout(maps["c5"].mean((2, 3))))

@@ -34,6 +34,7 @@ from typing import NamedTuple
 from nn.layers import BatchNorm2d, Conv2d, Dropout, Linear, ReLU
 from nn.models.blocks import SqueezeExcitation, initialise
 from nn.models.network import Map, Network
+from nn.models.trunk import maps_of
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
 
@@ -127,15 +128,18 @@ class MnasNet(Network):
         self.classifier = Linear(last, num_classes) if num_classes else None
         initialise(self, linear_std=0.01)
 
-    def features(self, images: Tensor) -> dict[str, Tensor]:
-        map_, maps = Sequential(self.conv_stem, self.bn1, self.act1)(images), {}
+    def stages(self) -> dict[str, Module]:
+        stages, layers = {}, [self.conv_stem, self.bn1, self.act1]
         for number, group in enumerate(self.blocks):
-            map_ = group(map_)
+            layers.append(group)
             if number in self.taps:
-                maps[self.taps[number]] = map_
+                stages[self.taps[number]], layers = Sequential(*layers), []
         if self.conv_head is not None:
-            maps["last"] = Sequential(self.conv_head, self.bn2, self.act2)(map_)
-        return maps
+            stages["last"] = Sequential(*layers, self.conv_head, self.bn2, self.act2)
+        return stages
+
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        return maps_of(self.stages(), images)
 
     def classify(self, maps: dict[str, Tensor]) -> Tensor:
         return self.classifier(self.dropout(maps["last"].mean((2, 3))))

@@ -28,6 +28,7 @@ from functools import partial
 from nn.layers import BatchNorm2d, Conv2d, Linear, ReLU6
 from nn.models.blocks import SqueezeExcitation, initialise
 from nn.models.network import HALVES, Map, Network
+from nn.models.trunk import maps_of
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
 
@@ -79,13 +80,13 @@ class MobileNetV1(Network):
         self.classifier = Linear(channels, num_classes) if num_classes else None
         initialise(self, linear_std=0.01)
 
+    def stages(self) -> dict[str, Module]:
+        one, two, *groups = self.blocks
+        first = Sequential(self.conv_stem, self.bn1, self.relu1, one, two)
+        return dict(zip(self.maps, [first, *groups], strict=True))
+
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        map_, maps = self.relu1(self.bn1(self.conv_stem(images))), {}
-        for number, group in enumerate(self.blocks, 1):
-            map_ = group(map_)
-            if number > 1:
-                maps[f"c{number}"] = map_
-        return maps
+        return maps_of(self.stages(), images)
 
     def classify(self, maps: dict[str, Tensor]) -> Tensor:
         return self.classifier(maps["c5"].mean((2, 3)))

@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from nn.layers import BatchNorm2d
+from nn.models.trunk import Trunk
 from nn.module import Module
 from nn.tensor import Tensor
 
@@ -114,6 +115,19 @@ class Network(Module):
     def parts(self) -> list[Module]:
         """Its parts in order, from the stem on, without the classifier: what ``freeze`` counts."""
         raise NotImplementedError
+
+    def stages(self) -> dict[str, Module]:
+        """What makes each map of the one before, by the names of ``maps``; the first, of images.
+
+        The layers are the network's own, so a stage can also be run on something else: Faster
+        R-CNN's runs the last one on each region.
+
+        Raises:
+            ValueError: they are no chain.
+        """
+        if isinstance(self.features, Trunk):
+            return self.features.stages()
+        raise ValueError(f"{type(self).__name__} cannot be cut into stages that run by themselves")
 
     def freeze(self, parts: int, batch_norm: bool = True) -> None:
         """Keep the first ``parts`` parts as they are, in training too.

@@ -36,9 +36,10 @@ from functools import partial
 from typing import NamedTuple
 
 from nn import functional as F
-from nn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d
+from nn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU
 from nn.models.blocks import initialise
 from nn.models.network import Map, Network
+from nn.models.trunk import maps_of
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
 
@@ -116,11 +117,12 @@ class ResNet(Network):
         self.fc = Linear(channels, num_classes) if num_classes else None
         initialise(self)
 
+    def stages(self) -> dict[str, Module]:
+        first = Sequential(self.conv1, self.bn1, ReLU(), self.maxpool, self.layer1)
+        return {"c2": first, "c3": self.layer2, "c4": self.layer3, "c5": self.layer4}
+
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        c2 = self.layer1(self.maxpool(self.bn1(self.conv1(images), relu=True)))
-        c3 = self.layer2(c2)
-        c4 = self.layer3(c3)
-        return {"c2": c2, "c3": c3, "c4": c4, "c5": self.layer4(c4)}
+        return maps_of(self.stages(), images)
 
     def classify(self, maps: dict[str, Tensor]) -> Tensor:
         return self.fc(maps["c5"].mean((2, 3)))

@@ -43,6 +43,7 @@ from nn import functional as F
 from nn.layers import BatchNorm2d, Conv2d, Dropout, Linear, MaxPool2d, ReLU
 from nn.models.blocks import SqueezeExcitation, initialise
 from nn.models.network import Map, Network
+from nn.models.trunk import maps_of
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
 
@@ -118,11 +119,12 @@ class SENet(Network):
         self.last_linear = Linear(channels, num_classes) if num_classes else None
         initialise(self)
 
+    def stages(self) -> dict[str, Module]:
+        first = Sequential(self.layer0, self.pool0, self.layer1)
+        return {"c2": first, "c3": self.layer2, "c4": self.layer3, "c5": self.layer4}
+
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        c2 = self.layer1(self.pool0(self.layer0(images)))
-        c3 = self.layer2(c2)
-        c4 = self.layer3(c3)
-        return {"c2": c2, "c3": c3, "c4": c4, "c5": self.layer4(c4)}
+        return maps_of(self.stages(), images)
 
     def classify(self, maps: dict[str, Tensor]) -> Tensor:
         return self.last_linear(self.dropout(maps["c5"].mean((2, 3))))

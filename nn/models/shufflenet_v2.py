@@ -25,6 +25,7 @@ from nn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU
 from nn.models.blocks import SqueezeExcitation
 from nn.models.network import Map, Network
 from nn.models.shufflenet_v2_megvii import Megvii
+from nn.models.trunk import maps_of
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
 
@@ -132,14 +133,13 @@ class ShuffleNetV2(Network):
         if num_classes:
             self.fc = Linear(channels, num_classes, bias=first_block == "torchvision")
 
+    def stages(self) -> dict[str, Module]:
+        first = Sequential(self.conv1, self.maxpool)
+        stages = {"c2": first, "c3": self.stage2, "c4": self.stage3, "c5": self.stage4}
+        return stages if self.conv5 is None else {**stages, "last": self.conv5}
+
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        c2 = self.maxpool(self.conv1(images))
-        c3 = self.stage2(c2)
-        c4 = self.stage3(c3)
-        maps = {"c2": c2, "c3": c3, "c4": c4, "c5": self.stage4(c4)}
-        if self.conv5 is not None:
-            maps["last"] = self.conv5(maps["c5"])
-        return maps
+        return maps_of(self.stages(), images)
 
     def classify(self, maps: dict[str, Tensor]) -> Tensor:
         return self.fc(maps["last"].mean((2, 3)))

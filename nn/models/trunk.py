@@ -22,16 +22,26 @@ class Trunk(Sequential):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Images (N, 3, H, W) -> the maps."""
-        return maps_of(dict(self.named_children()), self.taps, images)
+        return maps_of(self.stages(), images)
+
+    def stages(self) -> dict[str, Module]:
+        """See ``Network.stages``."""
+        return stages_of(dict(self.named_children()), self.taps)
 
 
-def maps_of(
-    layers: Mapping[str, Module], taps: Mapping[str, str], images: Tensor
-) -> dict[str, Tensor]:
-    """Run ``layers`` up to the last of ``taps``; the outputs of those, by the names of the maps."""
-    names, start, maps = list(layers), 0, {}
+def stages_of(layers: Mapping[str, Module], taps: Mapping[str, str]) -> dict[str, Module]:
+    """``layers`` up to the last of ``taps``, cut behind each of those, by the names of the maps."""
+    names, start, stages = list(layers), 0, {}
     for map_name, layer in taps.items():
         end = names.index(layer) + 1
-        images = maps[map_name] = Sequential(*(layers[name] for name in names[start:end]))(images)
+        stages[map_name] = Sequential(*(layers[name] for name in names[start:end]))
         start = end
+    return stages
+
+
+def maps_of(stages: Mapping[str, Module], images: Tensor) -> dict[str, Tensor]:
+    """Run ``stages`` one after the other; what each makes, by its name."""
+    maps = {}
+    for name, stage in stages.items():
+        images = maps[name] = stage(images)
     return maps

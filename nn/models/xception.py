@@ -35,7 +35,7 @@ from collections.abc import Sequence
 from nn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU
 from nn.models.blocks import initialise
 from nn.models.network import HALVES, Map, Network
-from nn.models.trunk import maps_of
+from nn.models.trunk import maps_of, stages_of
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
 
@@ -91,8 +91,11 @@ class Xception(Network):
         self.fc = Linear(2048, num_classes) if num_classes else None
         initialise(self)
 
+    def stages(self) -> dict[str, Module]:
+        return stages_of(dict(self.named_children()), self.taps)
+
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        return maps_of(dict(self.named_children()), self.taps, images)
+        return maps_of(self.stages(), images)
 
     def classify(self, maps: dict[str, Tensor]) -> Tensor:
         return self.fc(maps["last"].mean((2, 3)))

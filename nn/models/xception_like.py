@@ -36,6 +36,7 @@ from nn import functional as F
 from nn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d
 from nn.models.blocks import ConvBN, initialise
 from nn.models.network import Map, Network
+from nn.models.trunk import maps_of
 from nn.module import Module, Sequential
 from nn.tensor import Tensor
 
@@ -73,11 +74,12 @@ class XceptionLike(Network):
         self.fc = Linear(before, num_classes) if num_classes else None
         initialise(self)
 
+    def stages(self) -> dict[str, Module]:
+        first = Sequential(self.conv1, self.maxpool)
+        return {"c2": first, "c3": self.layer1, "c4": self.layer2, "c5": self.layer3}
+
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        c2 = self.maxpool(self.conv1(images))
-        c3 = self.layer1(c2)
-        c4 = self.layer2(c3)
-        return {"c2": c2, "c3": c3, "c4": c4, "c5": self.layer3(c4)}
+        return maps_of(self.stages(), images)
 
     def classify(self, maps: dict[str, Tensor]) -> Tensor:
         return self.fc(maps["c5"].mean((2, 3)))

@@ -2,8 +2,7 @@
 
 ``EXPORTS`` lists the kinds. A row is a function (detector, path, pictures) that writes the file,
 once what comes out of it was compared with our own detections in the pictures. ``GRAPHS`` says how
-a detector becomes an ONNX graph, ``TORCH`` how it becomes a PyTorch module; one that is in neither
-still becomes safetensors.
+a detector becomes an ONNX graph, ``TORCH`` how it becomes a PyTorch module.
 """
 
 from nn.table import Table
@@ -30,9 +29,16 @@ GRAPHS = Table(
     "detector as a graph",
     {
         "light-head-rcnn": "detector.tools.export.two_stage:add_detector",
+        "faster-rcnn": "detector.tools.export.two_stage:add_detector",
+        "faster-rcnn-c4": "detector.tools.export.two_stage:add_detector",
+        "cascade-rcnn": "detector.tools.export.two_stage:add_detector",
+        "mask-rcnn": "detector.tools.export.two_stage:add_detector",
+        "r-fcn": "detector.tools.export.two_stage:add_detector",
+        "dssd": "detector.tools.export.dssd:add_detector",
         "retinanet": "detector.tools.export.one_stage:add_dense",
         "ssd": "detector.tools.export.one_stage:add_dense",
         "ssdlite": "detector.tools.export.one_stage:add_dense",
+        "yolo-v1": "detector.tools.export.yolo_v1:add_detector",
         "yolo-v2": "detector.tools.export.one_stage:add_yolo_v2",
     },
 )

@@ -12,8 +12,10 @@ from nn.onnx.graph import Graph
 
 
 def add_anchors(graph: Graph, generator: AnchorGenerator, image_size: str) -> str:
-    """All anchors of the map that belongs to an input of ``image_size`` (2,) int64."""
-    cells = graph.add("Div", image_size, generator.stride)
+    """All anchors of the map that belongs to an input of ``image_size`` (2,) int64, whose cells
+    are rounded up."""
+    stride = int(generator.stride)
+    cells = graph.add("Div", graph.add("Add", image_size, stride - 1), stride)
     step = [float(generator.stride)] * 2
     return grid(graph, generator.shapes, cells, *step)
 

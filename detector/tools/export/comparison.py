@@ -11,13 +11,12 @@ import numpy as np
 
 from detector.detectors.compiled import CompiledDetector
 from detector.errors import UserError
-from detector.parts.preprocess import network_size
 
 Found = dict[str, np.ndarray]
 
 LEAST_SCORE = 0.05  # below it nobody looks, and a last digit decides what is suppressed
 # By which a corner (in pixels of the picture, or of what the network sees of it, if that has less)
-# and a score may differ.
+# and a score, or a cell of a mask, may differ.
 PIXELS, SCORE = 0.5, 0.01
 
 
@@ -62,8 +61,7 @@ def compare(
     pixels, scores, count = [0.0], [0.0], 0
     for name, image in pictures:
         first, second = ours.predict([image])[0], theirs(image)
-        settings = ours.model.image
-        seen = network_size(image.shape[:2], settings.short_side, settings.max_side)
+        seen = ours.model.input_size(image.shape[:2])
         pixel = max(1, image.shape[0] / seen[0], image.shape[1] / seen[1])
         for one, other, who in ((first, second, "we find"), (second, first, "it finds")):
             for (box, score, label), far, apart in differences(one, other):
@@ -84,22 +82,28 @@ def compare(
 
 
 def differences(found: Found, other: Found) -> Iterator[tuple[tuple, float, float]]:
-    """Each detection that scores enough, and how far the nearest of the other ones is."""
-    for box, score, label in zip(found["boxes"], found["scores"], found["labels"], strict=True):
+    """Each detection that scores enough; how far the nearest of the other ones is, and by how much
+    its score or a cell of its mask differs."""
+    detections = zip(found["boxes"], found["scores"], found["labels"], strict=True)
+    for number, (box, score, label) in enumerate(detections):
         if score >= LEAST_SCORE:
-            yield (box, float(score), int(label)), *nearest(box, score, label, other)
+            far, apart, best = nearest(box, score, label, other)
+            if "masks" in found and np.isfinite(far):
+                cells = np.abs(found["masks"][number] - other["masks"][best])
+                apart = max(apart, float(cells.max()))
+            yield (box, float(score), int(label)), far, apart
 
 
-def nearest(box: np.ndarray, score: float, label: int, found: Found) -> tuple[float, float]:
-    """How far the corners of the nearest detection of this label are, and its score."""
-    same = found["labels"] == label
-    if not same.any():
-        return np.inf, np.inf
+def nearest(box: np.ndarray, score: float, label: int, found: Found) -> tuple[float, float, int]:
+    """How far the corners of the nearest detection of this label are, its score, its number."""
+    same = np.flatnonzero(found["labels"] == label)
+    if not len(same):
+        return np.inf, np.inf, -1
     far = np.abs(found["boxes"][same] - box).max(axis=1)
     # Two classes may share a box, so of those that are near enough the score decides.
     apart = np.abs(found["scores"][same] - score)
     best = np.lexsort((apart, far > PIXELS, np.where(far > PIXELS, far, 0)))[0]
-    return float(far[best]), float(apart[best])
+    return float(far[best]), float(apart[best]), int(same[best])
 
 
 def seconds(detect: Callable, image: np.ndarray) -> float:

@@ -31,15 +31,23 @@ def add_dense(graph: Graph, image: str, model: OneStageDetector) -> Detections:
     if isinstance(model.neck, ExtraMaps) and model.neck.padded < len(model.neck.extra):
         raise NoEquivalentError("neck.unpadded: there are maps for large pictures only")
     batch, own_size, size, padded = add_picture(graph, image, model.image)
-    outputs = add_module(graph, model, batch, SIZES)
-    logits, deltas = (graph.add("Squeeze", output, [0]) for output in outputs)
+    answers = add_module(graph, model, batch, SIZES)
+    return read_answers(graph, model, answers, padded, (own_size, size))
+
+
+def read_answers(
+    graph: Graph, model: OneStageDetector, answers: Sequence[str], padded: str,
+    sizes: tuple[str, str],
+) -> Detections:  # fmt: skip
+    """What a ``DenseHead`` says, logits and deltas (1, M, K), as detections; see ``finish``."""
+    logits, deltas = (graph.add("Squeeze", answer, [0]) for answer in answers)
     if isinstance(model.head, RetinaHead):
         probabilities = graph.add("Pad", graph.add("Sigmoid", logits), BEFORE, np.float32(0))
     else:
         probabilities = graph.add("Softmax", logits, axis=1)
     anchors = default_boxes(graph, model.head.anchor_generator, padded)
     stds = model.head.settings.stds
-    return finish(graph, model, probabilities, deltas, anchors, (own_size, size), stds)
+    return finish(graph, model, probabilities, deltas, anchors, sizes, stds)
 
 
 def add_yolo_v2(graph: Graph, image: str, model: YOLOv2) -> Detections:

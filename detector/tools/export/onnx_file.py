@@ -6,6 +6,7 @@ Inputs and outputs::
     boxes   (n, 4) float32, corners x1, y1, x2, y2 in pixels of the image, the surest first
     scores  (n,) float32, 0..1
     labels  (n,) int64, from 1: label k is the k-th name in the file's metadata, "classes"
+    masks   (n, m, m) float32, 0..1, of Mask R-CNN: how sure each cell of a box is the object's
 
 It resizes and normalises the photograph, and suppresses doubles itself.
 """
@@ -62,12 +63,14 @@ def detector_graph(detector: LoadedDetector):
     graph = Graph({id(array): name for name, array in model.state_dict().items()})
     image = graph.input("image", np.uint8, ["height", "width", 3])
     try:
-        boxes, scores, labels = GRAPHS[model.settings.detector](graph, image, model)
+        boxes, scores, labels, *masks = GRAPHS[model.settings.detector](graph, image, model)
     except (LookupError, NoEquivalentError) as error:
         raise UserError(f"this detector cannot become an ONNX file: {error}") from error
     graph.output("boxes", boxes, np.float32, ["n", 4])
     graph.output("scores", scores, np.float32, ["n"])
     graph.output("labels", labels, np.int64, ["n"])
+    for name in masks:
+        graph.output("masks", name, np.float32, ["n", model.mask_head.size, model.mask_head.size])
     about = {"classes": detector.classes, "category_ids": detector.category_ids}
     about["score"] = detector.score
     return graph.model("detector", {name: json.dumps(value) for name, value in about.items()})
@@ -86,9 +89,9 @@ def runtime(content: bytes) -> Callable[[np.ndarray], Found]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = get_num_threads()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
 
     def detect(image: np.ndarray) -> Found:
-        boxes, scores, labels = session.run(["boxes", "scores", "labels"], {"image": image})
-        return {"boxes": boxes, "scores": scores, "labels": labels}
+        return dict(zip(names, session.run(names, {"image": image}), strict=True))
 
     return detect

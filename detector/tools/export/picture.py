@@ -21,15 +21,20 @@ from nn.onnx.graph import Graph
 BLOCKS = 16  # of rows of a matrix
 
 
-def add_picture(graph: Graph, image: str, settings: ImageSettings) -> tuple[str, str, str, str]:
+def add_picture(
+    graph: Graph, image: str, settings: ImageSettings, size: str | None = None
+) -> tuple[str, str, str, str]:
     """From (H, W, 3) uint8 RGB to (1, 3, h, w) float32, normalised and padded.
+
+    Args:
+        size: (2,) int64 that the network sees, if it is not what ``settings`` say.
 
     Returns:
         the batch; the sizes (2,) int64, height and width, of the image, of what the network sees of
         it, and of the batch.
     """
     own_size = graph.add("Shape", image, start=0, end=2)
-    size = network_size(graph, own_size, settings)
+    size = size or network_size(graph, own_size, settings)
     planes = graph.add("Transpose", graph.cast(image, np.float32), perm=[2, 0, 1])
     for axis in (1, 0):
         planes = resized(graph, planes, own_size, size, axis)

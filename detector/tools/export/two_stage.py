@@ -1,7 +1,7 @@
 """A two-stage detector in nodes of a graph: ``TwoStageDetector.detect`` step by step.
 
-The network is written from its trace (``nn.onnx.network``); what is done with regions follows here,
-with the operators that every runtime has.
+The network is written from its trace (``nn.onnx.network``); what is done with regions follows here
+and in ``region_heads``, with the operators that every runtime has.
 """
 
 from __future__ import annotations
@@ -10,43 +10,72 @@ from collections.abc import Sequence
 
 import numpy as np
 
+import nn
 from detector.detectors.two_stage import TwoStageDetector
-from detector.heads.light_head import LightHead
+from detector.heads.mask import MaskHead
+from detector.heads.region_head import RegionHead
 from detector.heads.rpn import RegionProposalNetwork
+from detector.parts.pyramid_anchors import PyramidAnchors
 from detector.parts.selection import DetectionSelector
 from detector.tools.export import SIZES, boxes
 from detector.tools.export.picture import add_picture
-from nn.inference.any_size import NoEquivalentError
+from detector.tools.export.region_heads import HEADS
+from detector.tools.export.region_pooling import roi_align_of_levels
 from nn.onnx.graph import Graph
 from nn.onnx.network import add_module
 
 
-def add_detector(graph: Graph, image: str, model: TwoStageDetector) -> tuple[str, str, str]:
-    """From (H, W, 3) uint8 RGB to boxes (R, 4), scores (R,) and labels (R,).
+def add_detector(graph: Graph, image: str, model: TwoStageDetector) -> tuple[str, ...]:
+    """From (H, W, 3) uint8 RGB to boxes (R, 4), scores (R,) and labels (R,), maybe masks (R, m, m).
 
     Raises:
         NoEquivalentError: something it computes cannot be said in ONNX.
     """
     batch, own_size, size, padded = add_picture(graph, image, model.image)
-    objectness, deltas, thin = add_module(graph, model, batch, SIZES)
-    anchors = boxes.add_anchors(graph, model.rpn.anchor_generator, padded)
-    proposals, logits = propose(graph, model.rpn, objectness, deltas, anchors, size)
-    pooled = ps_roi_align(graph, model.head, thin, proposals)
-    probabilities, moves = look(graph, model.head, pooled, logits)
-    settings = model.head.settings
+    objectness, deltas, *maps = add_module(graph, model, batch, SIZES)
+    proposals, logits = propose(graph, model.rpn, objectness, deltas, size, padded)
+    head, settings = model.head, model.head.settings
+    said = HEADS[type(head)](graph, head, maps, proposals, padded)
+    probabilities = weigh(graph, head, said.probabilities, logits)
     found, scores, labels = select(
-        graph, settings.selector, settings.stds, probabilities, moves, proposals, size,
+        graph, settings.selector, settings.stds, probabilities, said.deltas, said.boxes, size,
         model.num_classes, settings.class_specific_boxes,
     )  # fmt: skip
-    return boxes.rescale(graph, found, size, own_size), scores, labels
+    answers = boxes.rescale(graph, found, size, own_size), scores, labels
+    if model.has_masks:
+        return *answers, draw(graph, model.mask_head, maps, found, labels)
+    return answers
 
 
 def propose(
+    graph: Graph, rpn: RegionProposalNetwork, objectness: str, deltas: str, size: str, padded: str
+) -> tuple[str, str]:
+    """The proposals (K, 4) of all maps, best first, and their logits (K,)."""
+    objectness, deltas = (graph.add("Squeeze", value, [0]) for value in (objectness, deltas))
+    generator = rpn.anchor_generator
+    if not isinstance(generator, PyramidAnchors):
+        anchors = boxes.add_anchors(graph, generator, padded)
+        return propose_from_map(graph, rpn, objectness, deltas, anchors, size)
+    anchors = [boxes.add_anchors(graph, level, padded) for level in generator.levels]
+    counts = graph.add("Concat", *(graph.size(level, 0) for level in anchors), axis=0)
+    parts = (
+        graph.add("Split", value, counts, outputs=len(anchors), axis=0)
+        for value in (objectness, deltas)
+    )
+    found = [
+        propose_from_map(graph, rpn, *level, size) for level in zip(*parts, anchors, strict=True)
+    ]
+    proposals, logits = (graph.add("Concat", *each, axis=0) for each in zip(*found, strict=True))
+    count = graph.add("Min", graph.size(logits, 0), [rpn.settings.test_selector.post_nms])
+    logits, best = graph.add("TopK", logits, count, outputs=2, axis=0)
+    return graph.add("Gather", proposals, best), logits
+
+
+def propose_from_map(
     graph: Graph, rpn: RegionProposalNetwork, objectness: str, deltas: str, anchors: str, size: str
 ) -> tuple[str, str]:
     """``ProposalSelector``: the proposals (K, 4), best first, and their logits (K,)."""
     select = rpn.settings.test_selector
-    objectness, deltas = (graph.add("Squeeze", value, [0]) for value in (objectness, deltas))
     count = graph.add("Min", graph.size(objectness, 0), [select.pre_nms])
     logits, top = graph.add("TopK", objectness, count, outputs=2, axis=0)
     found = boxes.decode(
@@ -67,65 +96,15 @@ def propose(
     return graph.add("Gather", found, kept), graph.add("Gather", logits, kept)
 
 
-def ps_roi_align(graph: Graph, head: LightHead, thin: str, rois: str) -> str:
-    """``LightHead.pool``: (1, C B B, H, W) and (K, 4) -> (K, C B B).
-
-    The bins become the images of a batch, C channels each, and GridSample takes the points of all
-    regions out of them at once. No region reaches beyond the picture, so no point lies beyond the
-    border pixels by more than one, and what GridSample calls "border" is what we do there.
-    """
-    settings = head.settings
-    B, C, S = settings.pooled_size, settings.pooled_channels, settings.sampling_ratio
-    if S == 0:
-        raise NoEquivalentError("head.sampling_ratio 0 (as many samples as a region is large)")
-    rois = graph.add("Mul", rois, 1 / head.stride)
-    axes = []
-    for axis in (0, 1):
-        start, end = (graph.slice(rois, axis + side, axis + side + 1, 1) for side in (0, 2))
-        length = graph.add("Max", graph.add("Sub", end, start), 0.0)
-        places = ((np.arange(B * S) + 0.5) / (B * S)).astype(np.float32)
-        points = graph.add("Add", start, graph.add("Mul", length, places))  # (K, B S)
-        # From pixels, whose middles are whole numbers, to -1..1 over the whole of the map.
-        width = graph.cast(graph.size(thin, 3 - axis), np.float32)
-        points = graph.add("Add", graph.add("Mul", points, 2.0), 1.0)
-        points = graph.add("Sub", graph.add("Div", points, width), 1.0)
-        points = graph.add("Transpose", graph.add("Reshape", points, [-1, B, S]), perm=[1, 0, 2])
-        # x is (1, B, K, 1, S, 1), y is (B, 1, K, S, 1, 1).
-        axes.append(graph.add("Unsqueeze", points, [0, 3, 5] if axis == 0 else [1, 4, 5]))
-    x, y = axes
-    grid = graph.add(
-        "Concat",
-        graph.add("Add", x, graph.add("Mul", y, 0.0)),
-        graph.add("Add", graph.add("Mul", x, 0.0), y),
-        axis=5,
-    )
-    grid = graph.add("Reshape", grid, [B * B, -1, S * S, 2])
-    maps = graph.add("Reshape", thin, [C, B * B, 0, 0])
-    maps = graph.add("Transpose", maps, perm=[1, 0, 2, 3])
-    samples = graph.add("GridSample", maps, grid, padding_mode="border", align_corners=0)
-    reduce = "ReduceMean" if settings.pooling_mode == "avg" else "ReduceMax"
-    pooled = graph.add(reduce, samples, [3], keepdims=0)  # (B B, C, K)
-    pooled = graph.add("Transpose", pooled, perm=[2, 1, 0])
-    return graph.add("Reshape", pooled, [-1, C * B * B])
-
-
-def look(graph: Graph, head: LightHead, pooled: str, logits: str) -> tuple[str, str]:
-    """``LightHead.forward`` and the scores of ``detect``: probabilities (K, 1 + C), deltas."""
-
-    def linear(x: str, layer) -> str:
-        return graph.add("Gemm", x, layer.weight.data, layer.bias.data, transB=1)
-
-    hidden = graph.add("Relu", linear(pooled, head.hidden))
-    probabilities = graph.add("Softmax", linear(hidden, head.classes), axis=1)
+def weigh(graph: Graph, head: RegionHead, probabilities: str, logits: str) -> str:
+    """``RegionHead.scores`` of probabilities (K, 1 + C) and of the RPN's logits (K,)."""
     share = head.settings.objectness_share
-    if share:
-        objectness = graph.add("Unsqueeze", graph.add("Sigmoid", logits), [1])
-        probabilities = graph.add(
-            "Mul",
-            graph.add("Pow", probabilities, 1 - share),
-            graph.add("Pow", objectness, share),
-        )
-    return probabilities, linear(hidden, head.boxes)
+    if not share:
+        return probabilities
+    objectness = graph.add("Unsqueeze", graph.add("Sigmoid", logits), [1])
+    return graph.add(
+        "Mul", graph.add("Pow", probabilities, 1 - share), graph.add("Pow", objectness, share)
+    )
 
 
 def select(
@@ -157,3 +136,17 @@ def select(
     places = graph.add("Gather", rows, [batch, 2], axis=1)
     labels = graph.add("Add", boxes.column(graph, rows, label), 1)
     return graph.add("GatherND", found, places), best, labels
+
+
+def draw(graph: Graph, head: MaskHead, maps: Sequence[str], found: str, labels: str) -> str:
+    """``MaskHead.detect``: masks (R, m, m) of boxes (R, 4) in pixels of the network's input."""
+    pooled = roi_align_of_levels(graph, head.settings, head.strides, maps, found)
+    layers = nn.Sequential(head.convolutions, head.upsample, nn.ReLU(), head.masks)
+    size, channels = head.settings.pooled_size, head.in_channels
+    (logits,) = add_module(graph, layers, pooled, [(n, channels, size, size) for n in (2, 3)])
+    classes, m = head.masks.out_channels, head.size
+    count = graph.add("Squeeze", graph.size(labels, 0), [0])
+    first = graph.add("Mul", graph.add("Range", 0, count, 1), classes)
+    own = graph.add("Add", first, graph.add("Sub", labels, 1))
+    masks = graph.add("Reshape", logits, [-1, m, m])
+    return graph.add("Sigmoid", graph.add("Gather", masks, own))

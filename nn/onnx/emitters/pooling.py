@@ -29,17 +29,30 @@ def _window(seen) -> dict:
 
 
 def adaptive(name: str):
-    """Over the whole map, or in parts that are all of one size."""
+    """Over the whole map, or in parts that are all of one size; means of others, where the size of
+    the map is known, as matrix products."""
 
     def emit(graph, seen, x):
         if seen.shape[-2:] == [1, 1]:
             return graph.add(f"Global{name}", x)
         size = [round(1 / factor) if factor else 0 for factor in seen.factor]
-        if not np.allclose(np.multiply(size, [factor or 0 for factor in seen.factor]), 1):
+        if np.allclose(np.multiply(size, [factor or 0 for factor in seen.factor]), 1):
+            return graph.add(name, x, kernel_shape=size, strides=size)
+        if None in seen.factor or None in seen.shape[-2:] or name != "AveragePool":
             raise NotImplementedError("parts of several sizes, or whose size depends on the input")
-        return graph.add(name, x, kernel_shape=size, strides=size)
+        rows, columns = map(parts, seen.inputs[0].shape[-2:], seen.shape[-2:])
+        return graph.add("MatMul", rows, graph.add("MatMul", x, np.ascontiguousarray(columns.T)))
 
     return emit
+
+
+def parts(cells: int, count: int) -> np.ndarray:
+    """(count, cells): the weight of each cell in the mean of each part, as PyTorch divides them."""
+    weights = np.zeros((count, cells), np.float32)
+    for part in range(count):
+        start, end = part * cells // count, -(-(part + 1) * cells // count)
+        weights[part, start:end] = 1 / (end - start)
+    return weights
 
 
 EMITTERS = {
