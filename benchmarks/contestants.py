@@ -39,7 +39,8 @@ COMPILED = Contestant("PyTorch compiled", "torch_compiled")
 ONNX = Contestant("ONNX Runtime", "onnx_peer")
 OPENVINO = Contestant("OpenVINO", "openvino_peer")
 MNN = Contestant("MNN", "mnn_peer")
-RUNTIMES = (ONNX, OPENVINO, MNN)  # what reads ONNX models and only runs them
+NCNN = Contestant("ncnn", "ncnn_peer")
+RUNTIMES = (ONNX, OPENVINO, MNN, NCNN)  # what reads ONNX models and only runs them
 ALL = (OURS, *EAGER, FOLDED, COMPILED, *RUNTIMES)
 
 # How long a worker may take to build a case; compiling may take minutes, or never end.

@@ -61,7 +61,8 @@ def test_twins_in_pytorch_agree(case):
 
 @pytest.mark.parametrize("case", TINY, ids=lambda case: case.name)
 @pytest.mark.parametrize(
-    "library, name", [("onnxruntime", "onnx"), ("openvino", "openvino"), ("MNN", "mnn")]
+    "library, name",
+    [("onnxruntime", "onnx"), ("openvino", "openvino"), ("MNN", "mnn"), ("ncnn", "ncnn")],
 )
 def test_twins_in_onnx_agree(library, name, case):
     pytest.importorskip(library)

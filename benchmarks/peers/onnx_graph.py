@@ -65,6 +65,11 @@ class Graph:
         name = "shape_" + "_".join(map(str, shape))
         return self.add("Reshape", x, self.constant(name, np.array(shape, np.int64)))
 
+    def halves(self, x: str, size: int, axis: int) -> list[str]:
+        """Two parts, ``size`` long each: who reads the graph need not know how long ``x`` is."""
+        sizes = self.constant(f"twice_{size}", np.array([size, size], np.int64))
+        return self.add("Split", x, sizes, outputs=2, axis=axis)
+
     def model(self, *outputs: str) -> bytes:
         """The finished model; ONNX Runtime checks it and works out the shapes."""
         results = [helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs]

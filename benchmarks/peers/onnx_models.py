@@ -31,7 +31,7 @@ def network(state, shape, regions: int) -> bytes:
     hidden = graph.add("Relu", graph.conv(stage3, "rpn.conv.0"))
     scores = graph.conv(hidden, "rpn.objectness")
     scores = graph.reshape(graph.add("Transpose", scores, perm=[0, 2, 3, 1]), (N, -1, 2))
-    background, foreground = graph.add("Split", scores, outputs=2, axis=2)
+    background, foreground = graph.halves(scores, 1, axis=2)
     objectness = graph.reshape(graph.add("Sub", foreground, background), (N, -1))
     deltas = graph.add("Transpose", graph.conv(hidden, "rpn.deltas"), perm=[0, 2, 3, 1])
     deltas = graph.reshape(deltas, (N, -1, 4))
@@ -76,7 +76,8 @@ def block(graph: Graph, x: str, N: int, name: str, stride: int) -> str:
         left, right = depthwise_bn(graph, x, f"{name}.branch1", 0, 2), x
         left = conv_bn_relu(graph, left, f"{name}.branch1", 2)
     else:
-        left, right = graph.add("Split", x, outputs=2, axis=1)
+        half = graph.state[f"{name}.branch2.0.weight"].shape[1]
+        left, right = graph.halves(x, half, axis=1)
     right = conv_bn_relu(graph, right, f"{name}.branch2", 0)
     right = depthwise_bn(graph, right, f"{name}.branch2", 3, stride)
     right = conv_bn_relu(graph, right, f"{name}.branch2", 5)

@@ -29,11 +29,12 @@ class Window:
         self.plane, self.H, self.W = plane, H, W
         first = x * stride - (side // 2 if padding is None else padding)
         self.columns = [first + j for j in range(side)]
-        self.parts = range(0, (stride + 1) * LANES, LANES)
+        self.parts = range(0, (LANES - 1) * stride + side, LANES)
         self.masks = [self.on_the_plane(first + part) for part in self.parts]
         self.beyond = ir.Constant(vector.type, [vector.constant(beyond)] * LANES)
         # Stands in for the rows above and below the plane.
-        row = ir.Constant(ir.ArrayType(vector.type, stride + 1), [self.beyond] * (stride + 1))
+        count = len(self.parts)
+        row = ir.Constant(ir.ArrayType(vector.type, count), [self.beyond] * count)
         row = cgutils.global_constant(self.builder, "row_beyond", row)
         self.row_beyond = Flat(self.builder, self.builder.bitcast(row, plane.pointer.type))
 
@@ -52,15 +53,21 @@ class Window:
 
     def taps(self, parts):
         """What the taps see of the vectors of a row."""
+        taps = range(len(self.columns))
         if self.stride == 1:
-            return [self.pick(*parts, j) for j in range(len(self.columns))]
+            # Four lanes and 7 taps need three vectors, each tap two of them.
+            pairs = [(j, max(j - 1, 0) // LANES) for j in taps]
+            return [self.pick(*parts[n : n + 2], j - n * LANES) for j, n in pairs]
         # The tap j + 2 of an output pixel is the tap j of the next.
         halves = [self.pick(*parts[:2], 0), self.pick(*parts[:2], 1)]
-        taps = list(halves)
-        for j in range(2, len(self.columns)):
-            lanes = [*range(j // 2, LANES), *range(LANES + j % 2, LANES + j, 2)]
-            taps.append(self.builder.shuffle_vector(halves[j % 2], parts[2], numbered(lanes)))
-        return taps
+        seen = list(halves)
+        for j in taps[2:]:
+            new, lanes = parts[2], range(LANES + j % 2, LANES + j, 2)
+            if len(parts) > 3:
+                new, lanes = self.pick(*parts[2:], j % 2), range(LANES, LANES + j // 2)
+            lanes = numbered([*range(j // 2, LANES), *lanes])
+            seen.append(self.builder.shuffle_vector(halves[j % 2], new, lanes))
+        return seen
 
     def pick(self, a, b, first):
         """Pixels ``first``, ``first`` + stride, ... of two vectors side by side."""
