@@ -446,13 +446,15 @@ def test_it_learns_masks_and_pastes_them():
     model = small_detector("mask-rcnn", len(shapes.classes))
     assert isinstance(model, MaskRCNN) and model.has_masks
     optimizer, history = nn.optim.Adam(model.parameters(), lr=0.01), []
-    for _ in range(40):
+    for _ in range(80):
         optimizer.zero_grad()
         losses = model.loss(images, targets)
         sum(losses.values()).backward()
         optimizer.step()
         history.append(losses["mask"].item())
-    assert history[0] == pytest.approx(np.log(2), abs=0.01) and history[-1] < 0.7 * history[0]
+    # Single steps see other regions: 0.53 or 0.48 on different processors after 40.
+    assert history[0] == pytest.approx(np.log(2), abs=0.01)
+    assert np.mean(history[-10:]) < 0.7 * history[0]
     (found,) = model.predict(images[:1])
     m = 2 * SMALL["mask-rcnn"].mask.pooled_size
     assert found["masks"].shape == (len(found["scores"]), m, m)
