@@ -86,14 +86,15 @@ def skip_without_target(name):
 
 
 @compiling
-@pytest.mark.parametrize("name, sums", [("AVX-512", 8 * 3), ("AVX2", 6 * 2), ("NEON", 8 * 3)])
-def test_blocks_of_sums_stay_in_registers(name, sums):
+@pytest.mark.parametrize("name, rows, vectors", [("AVX-512", 8, 3), ("AVX2", 6, 2), ("NEON", 8, 3)])
+def test_blocks_of_sums_stay_in_registers(name, rows, vectors):
     """Each sum of a block is one multiply-add in the innermost loop, and none is on the stack."""
     skip_without_target(name)
+    sums = rows * vectors
     compiled = compiled_on(name, "use_products")
     blocks = [loop for loop in products(compiled["matmul"]) if "outer_tile" in loop.function]
     whole = next(loop for loop in blocks if (loop.multiply_adds, loop.jumps) == (sums, 1))
-    assert len(whole.lines) < 2 * sums
+    assert len(whole.lines) <= sums + rows + vectors + 6  # what is loaded, and the loop itself
     dots = products(compiled["matmul_transposed"])
     assert dots[0].multiply_adds == (24 if sums == 24 else 12)
     assert [loop.spills for loop in blocks + dots] == [0] * len(blocks + dots)
