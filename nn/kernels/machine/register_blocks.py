@@ -18,7 +18,7 @@ from nn.kernels.machine.simd import HAS_MASKS, LANES, ROWS, VECTORS, Vectors, lo
 
 FEW = ROWS // 2  # the last rows, if they are so few, are a block of their own
 COLUMNS = VECTORS * LANES  # of a block
-HAS_ODD = LANES > 4 or ROWS * VECTORS > 16  # whether there are registers for one column more
+HAS_ODD = LANES > 4  # whether there are registers for one column more; NEON's are too short
 COLUMN_LANES = 8  # numbers of a vector that holds one column of a block, or more than that
 DOT_ROWS, DOT_COLUMNS = (6, 4) if ROWS * VECTORS > 16 else (6, 2)  # sums of `dot_block`
 

@@ -72,6 +72,7 @@ def block_shape(features: set[str]) -> Shape:
 
 LANES, ROWS, VECTORS = block_shape(cpu_features())
 HAS_MASKS = "avx512f" in cpu_features()  # whether a store may leave out lanes at no cost
+LOADS_PARTS = LANES > 4  # whether a load may; NEON and SSE do it lane by lane
 AHEAD = 1024  # elements: how far ahead of its loads a long pass asks for memory
 
 
@@ -124,13 +125,33 @@ class Vectors:
         """The first numbers of a ``Flat``; lanes outside the mask are not read, they are zeros."""
         kind = ir.VectorType(self.element, lanes or self.lanes)
         pointer = self.builder.bitcast(array.pointer, kind.as_pointer())
-        if mask is None:
+
+        def whole():
             loaded = self.builder.load(pointer)
             loaded.align = 4
             return loaded
-        zero = ir.Constant(kind, [self.constant(0.0)] * kind.count)
-        name = f"llvm.masked.load.v{kind.count}{self.letter}.p0"
-        return self.intrinsic(name, kind, [pointer, ir.Constant(I32, 4), mask, zero])
+
+        def part():
+            zero = ir.Constant(kind, [self.constant(0.0)] * kind.count)
+            name = f"llvm.masked.load.v{kind.count}{self.letter}.p0"
+            return self.intrinsic(name, kind, [pointer, ir.Constant(I32, 4), mask, zero])
+
+        if mask is None:
+            return whole()
+        if LOADS_PARTS:
+            return part()
+        # Most vectors are whole: then it is one load behind one branch, not a branch for each lane.
+        lanes = self.builder.bitcast(mask, ir.IntType(kind.count))
+        is_whole = self.builder.icmp_signed("==", lanes, ir.Constant(lanes.type, -1))
+        with self.builder.if_else(is_whole) as (then, otherwise):
+            with then:
+                of_all, all_from = whole(), self.builder.block
+            with otherwise:
+                of_some, some_from = part(), self.builder.block
+        loaded = self.builder.phi(kind)
+        loaded.add_incoming(of_all, all_from)
+        loaded.add_incoming(of_some, some_from)
+        return loaded
 
     def store(self, value, array, count=None):
         """Write over the first numbers of a ``Flat``: ``count`` of them (none if it is below 1), or
