@@ -58,8 +58,8 @@ class Shape(NamedTuple):
 def block_shape(features: set[str]) -> Shape:
     """The largest block whose sums, one row of B and one broadcast value of A fit the registers.
 
-    8 x 3 + 3 + 1 of the 32 that AVX-512 and NEON have, which leaves some for one column more;
-    6 x 2 + 2 + 1 of the 16 of AVX2 and plain SSE.
+    8 x 3 + 3 + 1 of the 32 that AVX-512 and NEON have; 6 x 2 + 2 + 1 of the 16 of AVX2 and plain
+    SSE. On AVX2 the last one is for one column more.
     """
     if "avx512f" in features:
         return Shape(16, 8, 3)
