@@ -76,6 +76,7 @@ def compile_called(name: str, work: str) -> dict[str, str]:
     """In a process with the settings above: what ``compiled_on`` returns."""
     from benchmarks import every_kernel
     from nn.kernels.machine import jit
+    from nn.kernels.program.kinds import KINDS
 
     kernels = all_kernels()
     twins = {kernel.compiled: kernel.twin for kernel in kernels.values()}
@@ -94,6 +95,10 @@ def compile_called(name: str, work: str) -> dict[str, str]:
             kernel.compiled.compile(called[kernel.compiled])
             (code,) = kernel.compiled.inspect_llvm().values()
             assembly[kernel_name] = assembly_of(code, PROCESSORS[name])
+    for kind in KINDS:  # no kernel holds them, they are called by their addresses
+        codes = [made.inspect_llvm() for made in kind.kernel.compiled.values()]
+        made_of = [assembly_of(code, PROCESSORS[name]) for code in codes]
+        assembly[f"step: {kind.name}"] = "\n".join(made_of)
     return assembly
 
 
@@ -104,7 +109,8 @@ def all_kernels() -> dict[str, Callable]:
     found = {}
     for module in pkgutil.walk_packages(nn.kernels.__path__, "nn.kernels."):
         for name, value in vars(importlib.import_module(module.name)).items():
-            if hasattr(value, "compiled") and value.__module__ == module.name:
+            is_kernel = hasattr(value, "compiled") and hasattr(value, "twin")
+            if is_kernel and value.__module__ == module.name:
                 found[name] = value
     return found
 

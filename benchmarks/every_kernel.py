@@ -11,6 +11,7 @@ from detector.parts.selective_search.segmentation import PixelGraph
 from nn import functional as F
 from nn.kernels.machine.copy_planes import copy_planes
 from nn.kernels.multiply_adds import multiply_adds
+from nn.kernels.program.kinds import KINDS, addresses
 
 
 def use_products() -> None:
@@ -53,6 +54,7 @@ def use_every_kernel() -> None:
     multiply_adds(*random(2, 16).data, 2, random(1, 24, 16).data)
     layer = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
     nn.inference.compile(layer.eval(), (1, 3, 8, 8))(random(1, 3, 8, 8).data)
+    addresses(range(len(KINDS)), np.float32)
 
 
 def random(*shape: int) -> nn.Tensor:

@@ -27,21 +27,26 @@ from numba.core import cgutils, types
 from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 
-from nn.kernels.machine.cache import callback
+from nn.kernels.machine.cache import Callback, callback
 from nn.kernels.machine.jit import FLAGS
 
 
 class Addressed:
+    """
+    Attributes:
+        compiled: what was made of it, by signature; its machine code stays as long as they do.
+    """
+
     def __init__(self, function: Callable):
         functools.update_wrapper(self, function)
         self.function = function
-        self._compiled: dict[Signature, object] = {}  # whose machine code stays as long as they do
+        self.compiled: dict[Signature, Callback] = {}
 
     def address(self, signature: Signature) -> int:
         """Of the machine code for arguments of these types; it returns nothing."""
-        if signature not in self._compiled:
-            self._compiled[signature] = callback(self.function, signature, **FLAGS)
-        return self._compiled[signature].address
+        if signature not in self.compiled:
+            self.compiled[signature] = callback(self.function, signature, **FLAGS)
+        return self.compiled[signature].address
 
 
 addressed = Addressed
