@@ -33,7 +33,8 @@ def use_every_kernel() -> None:
     statistics = np.zeros(8, np.float32), np.ones(8, np.float32)
     for training in (True, False):
         trained(F.batch_norm(maps, *statistics, random(8), random(8), training))
-    for pooled in (F.max_pool2d(maps, 2), F.avg_pool2d(maps, 2), F.relu(maps)):
+    by_nine = F.max_pool2d(maps, 3, 2, padding=1)  # a kernel of its own
+    for pooled in (by_nine, F.max_pool2d(maps, 2), F.avg_pool2d(maps, 2), F.relu(maps)):
         trained(pooled)
     trained(F.interpolate(maps, size=5, mode="bilinear"))
     F.channel_shuffle(maps, 2)
