@@ -1,6 +1,6 @@
 # Needs Python 3.10 or newer and make, nothing else: the environment is made in .venv.
 #
-#   make demo      make pictures of shapes, train on them, show what was found (under 10 minutes)
+#   make demo      make pictures of shapes, train on them, show what was found (4 to 12 minutes)
 #   make test      the tests (under 15 minutes with nothing compiled yet)
 #   make nightly   the tests and the long ones
 #   make notebooks open the chapters in JupyterLab

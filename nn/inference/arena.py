@@ -15,7 +15,8 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-LINE = 16  # floats in a cache line
+from nn.kernels.matmul import LINE
+
 FOREVER = 1 << 60
 # Planes this many floats apart, or a line more or less, would compete for the same few lines of
 # the cache; those an even number of lines apart, for half of them or fewer.

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nn.inference.arena import LINE, zeros
+from nn.inference.arena import zeros
+from nn.kernels.matmul import LINE
 
 SPARE = 8  # one part of so many is left free, from the second network on: there may be a third
 
