@@ -76,9 +76,18 @@ def test_a_chapter_that_kills_its_kernel(tmp_path):
     "seconds, processor_seconds, too_slow",
     [(60, 100, False), (181, 181, True), (900, 100, False), (200, 390, True), (170, 340, False)],
 )
-def test_too_slow_is_fair_on_a_busy_machine(seconds, processor_seconds, too_slow):
+def test_too_slow_is_fair_on_a_busy_machine(seconds, processor_seconds, too_slow, monkeypatch):
+    monkeypatch.setattr(executing, "most_seconds", lambda: 180)
     execution = executing.Execution(None, seconds, processor_seconds)
     assert execution.too_slow is too_slow
+
+
+@pytest.mark.parametrize("multiply_adds, limit", [(264e9, 180), (132e9, 180), (44e9, 540)])
+def test_the_limit_is_fair_on_a_slow_processor(multiply_adds, limit, monkeypatch):
+    peak = types.SimpleNamespace(multiply_adds_per_second=lambda: multiply_adds)
+    monkeypatch.setitem(sys.modules, "support.peak", peak)
+    monkeypatch.setitem(sys.modules, "support", types.SimpleNamespace(peak=peak))
+    assert executing.most_seconds.__wrapped__() == limit
 
 
 def test_references_are_checked(monkeypatch):
