@@ -13,7 +13,6 @@ LABEL = re.compile(r'("[^"]*"|[\w.$]+):')
 JUMP = re.compile(r"(?:j\w+|b|b\.\w+|cbn?z|tbn?z)\t.*?(\.L\w+)$")
 LEAVES = re.compile(r"(?:jmpq?|b|retq?|br|ud2|brk)\b(?!\.)")  # never goes on to the next line
 MULTIPLY_ADD = re.compile(r"(?:vfn?m(?:add|sub)\d+p[sd]|fml[as])\t")
-LOAD = re.compile(r"ld\w*\t|\w+\t.*\(.*\), %")
 VECTOR = re.compile(r"%[xyz]mm|\b[qv]\d")
 STACK = re.compile(r"\[sp\b|\(%rsp\)")
 

@@ -34,7 +34,7 @@ from nn.kernels.machine.simd import LANES
 LINE = 16  # numbers of a cache line
 TILE = 48 // COLUMNS * COLUMNS  # columns of one task: one block or several of narrower vectors
 PITCH = 5 * LINE  # of rows in working memory: a tile and a column more, an odd number of lines
-K_BLOCK = 256  # summed elements a stretch: 64 columns x 256 floats are 64 KB of the L2 cache
+K_BLOCK = 256  # summed elements a stretch: as many rows of PITCH floats are 80 KB of the L2 cache
 DOT_K_BLOCK = 1024  # the same for dot products: 10 rows x 1024 floats are 40 KB
 DOT_N_BLOCK = 8 * DOT_COLUMNS  # rows of B that one task of dot products multiplies
 DOT_M_BLOCK = 16 * DOT_ROWS  # rows of A that one task of dot products multiplies
